@@ -1,0 +1,1 @@
+//! Ringmain, a load balancer for telemetry fleets.

@@ -1,0 +1,2 @@
+//! The `ringmain` program.
+fn main() {}
