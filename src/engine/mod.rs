@@ -1,11 +1,39 @@
 //! The kernel as the rest of Ringmain sees it: futures on sockets, driven by one ring per thread.
 //!
-//! Reading order: `driver` (operations down, completions up), `slots` (who owns what the kernel may
-//! touch), `executor` (tasks and the turn of the loop), then `socket` and `listener`, the
-//! operations as futures. `buffers`, `pipes` and `timers` are what they stand on; `remote` is the
-//! only way in from another thread. The only `unsafe` code of the project lives in this folder.
+//! Reading order: `driver` (operations down, completions up), `slots` and `io` (who owns what the
+//! kernel may touch, and what a completion means), `ready` and `executor` (tasks and the turn of
+//! the loop), then the operations as futures: `listener`, `socket`, `buffer`, `pipe`. They stand
+//! on `buffers`, `pipes` and `timers`. `remote` and `inbox` are the only ways in from another
+//! thread. The only `unsafe` code of the project lives in this folder.
 #![allow(unsafe_code)]
 
+mod buffer;
+mod buffers;
 pub mod driver;
-pub mod remote;
-pub mod time;
+mod executor;
+mod inbox;
+mod io;
+mod listener;
+mod notify;
+mod pipe;
+mod pipes;
+mod ready;
+mod region;
+mod remote;
+mod slots;
+mod socket;
+pub mod support;
+mod time;
+mod timers;
+
+pub use buffer::Buffer;
+pub use buffers::BufferSizes;
+pub use executor::{Engine, EngineSettings, EngineStatus, Sleep};
+pub use inbox::Inbox;
+pub use listener::{Incoming, Listener};
+pub use notify::Notify;
+pub use pipe::Pipe;
+pub use pipes::PipeSizes;
+pub use remote::Remote;
+pub use socket::{Send, Sent, Socket};
+pub use time::Time;

@@ -4,6 +4,9 @@
 //! from a seed. What a socket needs besides ring operations (options, splice, shutdown, close)
 //! goes through the driver too, so that a worker and its sessions run unmodified on either.
 
+mod buffer_ring;
+pub mod uring;
+
 
 
 
@@ -212,6 +215,9 @@ pub trait Driver {
 
     /// Binds to a local address; the port is chosen as late as the kernel can.
     fn bind(&mut self, socket: Descriptor, address: SocketAddr) -> io::Result<()>;
+
+    /// Accepts a connection that is already waiting, else fails with `WouldBlock`.
+    fn accept_now(&mut self, listener: Descriptor) -> io::Result<Descriptor>;
 
     fn peer_address(&mut self, socket: Descriptor) -> io::Result<SocketAddr>;
 

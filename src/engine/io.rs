@@ -1,0 +1,357 @@
+//! Everything of an engine that the kernel has a hand in: the driver, the operations in flight,
+//! the descriptors and the buffers. It decides what a completion means for each of them; who is
+//! woken by it runs later, so nothing here is ever entered twice.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+use std::task::Waker;
+use std::time::Duration;
+
+use super::buffers::Buffers;
+use super::driver::{Completion, Descriptor, Driver, Interest, Kind, Operation, Token};
+use super::slots::{Keep, Outcome, Phase, Slots};
+use super::time::Time;
+
+pub(super) struct Io {
+    /// Before `buffers`: dropping the driver ends the kernel's claim on their memory.
+    pub(super) driver: Box<dyn Driver>,
+    pub(super) buffers: Buffers,
+    slots: Slots,
+    /// By descriptor number.
+    descriptors: Vec<DescriptorState>,
+    open: usize,
+    /// Receives that found no buffer, first come first served.
+    parked: VecDeque<Token>,
+    sends: usize,
+}
+
+#[derive(Clone, Copy, Default)]
+struct DescriptorState {
+    /// Operations that the kernel has not completed for the last time.
+    in_flight: u16,
+    /// The owner is gone: close when nothing is in flight.
+    closing: bool,
+}
+
+/// What a future finds when it looks at its operation.
+pub(super) enum Look {
+    Pending,
+    /// A send lasts long; it goes on, and this is said once.
+    Stalled,
+    /// A send must give its buffer up.
+    Evicted,
+    Finished(Outcome, Keep),
+}
+
+impl Io {
+    pub(super) fn new(driver: Box<dyn Driver>, buffers: Buffers) -> Io {
+        let (slots, parked) = (Slots::new(), VecDeque::new());
+        Io { driver, buffers, slots, descriptors: Vec::new(), open: 0, parked, sends: 0 }
+    }
+
+    /// Takes an open descriptor under the engine's care; `release` gives it up.
+    pub(super) fn adopt(&mut self, descriptor: Descriptor) {
+        let state = self.state(descriptor);
+        debug_assert!(!state.closing && state.in_flight == 0, "{descriptor:?} is in use");
+        self.open += 1;
+    }
+
+    pub(super) fn start(&mut self, operation: Operation, keep: Keep, now: Time) -> Token {
+        let token = self.slots.insert(operation, keep, now);
+        self.state(operation.descriptor()).in_flight += 1;
+        self.sends += usize::from(token.kind() == Kind::Send);
+        self.submit(token, &operation);
+        token
+    }
+
+    /// Sends `range` of a buffer that the caller gives up until the send is over.
+    pub(super) fn start_send(
+        &mut self,
+        socket: Descriptor,
+        id: u16,
+        range: Range<u32>,
+        now: Time,
+    ) -> Token {
+        let length = range.end - range.start;
+        // SAFETY: the caller held the buffer and gives it up; the range was received into it.
+        let data = unsafe { self.buffers.memory(id).add(range.start as usize) };
+        self.start(Operation::Send { socket, data, length }, Keep::Buffer(id), now)
+    }
+
+    fn submit(&mut self, token: Token, operation: &Operation) {
+        // SAFETY: the slot keeps buffer and address until the last completion (`finish`).
+        unsafe { self.driver.submit(token, operation) };
+    }
+
+    fn state(&mut self, descriptor: Descriptor) -> &mut DescriptorState {
+        let index = descriptor.0 as usize;
+        if index >= self.descriptors.len() {
+            self.descriptors.resize(index + 1, DescriptorState::default());
+        }
+        &mut self.descriptors[index]
+    }
+
+    /// Takes in a completion; gives back whom to wake.
+    pub(super) fn complete(&mut self, completion: Completion) -> Option<Waker> {
+        let Completion { token, result, buffer, more, nonempty } = completion;
+        if buffer.is_some() {
+            self.buffers.taken();
+        }
+        let slot = self.slots.find(token).unwrap_or_else(|| {
+            panic!("the driver completed {token:?}, which is not in flight: {result}")
+        });
+        if token.kind() == Kind::Accept {
+            return self.accepted(token, result, more);
+        }
+        match slot.phase {
+            Phase::Orphaned => {
+                if let Some(id) = buffer {
+                    self.buffers.released(id);
+                }
+                self.finish(token);
+                None
+            }
+            Phase::Waiting if result > 0 => {
+                slot.phase = Phase::InFlight;
+                let operation = slot.operation;
+                self.submit(token, &operation);
+                None
+            }
+            Phase::InFlight if result == -libc::EAGAIN => {
+                self.wait_until_ready(token);
+                None
+            }
+            Phase::InFlight if result == -libc::ENOBUFS && token.kind() == Kind::Receive => {
+                slot.phase = Phase::Parked;
+                self.buffers.ran_out();
+                self.parked.push_back(token);
+                None
+            }
+            Phase::InFlight | Phase::Waiting => {
+                slot.phase = Phase::Finished(Outcome { result, buffer, nonempty });
+                slot.waker.take()
+            }
+            Phase::Free { .. } | Phase::Parked | Phase::Finished(_) => {
+                unreachable!("{token:?} is not with the kernel")
+            }
+        }
+    }
+
+    /// Polls in an operation's place; older kernels answer EAGAIN on non-blocking sockets.
+    fn wait_until_ready(&mut self, token: Token) {
+        let Some(slot) = self.slots.find(token) else { return };
+        let interest = match token.kind() {
+            Kind::Receive => Interest::READ,
+            _ => Interest::WRITE,
+        };
+        slot.phase = Phase::Waiting;
+        let poll = Operation::Poll { socket: slot.operation.descriptor(), interest };
+        self.submit(token, &poll);
+    }
+
+    fn accepted(&mut self, token: Token, result: i32, more: bool) -> Option<Waker> {
+        if let Ok(number) = u32::try_from(result) {
+            self.adopt(Descriptor(number as i32));
+        }
+        let slot = self.slots.find(token)?;
+        if matches!(slot.phase, Phase::Orphaned) {
+            if result >= 0 {
+                self.release(Descriptor(result));
+            }
+            if !more {
+                self.finish(token);
+            }
+            return None;
+        }
+        if let (Keep::Accepted(queue), 0..) = (&mut slot.keep, result) {
+            queue.push_back(result);
+        }
+        if !more {
+            slot.phase = Phase::Finished(Outcome { result, buffer: None, nonempty: false });
+        }
+        slot.waker.take()
+    }
+
+    /// The next connection of an accept; `None` with nothing to take, and the end after the last.
+    pub(super) fn look_accepted(&mut self, token: Token, waker: &Waker) -> Option<Result<i32, i32>> {
+        let slot = self.slots.find(token)?;
+        if let Keep::Accepted(queue) = &mut slot.keep
+            && let Some(number) = queue.pop_front()
+        {
+            return Some(Ok(number));
+        }
+        if let Phase::Finished(outcome) = slot.phase {
+            self.finish(token);
+            return Some(Err(outcome.result.min(0)));
+        }
+        slot.waker = Some(waker.clone());
+        None
+    }
+
+    /// A connection of an accept that nobody has taken.
+    pub(super) fn take_accepted(&mut self, token: Token) -> Option<i32> {
+        match &mut self.slots.find(token)?.keep {
+            Keep::Accepted(queue) => queue.pop_front(),
+            _ => None,
+        }
+    }
+
+    /// A future looks at its operation. A finished one is over with this.
+    pub(super) fn look(&mut self, token: Token, waker: &Waker) -> Look {
+        let Some(slot) = self.slots.find(token) else {
+            unreachable!("a future looks at its own operation, and once after its end")
+        };
+        if let Phase::Finished(outcome) = slot.phase {
+            let keep = self.finish(token);
+            return Look::Finished(outcome, keep);
+        }
+        match &mut slot.waker {
+            Some(current) => current.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        if slot.evicted {
+            return Look::Evicted;
+        }
+        if std::mem::take(&mut slot.stalled) {
+            return Look::Stalled;
+        }
+        Look::Pending
+    }
+
+    /// A future was dropped: its operation is cancelled, and freed by its last completion.
+    pub(super) fn orphan(&mut self, token: Token) {
+        let Some(slot) = self.slots.find(token) else { return };
+        slot.waker = None;
+        match slot.phase {
+            Phase::InFlight | Phase::Waiting => {
+                slot.phase = Phase::Orphaned;
+                if let Keep::Accepted(queue) = &mut slot.keep {
+                    for number in std::mem::take(&mut **queue) {
+                        self.release(Descriptor(number));
+                    }
+                }
+                self.driver.cancel(token);
+            }
+            Phase::Parked => {
+                self.parked.retain(|parked| *parked != token);
+                self.finish(token);
+            }
+            Phase::Finished(outcome) => {
+                if let Some(id) = outcome.buffer {
+                    self.buffers.released(id);
+                }
+                if let Keep::Accepted(queue) = &mut slot.keep {
+                    for number in std::mem::take(&mut **queue) {
+                        self.release(Descriptor(number));
+                    }
+                }
+                if let Keep::Buffer(id) = self.finish(token) {
+                    self.buffers.released(id);
+                }
+            }
+            Phase::Free { .. } | Phase::Orphaned => {}
+        }
+    }
+
+    /// Ends an operation. What an orphan kept is given back here; else it is the caller's.
+    fn finish(&mut self, token: Token) -> Keep {
+        let Some(slot) = self.slots.find(token) else { unreachable!("it ends once") };
+        let orphaned = matches!(slot.phase, Phase::Orphaned);
+        let descriptor = slot.operation.descriptor();
+        self.sends -= usize::from(token.kind() == Kind::Send);
+        let keep = self.slots.remove(token);
+        let state = self.state(descriptor);
+        state.in_flight -= 1;
+        if state.closing && state.in_flight == 0 {
+            self.close(descriptor);
+        }
+        match keep {
+            Keep::Buffer(id) if orphaned => {
+                self.buffers.released(id);
+                Keep::Nothing
+            }
+            keep => keep,
+        }
+    }
+
+    /// The owner of a descriptor is gone. Its operations were cancelled when their futures were
+    /// dropped, in the order of submission, so the close waits for their last completions.
+    pub(super) fn release(&mut self, descriptor: Descriptor) {
+        let state = self.state(descriptor);
+        debug_assert!(!state.closing, "{descriptor:?} is released once");
+        if state.in_flight == 0 {
+            self.close(descriptor);
+        } else {
+            state.closing = true;
+        }
+    }
+
+    fn close(&mut self, descriptor: Descriptor) {
+        *self.state(descriptor) = DescriptorState::default();
+        self.open -= 1;
+        self.driver.close(descriptor);
+    }
+
+    /// Puts back to the kernel what was returned, and with it the receives that waited.
+    pub(super) fn offer_buffers(&mut self) {
+        self.buffers.offer(&mut *self.driver);
+        let mut chances = if self.parked.is_empty() { 0 } else { self.buffers.available() };
+        while chances > 0
+            && let Some(token) = self.parked.pop_front()
+        {
+            let Some(slot) = self.slots.find(token) else { continue };
+            slot.phase = Phase::InFlight;
+            let operation = slot.operation;
+            self.submit(token, &operation);
+            chances -= 1;
+        }
+    }
+
+    /// Whether receives wait for buffers.
+    pub(super) fn starved(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    pub(super) fn sends_in_flight(&self) -> usize {
+        self.sends
+    }
+
+    /// Tells sends that have lasted `limit` so, once each. When receives wait for buffers, the
+    /// one that has lasted longest, and at least `limit`, must give its own up.
+    pub(super) fn mark_stalled(&mut self, now: Time, limit: Duration, wakers: &mut Vec<Waker>) {
+        let begun = |slot: &super::slots::Slot| now.since(slot.since) >= limit;
+        let old: Vec<(Token, Time)> = self
+            .slots
+            .sends_before(now)
+            .filter(|(_, slot)| begun(slot) && !slot.evicted)
+            .map(|(token, slot)| (token, slot.since))
+            .collect();
+        let evict = self.starved().then(|| old.iter().min_by_key(|(_, since)| *since)).flatten();
+        let evict = evict.map(|(token, _)| *token);
+        for (token, since) in old {
+            let Some(slot) = self.slots.find(token) else { continue };
+            // Said once: in the first look after the limit was passed.
+            let first = now.since(since) < limit + STALL_INTERVAL;
+            slot.stalled |= first;
+            slot.evicted |= evict == Some(token);
+            if slot.stalled || slot.evicted {
+                wakers.extend(slot.waker.clone());
+            }
+        }
+    }
+
+    pub(super) fn live_operations(&self) -> usize {
+        self.slots.live()
+    }
+
+    pub(super) fn open_descriptors(&self) -> usize {
+        self.open
+    }
+
+    pub(super) fn describe(&self) -> Vec<String> {
+        self.slots.describe()
+    }
+}
+
+/// How often sends are looked over.
+pub(super) const STALL_INTERVAL: Duration = Duration::from_millis(250);

@@ -1,0 +1,247 @@
+//! A connected TCP socket, and its operations as futures.
+//!
+//! At most one receive and one send are in flight on a socket. Dropping a future cancels its
+//! operation; a receive or send that was dropped may have moved bytes, so the session ends with
+//! it. Dropping the socket closes it once nothing is in flight.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::task::{Context, Poll};
+
+use socket2::SockAddr;
+
+use super::buffer::Buffer;
+use super::driver::{Descriptor, Interest, Operation, SocketOptions, Token};
+use super::executor::Engine;
+use super::io::Look;
+use super::pipe::Pipe;
+use super::slots::{Keep, Outcome};
+
+/// One end of a connection.
+pub struct Socket {
+    engine: Engine,
+    descriptor: Descriptor,
+    /// The last receive emptied it: wait before trying the next one.
+    drained: std::cell::Cell<bool>,
+}
+
+/// What became of a send.
+#[derive(Debug)]
+pub enum Sent {
+    /// Every byte is with the kernel.
+    Done,
+    /// It lasts long; ask again.
+    Stalled,
+    /// The buffer is wanted back by the relay memory; drop the send and end the session.
+    Evicted,
+    Failed(io::Error),
+}
+
+impl Socket {
+    /// Takes charge of a descriptor that the engine has adopted.
+    pub(super) fn adopted(engine: Engine, descriptor: Descriptor) -> Socket {
+        Socket { engine, descriptor, drained: std::cell::Cell::new(true) }
+    }
+
+    /// A socket to connect to `target`, from `source` if given.
+    pub fn open(
+        engine: &Engine,
+        target: &SocketAddr,
+        source: Option<IpAddr>,
+        options: &SocketOptions,
+    ) -> io::Result<Socket> {
+        let mut io = engine.core().io.borrow_mut();
+        let descriptor = io.driver.open(target, options)?;
+        io.adopt(descriptor);
+        // From here on a failure closes the socket.
+        let bound = source.map(|source| io.driver.bind(descriptor, SocketAddr::new(source, 0)));
+        drop(io);
+        let socket = Socket::adopted(engine.clone(), descriptor);
+        bound.unwrap_or(Ok(()))?;
+        Ok(socket)
+    }
+
+    pub async fn connect(&self, target: SocketAddr) -> io::Result<()> {
+        let address = Box::new(SockAddr::from(target));
+        let operation =
+            Operation::Connect { socket: self.descriptor, address: NonNull::from(&*address) };
+        let (outcome, _) = self.start(operation, Keep::Address(address)).await;
+        outcome.checked().map(|_| ())
+    }
+
+    /// The next piece of the stream; `None` at its end.
+    pub async fn receive(&self) -> io::Result<Option<Buffer>> {
+        let wait_first = self.drained.get();
+        let operation = Operation::Receive { socket: self.descriptor, wait_first };
+        let (outcome, _) = self.start(operation, Keep::Nothing).await;
+        self.drained.set(!outcome.nonempty);
+        let buffer = |id| Buffer::new(self.engine.clone(), id, outcome.result.max(0) as u32);
+        let buffer = outcome.buffer.map(buffer);
+        let length = outcome.checked()?;
+        Ok(buffer.filter(|_| length > 0))
+    }
+
+    /// Sends all of `buffer`.
+    pub fn send(&self, buffer: Buffer) -> Send<'_> {
+        let range = buffer.range();
+        let id = buffer.into_id();
+        let now = self.engine.now();
+        let mut io = self.engine.core().io.borrow_mut();
+        let token = io.start_send(self.descriptor, id, range.clone(), now);
+        Send { socket: self, token, over: false, start: range.start, end: range.end }
+    }
+
+    /// Waits for one of `interest`, an error or a hang-up; says which.
+    pub async fn ready(&self, interest: Interest) -> io::Result<Interest> {
+        let operation = Operation::Poll { socket: self.descriptor, interest };
+        let (outcome, _) = self.start(operation, Keep::Nothing).await;
+        outcome.checked().map(Interest)
+    }
+
+    /// Sends the end of the stream.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        self.engine.core().io.borrow_mut().driver.shutdown_write(self.descriptor)
+    }
+
+    /// Makes the coming close a reset.
+    pub fn reset_on_close(&self) {
+        self.engine.core().io.borrow_mut().driver.reset_on_close(self.descriptor);
+    }
+
+    /// Whether the connection is entirely gone, rather than ended by its peer in order.
+    pub fn is_gone(&self) -> bool {
+        self.engine.core().io.borrow_mut().driver.is_gone(self.descriptor)
+    }
+
+    /// Bytes sent that the peer has not acknowledged.
+    pub fn unsent(&self) -> io::Result<usize> {
+        self.engine.core().io.borrow_mut().driver.unsent(self.descriptor)
+    }
+
+    pub fn peer_address(&self) -> io::Result<SocketAddr> {
+        self.engine.core().io.borrow_mut().driver.peer_address(self.descriptor)
+    }
+
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.engine.core().io.borrow_mut().driver.local_address(self.descriptor)
+    }
+
+    /// Moves what is there into the pipe without blocking; 0 is the end of the stream.
+    pub fn splice_into(&self, pipe: &mut Pipe) -> io::Result<usize> {
+        pipe.fill(self.descriptor)
+    }
+
+    /// Moves bytes out of the pipe without blocking.
+    pub fn splice_from(&self, pipe: &mut Pipe) -> io::Result<usize> {
+        pipe.drain(self.descriptor)
+    }
+
+    fn start(&self, operation: Operation, keep: Keep) -> Pending<'_> {
+        Pending::start(&self.engine, operation, keep)
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.engine.core().io.borrow_mut().release(self.descriptor);
+    }
+}
+
+/// A send under way; see [`Socket::send`].
+pub struct Send<'s> {
+    socket: &'s Socket,
+    token: Token,
+    over: bool,
+    /// Where in the buffer the operation in flight begins and ends.
+    start: u32,
+    end: u32,
+}
+
+impl Send<'_> {
+    /// Waits for news of the send. To be called again only after `Stalled`.
+    pub async fn news(&mut self) -> Sent {
+        poll_fn(|context| self.poll(context)).await
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Sent> {
+        let engine = &self.socket.engine;
+        loop {
+            let mut io = engine.core().io.borrow_mut();
+            let (outcome, keep) = match io.look(self.token, context.waker()) {
+                Look::Pending => return Poll::Pending,
+                Look::Stalled => return Poll::Ready(Sent::Stalled),
+                Look::Evicted => return Poll::Ready(Sent::Evicted),
+                Look::Finished(outcome, keep) => (outcome, keep),
+            };
+            let Keep::Buffer(id) = keep else { unreachable!("a send keeps its buffer") };
+            // A short send goes on where it stopped.
+            self.start += u32::try_from(outcome.result).unwrap_or(0);
+            if outcome.result > 0 && self.start < self.end {
+                let range = self.start..self.end;
+                self.token = io.start_send(self.socket.descriptor, id, range, engine.now());
+                continue;
+            }
+            self.over = true;
+            io.buffers.released(id);
+            return Poll::Ready(match outcome.checked() {
+                Ok(_) if self.start == self.end => Sent::Done,
+                Ok(_) => Sent::Failed(io::ErrorKind::WriteZero.into()),
+                Err(error) => Sent::Failed(error),
+            });
+        }
+    }
+}
+
+impl Drop for Send<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.socket.engine.core().io.borrow_mut().orphan(self.token);
+        }
+    }
+}
+
+/// An operation in flight, as a future of its outcome and of what it kept.
+pub(super) struct Pending<'e> {
+    engine: &'e Engine,
+    token: Token,
+    over: bool,
+}
+
+impl<'e> Pending<'e> {
+    pub(super) fn start(engine: &'e Engine, operation: Operation, keep: Keep) -> Pending<'e> {
+        let token = engine.core().io.borrow_mut().start(operation, keep, engine.now());
+        Pending { engine, token, over: false }
+    }
+}
+
+impl Future for Pending<'_> {
+    type Output = (Outcome, Keep);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let look = self.engine.core().io.borrow_mut().look(self.token, context.waker());
+        match look {
+            Look::Finished(outcome, keep) => {
+                self.over = true;
+                Poll::Ready((outcome, keep))
+            }
+            Look::Pending | Look::Stalled | Look::Evicted => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Pending<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.engine.core().io.borrow_mut().orphan(self.token);
+        }
+    }
+}
+
+impl Outcome {
+    pub(super) fn checked(&self) -> io::Result<u32> {
+        u32::try_from(self.result).map_err(|_| io::Error::from_raw_os_error(-self.result))
+    }
+}
