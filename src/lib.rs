@@ -1,3 +1,6 @@
 //! Ringmain, a load balancer for telemetry fleets.
 
+pub mod balance;
 pub mod engine;
+pub mod observe;
+pub mod view;

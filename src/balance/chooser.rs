@@ -1,0 +1,118 @@
+//! A worker's own part in choosing: the cursors of its pools.
+
+use std::sync::Arc;
+
+use super::backend::Lease;
+use super::pool::Pool;
+use super::rotation::Rotation;
+use super::snapshot::{PoolId, Snapshot};
+
+/// Picks backends on one worker. It only reads the Snapshot; its cursors are its own.
+#[derive(Debug)]
+pub struct Chooser {
+    snapshot: Arc<Snapshot>,
+    /// By pool.
+    rotations: Vec<Rotation>,
+    random: fastrand::Rng,
+}
+
+/// Why there is no backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoChoice {
+    /// The pool has none that may take a new connection, or all of them were tried.
+    Exhausted,
+    /// Those that were not tried are at their limit of connections.
+    AtLimit,
+}
+
+impl Chooser {
+    /// Begins each pool at a phase drawn from `random`, which differs from worker to worker.
+    pub fn new(snapshot: Arc<Snapshot>, mut random: fastrand::Rng) -> Chooser {
+        let rotations =
+            snapshot.pools().map(|(_, pool)| Rotation::new(pool, random.u64(..))).collect();
+        Chooser { snapshot, rotations, random }
+    }
+
+    /// Goes over to another Snapshot; pools that did not change keep their cursors.
+    pub fn update(&mut self, snapshot: &Arc<Snapshot>) {
+        if Arc::ptr_eq(&self.snapshot, snapshot) {
+            return;
+        }
+        let old = std::mem::replace(&mut self.snapshot, Arc::clone(snapshot));
+        let olds: Vec<&Arc<Pool>> = old.pools().map(|(_, pool)| pool).collect();
+        for (id, pool) in snapshot.pools() {
+            match olds.get(id.0) {
+                Some(old) if Arc::ptr_eq(old, pool) => {}
+                Some(old) if old.name == pool.name => self.rotations[id.0].change(old, pool),
+                Some(_) => self.rotations[id.0] = Rotation::new(pool, self.random.u64(..)),
+                None => self.rotations.push(Rotation::new(pool, self.random.u64(..))),
+            }
+        }
+        self.rotations.truncate(snapshot.pools().count());
+    }
+
+    /// The next backend of the pool whose name is not in `tried`, with a place reserved on it.
+    pub fn choose(&mut self, id: PoolId, tried: &[Arc<str>]) -> Result<Lease, NoChoice> {
+        let pool = self.snapshot.pool(id);
+        let mut full = false;
+        let lease = self.rotations[id.0].pick(pool, |backend| {
+            if tried.contains(&backend.name) {
+                return None;
+            }
+            let lease = backend.lease();
+            full |= lease.is_none();
+            lease
+        });
+        lease.ok_or(if full { NoChoice::AtLimit } else { NoChoice::Exhausted })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::backend::Backend;
+    use super::super::pool::tests::pool;
+    use super::*;
+
+    fn chooser(pool: Pool) -> Chooser {
+        let snapshot = Arc::new(Snapshot::new(vec![Arc::new(pool)]));
+        Chooser::new(snapshot, fastrand::Rng::with_seed(1))
+    }
+
+    #[test]
+    fn a_retry_goes_to_a_distinct_backend() {
+        let mut chooser = chooser(pool(&[1, 1, 1]));
+        let mut tried = Vec::new();
+        for _ in 0..3 {
+            let lease = chooser.choose(PoolId(0), &tried).unwrap();
+            assert!(!tried.contains(&lease.backend().name));
+            tried.push(Arc::clone(&lease.backend().name));
+        }
+        assert_eq!(chooser.choose(PoolId(0), &tried).unwrap_err(), NoChoice::Exhausted);
+    }
+
+    #[test]
+    fn a_full_backend_is_passed_over_until_a_place_is_free() {
+        let mut pool = pool(&[1, 1]);
+        for backend in &mut pool.backends {
+            *backend = Arc::new(Backend::changed(backend, 1, Some(1)));
+        }
+        let mut chooser = chooser(pool);
+        let first = chooser.choose(PoolId(0), &[]).unwrap();
+        let second = chooser.choose(PoolId(0), &[]).unwrap();
+        assert_ne!(first.backend().name, second.backend().name);
+        assert_eq!(chooser.choose(PoolId(0), &[]).unwrap_err(), NoChoice::AtLimit);
+        let name = Arc::clone(&first.backend().name);
+        drop(first);
+        assert_eq!(chooser.choose(PoolId(0), &[]).unwrap().backend().name, name);
+    }
+
+    #[test]
+    fn an_update_changes_whom_it_chooses() {
+        let mut chooser = chooser(pool(&[1, 1]));
+        let next = Arc::new(Snapshot::new(vec![Arc::new(pool(&[0, 1]))]));
+        chooser.update(&next);
+        for _ in 0..4 {
+            assert_eq!(&*chooser.choose(PoolId(0), &[]).unwrap().backend().name, "b1");
+        }
+    }
+}

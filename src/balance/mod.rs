@@ -1,0 +1,15 @@
+//! Which backend? Pure: what is published is immutable, and choosing reads no clock and no socket.
+//!
+//! A `Snapshot` holds all pools at one moment; a worker's `Chooser` picks a backend of a pool and
+//! reserves a place on it, the `Lease`. Only the counters of live connections change in place.
+
+mod backend;
+mod chooser;
+mod pool;
+mod rotation;
+mod snapshot;
+
+pub use backend::{Backend, Lease};
+pub use chooser::{Chooser, NoChoice};
+pub use pool::{Keepalive, Pool, PoolSettings, SocketOptions};
+pub use snapshot::{PoolId, Snapshot};

@@ -1,0 +1,17 @@
+//! What operators see: metrics, the access log, the program's own log and the admin server.
+//! This folder owns how things are counted and shown; it decides nothing about traffic.
+//!
+//! Reading order: `close_reason`, `tally`, `series`, `metrics`, `exposition`, `access_record`,
+//! `access_log`, `log`, `admin`.
+
+mod close_reason;
+mod exposition;
+mod metrics;
+mod series;
+mod tally;
+
+pub use close_reason::CloseReason;
+pub use metrics::{BackendRow, BackendSource, Metrics, WorkerMetrics};
+pub use tally::{
+    AccessLogTally, ClosedCounts, Count, Gauge, ListenerTally, SessionTally, WorkerTally,
+};

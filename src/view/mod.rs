@@ -1,0 +1,12 @@
+//! What a worker needs at one moment, as one immutable value: the pools, the listeners' settings,
+//! the limits. The server composes and publishes it; the workers read it.
+
+mod listener;
+mod places;
+mod publication;
+mod view;
+
+pub use listener::ListenerView;
+pub use places::{Place, Places};
+pub use publication::{Publication, Watch};
+pub use view::{Limits, View};
