@@ -17,7 +17,7 @@ use std::time::Duration;
 use super::buffers::{BufferSizes, Buffers};
 use super::driver::{Completion, Driver, DriverCounters, Wait};
 use super::io::{Io, STALL_INTERVAL};
-use super::notify::Notify;
+use super::notify::{Notified, Notify};
 use super::pipes::{PipeSizes, Pipes};
 use super::ready::{ROOT, Ready, TaskName};
 use super::remote::Remote;
@@ -32,6 +32,8 @@ pub struct EngineSettings {
     /// A send that lasts so long has stalled: its session watches its source, and may lose the
     /// buffer when others wait for one.
     pub stall_after: Duration,
+    /// Buffers that the stalled sends of one owner may hold.
+    pub stalled_share: usize,
 }
 
 /// A handle to the engine of this thread.
@@ -51,6 +53,7 @@ pub(super) struct Core {
     now: Cell<Time>,
     next_stall_check: Cell<Time>,
     stall_after: Duration,
+    stalled_share: usize,
     panics: Cell<u64>,
 }
 
@@ -102,6 +105,7 @@ impl Engine {
             now: Cell::new(now),
             next_stall_check: Cell::new(now),
             stall_after: settings.stall_after,
+            stalled_share: settings.stalled_share,
             panics: Cell::new(0),
         })))
     }
@@ -237,7 +241,7 @@ impl Engine {
         if now >= self.0.next_stall_check.get() {
             self.0.next_stall_check.set(now + STALL_INTERVAL);
             if io.sends_in_flight() > 0 {
-                io.mark_stalled(now, self.0.stall_after, wakers);
+                wakers.extend(io.mark_stalled(now, self.0.stall_after, self.0.stalled_share));
             }
         }
     }
@@ -278,6 +282,11 @@ impl Engine {
     /// The operations in flight in words, for reports of what should not be.
     pub fn describe_operations(&self) -> Vec<String> {
         self.0.io.borrow().describe()
+    }
+
+    /// Completes when the remote is raised the next time.
+    pub fn called(&self) -> Notified<'_> {
+        self.0.called.notified()
     }
 
     /// Completes at `deadline`.

@@ -2,7 +2,7 @@
 //! the descriptors and the buffers. It decides what a completion means for each of them; who is
 //! woken by it runs later, so nothing here is ever entered twice.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 use std::task::Waker;
 use std::time::Duration;
@@ -29,9 +29,16 @@ pub(super) struct Io {
 struct DescriptorState {
     /// Operations that the kernel has not completed for the last time.
     in_flight: u16,
-    /// The owner is gone: close when nothing is in flight.
+    /// The socket was dropped: close when nothing is in flight.
     closing: bool,
+    /// On whose account its buffers are held.
+    owners: [Owner; 2],
 }
+
+/// Somebody whose share of the relay memory is limited: a backend or a listener, by a number that
+/// the worker chose. 0 is nobody.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Owner(pub u32);
 
 /// What a future finds when it looks at its operation.
 pub(super) enum Look {
@@ -188,14 +195,6 @@ impl Io {
         None
     }
 
-    /// A connection of an accept that nobody has taken.
-    pub(super) fn take_accepted(&mut self, token: Token) -> Option<i32> {
-        match &mut self.slots.find(token)?.keep {
-            Keep::Accepted(queue) => queue.pop_front(),
-            _ => None,
-        }
-    }
-
     /// A future looks at its operation. A finished one is over with this.
     pub(super) fn look(&mut self, token: Token, waker: &Waker) -> Look {
         let Some(slot) = self.slots.find(token) else {
@@ -307,37 +306,53 @@ impl Io {
         }
     }
 
-    /// Whether receives wait for buffers.
-    pub(super) fn starved(&self) -> bool {
-        !self.parked.is_empty()
-    }
-
     pub(super) fn sends_in_flight(&self) -> usize {
         self.sends
     }
 
-    /// Tells sends that have lasted `limit` so, once each. When receives wait for buffers, the
-    /// one that has lasted longest, and at least `limit`, must give its own up.
-    pub(super) fn mark_stalled(&mut self, now: Time, limit: Duration, wakers: &mut Vec<Waker>) {
-        let begun = |slot: &super::slots::Slot| now.since(slot.since) >= limit;
-        let old: Vec<(Token, Time)> = self
+    /// Notes on whose account the buffers sent on a socket are held.
+    pub(super) fn account(&mut self, socket: Descriptor, owners: [Owner; 2]) {
+        self.state(socket).owners = owners;
+    }
+
+    /// Tells sends that have lasted `limit` so, once each, and takes the buffers of some away:
+    /// the longest-stalled of an owner that holds more than `share` buffers, and, while receives
+    /// wait for a buffer, the longest-stalled of all.
+    pub(super) fn mark_stalled(&mut self, now: Time, limit: Duration, share: usize) -> Vec<Waker> {
+        let mut stalled: Vec<(Time, Token, [Owner; 2])> = self
             .slots
-            .sends_before(now)
-            .filter(|(_, slot)| begun(slot) && !slot.evicted)
-            .map(|(token, slot)| (token, slot.since))
+            .sends()
+            .filter(|(_, slot)| now.since(slot.since) >= limit && !slot.evicted)
+            .map(|(token, slot)| (slot.since, token, slot.operation.descriptor()))
+            .map(|(since, token, socket)| (since, token, self.owners(socket)))
             .collect();
-        let evict = self.starved().then(|| old.iter().min_by_key(|(_, since)| *since)).flatten();
-        let evict = evict.map(|(token, _)| *token);
-        for (token, since) in old {
+        stalled.sort_by_key(|(since, ..)| *since);
+        let mut held: HashMap<Owner, usize> = HashMap::new();
+        let owned = |owners: [Owner; 2]| owners.into_iter().filter(|owner| *owner != Owner(0));
+        for owner in stalled.iter().flat_map(|(_, _, owners)| owned(*owners)) {
+            *held.entry(owner).or_default() += 1;
+        }
+        let mut wanted = self.parked.len();
+        let mut wakers = Vec::new();
+        for (since, token, owners) in stalled {
             let Some(slot) = self.slots.find(token) else { continue };
+            let greedy = owned(owners).any(|owner| held[&owner] > share);
+            if greedy || wanted > 0 {
+                slot.evicted = true;
+                wanted = wanted.saturating_sub(1);
+                owned(owners).for_each(|owner| *held.entry(owner).or_default() -= 1);
+            }
             // Said once: in the first look after the limit was passed.
-            let first = now.since(since) < limit + STALL_INTERVAL;
-            slot.stalled |= first;
-            slot.evicted |= evict == Some(token);
+            slot.stalled |= now.since(since) < limit + STALL_INTERVAL;
             if slot.stalled || slot.evicted {
                 wakers.extend(slot.waker.clone());
             }
         }
+        wakers
+    }
+
+    fn owners(&self, socket: Descriptor) -> [Owner; 2] {
+        self.descriptors.get(socket.0 as usize).map_or_else(Default::default, |state| state.owners)
     }
 
     pub(super) fn live_operations(&self) -> usize {

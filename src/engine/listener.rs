@@ -22,6 +22,7 @@ pub struct Incoming<'l> {
     listener: &'l Listener,
     /// The multishot accept in flight, armed again when the kernel ended it.
     armed: Option<Token>,
+    stopping: bool,
 }
 
 impl Listener {
@@ -36,9 +37,9 @@ impl Listener {
     }
 
     /// Accepts whatever comes. Connections that were accepted and not taken when this is dropped
-    /// are closed, so take them first (`take_accepted`).
+    /// are closed, so `stop` it and take them first.
     pub fn incoming(&self) -> Incoming<'_> {
-        Incoming { listener: self, armed: None }
+        Incoming { listener: self, armed: None, stopping: false }
     }
 
     /// Waits until a connection can be accepted.
@@ -64,13 +65,17 @@ impl Listener {
 }
 
 impl Incoming<'_> {
-    /// The next connection. After an error the accept is no longer armed; the next call arms it.
-    pub async fn next(&mut self) -> io::Result<Socket> {
+    /// The next connection; `None` after `stop`, when all were taken. After an error the accept is
+    /// no longer armed; the next call arms it again.
+    pub async fn next(&mut self) -> io::Result<Option<Socket>> {
         let engine = &self.listener.engine;
         poll_fn(|context| {
             loop {
                 let mut io = engine.core().io.borrow_mut();
                 let listener = self.listener.descriptor;
+                if self.stopping && self.armed.is_none() {
+                    return Poll::Ready(Ok(None));
+                }
                 let token = *self.armed.get_or_insert_with(|| {
                     let operation = Operation::Accept { listener, multishot: true };
                     io.start(operation, Keep::Accepted(Box::default()), engine.now())
@@ -80,13 +85,13 @@ impl Incoming<'_> {
                     Some(Ok(number)) => {
                         drop(io);
                         let accepted = Socket::adopted(engine.clone(), Descriptor(number));
-                        return Poll::Ready(Ok(accepted));
+                        return Poll::Ready(Ok(Some(accepted)));
                     }
                     Some(Err(errno)) => {
                         self.armed = None;
                         // The kernel may end a multishot without an error, after an overflow of
                         // the completion queue for one: arm it again.
-                        if errno != 0 {
+                        if errno != 0 && !self.stopping {
                             return Poll::Ready(Err(io::Error::from_raw_os_error(-errno)));
                         }
                     }
@@ -96,11 +101,14 @@ impl Incoming<'_> {
         .await
     }
 
-    /// A connection that was accepted and not taken yet.
-    pub fn take_accepted(&mut self) -> Option<Socket> {
-        let engine = &self.listener.engine;
-        let number = engine.core().io.borrow_mut().take_accepted(self.armed?)?;
-        Some(Socket::adopted(engine.clone(), Descriptor(number)))
+    /// Asks the kernel to accept no more. `next` gives what it had accepted, then `None`.
+    pub fn stop(&mut self) {
+        if let Some(token) = self.armed
+            && !self.stopping
+        {
+            self.listener.engine.core().io.borrow_mut().driver.cancel(token);
+        }
+        self.stopping = true;
     }
 }
 

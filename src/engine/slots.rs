@@ -130,14 +130,12 @@ impl Slots {
         std::mem::replace(&mut slot.keep, Keep::Nothing)
     }
 
-    /// Sends that are with the kernel since before `moment`: their tokens and when they began.
-    pub(super) fn sends_before(&self, moment: Time) -> impl Iterator<Item = (Token, &Slot)> {
-        self.slots.iter().enumerate().filter_map(move |(index, slot)| {
+    /// Sends that are with the kernel.
+    pub(super) fn sends(&self) -> impl Iterator<Item = (Token, &Slot)> {
+        self.slots.iter().enumerate().filter_map(|(index, slot)| {
             let sending = matches!(slot.phase, Phase::InFlight | Phase::Waiting)
-                && slot.operation.kind() == Kind::Send
-                && slot.since < moment;
-            let token = || Token::new(index as u32, slot.generation, Kind::Send);
-            sending.then(|| (token(), slot))
+                && slot.operation.kind() == Kind::Send;
+            sending.then(|| (Token::new(index as u32, slot.generation, Kind::Send), slot))
         })
     }
 

@@ -16,7 +16,7 @@ use socket2::SockAddr;
 use super::buffer::Buffer;
 use super::driver::{Descriptor, Interest, Operation, SocketOptions, Token};
 use super::executor::Engine;
-use super::io::Look;
+use super::io::{Look, Owner};
 use super::pipe::Pipe;
 use super::slots::{Keep, Outcome};
 
@@ -104,6 +104,11 @@ impl Socket {
     /// Sends the end of the stream.
     pub fn shutdown_write(&self) -> io::Result<()> {
         self.engine.core().io.borrow_mut().driver.shutdown_write(self.descriptor)
+    }
+
+    /// Says on whose account the buffers that are sent on this socket are held.
+    pub fn account(&self, owners: [Owner; 2]) {
+        self.engine.core().io.borrow_mut().account(self.descriptor, owners);
     }
 
     /// Makes the coming close a reset.

@@ -1,0 +1,14 @@
+//! The data plane: one thread per CPU accepts connections and relays their bytes.
+//!
+//! Reading order: `worker` (the thread and what its sessions share), `listener` (who is let in),
+//! `session` (the story of one connection), `connect` (how it gets its backend), `relay` (how
+//! bytes move, and how a session ends). `control` is how a session is told to end.
+
+mod connect;
+mod control;
+mod listener;
+mod relay;
+mod session;
+mod worker;
+
+pub use worker::{Command, WorkerParts, run};

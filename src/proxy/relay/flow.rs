@@ -1,0 +1,263 @@
+//! One direction of a session: by copying first, by splice when it pays.
+//!
+//! Copying takes one buffer of the worker's relay memory, and only while bytes are in flight:
+//! that is the back-pressure. A flow that keeps filling its buffers goes over to a pipe, and back
+//! when it becomes small or no pipe is left.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::time::Duration;
+
+use crate::engine::{Buffer, Either, Interest, Pipe, Sent, Socket, race};
+
+use super::super::session::{Meter, Session};
+
+/// How one direction came to its end.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The source ended its stream, and the target was told.
+    Finished,
+    SourceFailed(io::Error),
+    TargetFailed(io::Error),
+    /// The relay memory wanted this flow's buffer back.
+    Evicted,
+}
+
+/// What it moves, from where to where.
+pub(super) struct Flow<'s> {
+    session: &'s Session,
+    source: &'s Socket,
+    target: &'s Socket,
+    meter: &'s Meter,
+    to_backend: bool,
+    /// The source's connection is known to be gone: what is left is read, then that is the end.
+    source_gone: Cell<bool>,
+    /// Nothing is on its way: every byte received was handed to the target.
+    at_rest: Cell<bool>,
+    /// Receive no more once at rest.
+    stopping: Cell<bool>,
+    /// The end of the stream was passed on to the target, here and in the other direction.
+    finished: &'s Cell<bool>,
+    reverse_finished: &'s Cell<bool>,
+}
+
+impl<'s> Flow<'s> {
+    pub(super) fn new(
+        session: &'s Session,
+        [source, target]: [&'s Socket; 2],
+        meter: &'s Meter,
+        [finished, reverse_finished]: [&'s Cell<bool>; 2],
+    ) -> Flow<'s> {
+        Flow {
+            session,
+            source,
+            target,
+            meter,
+            to_backend: std::ptr::eq(meter, &session.up),
+            source_gone: Cell::new(false),
+            at_rest: Cell::new(true),
+            stopping: Cell::new(false),
+            finished,
+            reverse_finished,
+        }
+    }
+
+    /// Moves bytes to the end.
+    pub(super) async fn run(&self) -> End {
+        let end = async {
+            loop {
+                let pipe = self.copy().await?;
+                self.session_tally(|tally| tally.splice_promotions.add(1));
+                self.meter.spliced.set(true);
+                self.splice(pipe).await?;
+                self.session_tally(|tally| tally.splice_demotions.add(1));
+            }
+        };
+        let Err(end) = end.await as Result<std::convert::Infallible, End>;
+        end
+    }
+
+    pub(super) fn source_is_gone(&self) {
+        self.source_gone.set(true);
+    }
+
+    pub(super) fn stop_at_rest(&self) {
+        self.stopping.set(true);
+    }
+
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.at_rest.get()
+    }
+
+    /// Copies until the flow has grown so that a pipe pays; gives the pipe.
+    async fn copy(&self) -> Result<Pipe, End> {
+        let mut full_in_a_row = 0;
+        loop {
+            let received = self.source.receive().await.map_err(End::SourceFailed)?;
+            let Some(buffer) = received else { return Err(self.end_of_stream()) };
+            self.moved(buffer.len());
+            full_in_a_row = if buffer.is_full() { full_in_a_row + 1 } else { 0 };
+            self.at_rest.set(false);
+            self.send(buffer).await?;
+            self.at_rest.set(true);
+            if self.stopping.get() {
+                return Err(self.end_of_stream());
+            }
+            if full_in_a_row >= PROMOTE_AFTER {
+                full_in_a_row = 0;
+                if let Some(pipe) = Pipe::borrow_from(&self.session.worker.engine) {
+                    return Ok(pipe);
+                }
+            }
+        }
+    }
+
+    async fn send(&self, buffer: Buffer) -> Result<(), End> {
+        let mut sending = self.target.send(buffer);
+        let news = match sending.news().await {
+            Sent::Stalled => self.while_watching_the_source(sending.news()).await?,
+            news => news,
+        };
+        match news {
+            Sent::Done => Ok(()),
+            Sent::Evicted => Err(End::Evicted),
+            Sent::Failed(error) => Err(End::TargetFailed(error)),
+            Sent::Stalled => unreachable!("a stall is said once"),
+        }
+    }
+
+    /// Waits for a stalled target, and notices meanwhile when the source is reset: then the
+    /// target has a limited time left.
+    async fn while_watching_the_source<T>(&self, stalled: impl Future<Output = T>) -> Result<T, End> {
+        let engine = &self.session.worker.engine;
+        let source_lost = async {
+            let lost = match self.source.ready(Interest::NONE).await {
+                Ok(found) => found.contains(Interest::ERROR),
+                Err(_) => true,
+            };
+            if !lost {
+                // Both directions of the source have ended in order; nothing more will come.
+                std::future::pending::<()>().await;
+            }
+            engine.sleep_until(self.session.worker.linger_deadline()).await;
+        };
+        match race(stalled, source_lost).await {
+            Either::First(output) => Ok(output),
+            Either::Second(()) => Err(End::SourceFailed(reset())),
+        }
+    }
+
+    /// Moves through a pipe until the flow has become small, or no pipe is left.
+    async fn splice(&self, first: Pipe) -> Result<(), End> {
+        let engine = &self.session.worker.engine;
+        let mut lent = Some(first);
+        let mut small_in_a_row = 0;
+        loop {
+            let Some(mut pipe) = lent.take().or_else(|| Pipe::borrow_from(engine)) else {
+                return Ok(());
+            };
+            let moved = self.empty_source(&mut pipe).await?;
+            drop(pipe);
+            small_in_a_row = if moved < SMALL { small_in_a_row + 1 } else { 0 };
+            if small_in_a_row >= DEMOTE_AFTER {
+                return Ok(());
+            }
+            if self.stopping.get() {
+                return Err(self.end_of_stream());
+            }
+            self.source.ready(Interest::READ).await.map_err(End::SourceFailed)?;
+        }
+    }
+
+    /// Moves what the source holds, and lets the others run now and then; how much that was.
+    async fn empty_source(&self, pipe: &mut Pipe) -> Result<usize, End> {
+        let mut moved = 0;
+        let mut since_pause = 0;
+        loop {
+            match self.source.splice_into(pipe) {
+                Ok(0) => return Err(self.end_of_stream()),
+                Ok(bytes) => {
+                    moved += bytes;
+                    since_pause += bytes;
+                    self.moved(bytes);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(moved),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(End::SourceFailed(error)),
+            }
+            self.at_rest.set(false);
+            self.empty_pipe(pipe).await?;
+            self.at_rest.set(true);
+            if since_pause >= FAIR_BYTES {
+                since_pause = 0;
+                self.session.worker.engine.pause().await;
+            }
+        }
+    }
+
+    async fn empty_pipe(&self, pipe: &mut Pipe) -> Result<(), End> {
+        while pipe.held() > 0 {
+            match self.target.splice_from(pipe) {
+                Ok(0) => return Err(End::TargetFailed(io::ErrorKind::WriteZero.into())),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.target_ready().await?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(End::TargetFailed(error)),
+            }
+        }
+        Ok(())
+    }
+
+    async fn target_ready(&self) -> Result<(), End> {
+        let engine = &self.session.worker.engine;
+        let mut ready = std::pin::pin!(self.target.ready(Interest::WRITE));
+        let patience = engine.sleep_until(engine.now() + super::super::worker::STALL_AFTER);
+        let ready = match race(ready.as_mut(), patience).await {
+            Either::First(ready) => ready,
+            Either::Second(()) => self.while_watching_the_source(ready).await?,
+        };
+        ready.map(|_| ()).map_err(End::TargetFailed)
+    }
+
+    /// The source has ended its stream: tell the target. After an error the kernel says the same
+    /// once more, and that is no end of stream. A source that we told of the end is gone in order.
+    fn end_of_stream(&self) -> End {
+        let gone = || !self.reverse_finished.get() && self.source.is_gone();
+        if !self.stopping.get() && (self.source_gone.get() || gone()) {
+            return End::SourceFailed(reset());
+        }
+        // The second end is told by closing the sockets, which spares a system call.
+        let told = self.reverse_finished.get() || self.target.shutdown_write().is_ok();
+        self.finished.set(told);
+        if told { End::Finished } else { End::TargetFailed(reset()) }
+    }
+
+    fn moved(&self, bytes: usize) {
+        self.meter.add(bytes);
+        self.session.last_activity.set(self.session.worker.engine.now());
+        self.session_tally(|tally| match self.to_backend {
+            true => tally.bytes_to_backend.add(bytes as u64),
+            false => tally.bytes_to_client.add(bytes as u64),
+        });
+    }
+
+    fn session_tally(&self, count: impl FnOnce(&crate::observe::SessionTally)) {
+        if let Some(route) = self.session.route() {
+            count(&route.tally);
+        }
+    }
+}
+
+fn reset() -> io::Error {
+    io::Error::from_raw_os_error(libc::ECONNRESET)
+}
+
+/// Full buffers in a row that show a bulk flow: 64 KiB with the default buffers.
+const PROMOTE_AFTER: u32 = 4;
+/// What was moved between two waits, if less: the flow is small.
+const SMALL: usize = 16 << 10;
+/// Small moves in a row that end the use of a pipe.
+const DEMOTE_AFTER: u32 = 8;
+/// Bytes that one flow moves before the others get their turn.
+const FAIR_BYTES: usize = 1 << 20;

@@ -1,0 +1,175 @@
+//! The story of one connection, from its accept to its line in the access log.
+
+use std::cell::Cell;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
+
+use crate::balance::Lease;
+use crate::engine::{Socket, Time};
+use crate::observe::{AccessRecord, CloseReason, RelayMode, SessionTally};
+use crate::view::{ListenerView, Place};
+
+use super::control::Control;
+use super::worker::Worker;
+use super::{connect, relay};
+
+/// One client connection and what it leads to.
+pub(super) struct Session {
+    pub(super) worker: Rc<Worker>,
+    pub(super) listener: Arc<ListenerView>,
+    pub(super) client: Socket,
+    pub(super) control: Control,
+    /// The backends that were tried in vain.
+    pub(super) tried: Vec<Arc<str>>,
+    pub(super) up: Meter,
+    pub(super) down: Meter,
+    /// When a byte moved last, in either direction.
+    pub(super) last_activity: Cell<Time>,
+    route: Option<Route>,
+    began: Time,
+    reason: Option<CloseReason>,
+    /// Held to the end: the session counts until its sockets are closed.
+    _place: Place,
+}
+
+/// The backend a session was given.
+pub(super) struct Route {
+    pub(super) lease: Lease,
+    pub(super) pool: Arc<str>,
+    pub(super) tally: Arc<CachePadded<SessionTally>>,
+    /// How long the connect took.
+    pub(super) connect: Duration,
+}
+
+/// What one direction has moved.
+#[derive(Default)]
+pub(super) struct Meter {
+    pub(super) bytes: Cell<u64>,
+    /// It was relayed by splice, at least for a time.
+    pub(super) spliced: Cell<bool>,
+}
+
+/// Serves one client to the end.
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    listener: Arc<ListenerView>,
+    client: Socket,
+    place: Place,
+) {
+    let mut session = Session::begin(worker, listener, client, place);
+    let reason = session.run().await;
+    session.reason = Some(reason);
+}
+
+impl Session {
+    fn begin(
+        worker: Rc<Worker>,
+        listener: Arc<ListenerView>,
+        client: Socket,
+        place: Place,
+    ) -> Session {
+        let now = worker.engine.now();
+        let control = worker.controls.enlist();
+        Session {
+            listener,
+            client,
+            control,
+            tried: Vec::new(),
+            up: Meter::default(),
+            down: Meter::default(),
+            last_activity: Cell::new(now),
+            route: None,
+            began: now,
+            reason: None,
+            _place: place,
+            worker,
+        }
+    }
+
+    /// The story: a backend is chosen and reached, bytes are relayed, and something ends it.
+    async fn run(&mut self) -> CloseReason {
+        let (backend, route) = match connect::reach(self).await {
+            Ok(reached) => reached,
+            Err(reason) => {
+                // The client must not take this for an orderly end.
+                self.client.reset_on_close();
+                return reason;
+            }
+        };
+        let route = self.route.insert(route);
+        route.tally.sessions_opened.add(1);
+        self.worker.account(&self.listener, &route.lease, [&self.client, &backend]);
+        relay::relay(self, &backend).await
+    }
+
+    pub(super) fn route(&self) -> Option<&Route> {
+        self.route.as_ref()
+    }
+
+    /// The client's address, as the kernel still knows it.
+    fn client_address(&self) -> Option<SocketAddr> {
+        self.client.peer_address().ok()
+    }
+
+    fn record(&self, reason: CloseReason) -> AccessRecord {
+        let route = self.route.as_ref();
+        let backend = route.map(|route| route.lease.backend());
+        let places = &self.listener.places;
+        AccessRecord {
+            accepted_unix_ns: self.worker.unix_nanos(self.began),
+            worker: self.worker.index,
+            listener: Arc::clone(&self.listener.name),
+            pool: route.map(|route| Arc::clone(&route.pool)),
+            backend: backend.map(|backend| Arc::clone(&backend.name)),
+            client: self.client_address(),
+            backend_address: backend.map(|backend| backend.address),
+            tried: self.tried.clone(),
+            connect: route.map(|route| route.connect),
+            total: self.worker.engine.now().since(self.began),
+            bytes_to_backend: self.up.bytes.get(),
+            bytes_to_client: self.down.bytes.get(),
+            relay_to_backend: self.up.mode(route.is_some()),
+            relay_to_client: self.down.mode(route.is_some()),
+            reason,
+            sessions_process: places.process().map_or(0, |process| process.taken()),
+            sessions_listener: places.taken(),
+            sessions_backend: backend.map_or(0, |backend| backend.connections()),
+        }
+    }
+}
+
+/// Every session is counted and logged once, however it ends.
+impl Drop for Session {
+    fn drop(&mut self) {
+        let reason = self.reason.unwrap_or(match std::thread::panicking() {
+            true => CloseReason::Panicked,
+            false => CloseReason::Drained,
+        });
+        match &self.route {
+            Some(route) => route.tally.sessions_closed.add(reason),
+            None => self.worker.listener_tally(&self.listener).sessions_closed.add(reason),
+        }
+        if let Some(log) = &self.worker.access_log {
+            log.push(self.record(reason));
+        }
+        self.worker.session_ended();
+    }
+}
+
+impl Meter {
+    pub(super) fn add(&self, bytes: usize) {
+        self.bytes.set(self.bytes.get() + bytes as u64);
+    }
+
+    fn mode(&self, connected: bool) -> RelayMode {
+        match (self.spliced.get(), connected) {
+            (true, _) => RelayMode::Splice,
+            (false, true) => RelayMode::Copy,
+            (false, false) => RelayMode::None,
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! A worker: the thread's loop, and what its sessions share.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_utils::CachePadded;
+
+use crate::balance::{self, Backend, Chooser, Lease, NoChoice, Pool, PoolId};
+use crate::engine::driver::{Keepalive, SocketOptions};
+use crate::engine::{Either, Engine, Inbox, Listener, Notify, Owner, Socket, Time, race};
+use crate::observe::{AccessLog, CloseReason, ListenerTally, SessionTally, WorkerMetrics};
+use crate::view::{ListenerView, Publication, View, Watch};
+
+use super::control::Controls;
+use super::listener;
+
+/// What a worker is given by the server.
+pub struct WorkerParts {
+    pub index: u16,
+    pub publication: Arc<Publication>,
+    pub metrics: Arc<WorkerMetrics>,
+    /// `None`: no line is written.
+    pub access_log: Option<Arc<AccessLog>>,
+    pub inbox: Inbox<Command>,
+    /// Seeds the phases of the balancing; different for each worker.
+    pub seed: u64,
+    /// The wall clock at the engine's time 0, in nanoseconds since 1970, for the access log.
+    pub unix_origin: u64,
+}
+
+/// What the server tells a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Accept no more; end when the sessions have, and close the rest in order after this time.
+    Drain(Duration),
+    /// End at once.
+    Stop,
+}
+
+/// What all sessions of a worker share.
+pub(super) struct Worker {
+    pub(super) engine: Engine,
+    pub(super) index: u16,
+    pub(super) controls: Rc<Controls>,
+    pub(super) access_log: Option<Arc<AccessLog>>,
+    /// Rings when a session has ended while somebody waited for a descriptor.
+    pub(super) descriptor_freed: Notify,
+    /// Rings when the worker is to accept no more.
+    pub(super) drain: Notify,
+    draining: Cell<bool>,
+    /// Rings with every session that ends while the worker drains.
+    session_ended: Notify,
+    descriptors_awaited: Cell<u32>,
+    metrics: Arc<WorkerMetrics>,
+    watch: RefCell<Watch>,
+    chooser: RefCell<Chooser>,
+    tallies: RefCell<Tallies>,
+    next_source: Cell<usize>,
+    unix_origin: u64,
+}
+
+/// Tallies by name, kept so that the lock behind them is taken once.
+#[derive(Default)]
+struct Tallies {
+    listeners: HashMap<Arc<str>, Arc<CachePadded<ListenerTally>>>,
+    sessions: HashMap<[Arc<str>; 3], Arc<CachePadded<SessionTally>>>,
+    /// Accounts of the relay memory, by pool and backend, and by listener.
+    owners: HashMap<[Arc<str>; 2], Owner>,
+}
+
+/// A send or a wait for a target that lasts so long has stalled.
+pub const STALL_AFTER: Duration = Duration::from_secs(1);
+/// How often gauges are brought up to date.
+const GAUGES: Duration = Duration::from_secs(1);
+/// How long what is in flight may take to be let go at the end.
+const WIND_UP: Duration = Duration::from_secs(2);
+
+/// Serves until a command ends it. `listeners` are this worker's own sockets with the place of
+/// each one's settings in the View. An error means that the kernel broke its promises.
+pub fn run(
+    engine: &Engine,
+    listeners: Vec<(usize, Listener)>,
+    parts: WorkerParts,
+) -> io::Result<()> {
+    let inbox = parts.inbox.clone();
+    let worker = Rc::new(Worker::new(engine.clone(), parts));
+    for (index, socket) in listeners {
+        engine.spawn(listener::accept(Rc::clone(&worker), index, socket));
+    }
+    engine.spawn(Rc::clone(&worker).keep_gauges());
+    let each_turn = || worker.refresh();
+    engine.block_on(worker.obey(&inbox), each_turn)?;
+    engine.wind_up(WIND_UP)?;
+    worker.export_gauges();
+    Ok(())
+}
+
+impl Worker {
+    fn new(engine: Engine, parts: WorkerParts) -> Worker {
+        let watch = Watch::new(parts.publication);
+        let snapshot = Arc::clone(&watch.view().snapshot);
+        let random = fastrand::Rng::with_seed(parts.seed);
+        Worker {
+            engine,
+            index: parts.index,
+            controls: Rc::default(),
+            access_log: parts.access_log,
+            descriptor_freed: Notify::default(),
+            drain: Notify::default(),
+            draining: Cell::new(false),
+            session_ended: Notify::default(),
+            descriptors_awaited: Cell::new(0),
+            metrics: parts.metrics,
+            watch: RefCell::new(watch),
+            chooser: RefCell::new(Chooser::new(snapshot, random)),
+            tallies: RefCell::default(),
+            next_source: Cell::new(0),
+            unix_origin: parts.unix_origin,
+        }
+    }
+
+    /// Follows the server's commands to the end.
+    async fn obey(&self, inbox: &Inbox<Command>) {
+        let Command::Drain(limit) = inbox.next(&self.engine).await else { return };
+        self.draining.set(true);
+        self.drain.notify_all();
+        let deadline = self.engine.now() + limit;
+        let drained = async {
+            self.all_ended(deadline).await;
+            self.controls.close_all(CloseReason::Drained);
+            self.all_ended(self.linger_deadline() + Duration::from_millis(100)).await;
+        };
+        let stopped = async { while inbox.next(&self.engine).await != Command::Stop {} };
+        race(drained, stopped).await;
+    }
+
+    async fn all_ended(&self, deadline: Time) {
+        let mut timer = std::pin::pin!(self.engine.sleep_until(deadline));
+        while self.controls.open() > 0 {
+            if let Either::Second(()) = race(self.session_ended.notified(), timer.as_mut()).await {
+                return;
+            }
+        }
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Goes over to a newer View, if there is one. Once per turn.
+    fn refresh(&self) {
+        if self.watch.borrow_mut().refresh() {
+            let view = self.view();
+            self.chooser.borrow_mut().update(&view.snapshot);
+            // What the new View no longer has is not kept alive.
+            *self.tallies.borrow_mut() = Tallies::default();
+        }
+    }
+
+    pub(super) fn view(&self) -> Arc<View> {
+        Arc::clone(self.watch.borrow().view())
+    }
+
+    pub(super) fn choose(&self, pool: PoolId, tried: &[Arc<str>]) -> Result<Lease, NoChoice> {
+        self.chooser.borrow_mut().choose(pool, tried)
+    }
+
+    /// Until when bytes may be delivered that were received before a session's end.
+    pub(super) fn linger_deadline(&self) -> Time {
+        self.engine.now() + self.watch.borrow().view().limits.linger_timeout
+    }
+
+    pub(super) fn unix_nanos(&self, time: Time) -> u64 {
+        self.unix_origin + time.as_nanos()
+    }
+
+    /// The turn among the source addresses.
+    pub(super) fn next_source(&self) -> usize {
+        let turn = self.next_source.get();
+        self.next_source.set(turn.wrapping_add(1));
+        turn
+    }
+
+    pub(super) fn socket_options(&self, options: &balance::SocketOptions) -> SocketOptions {
+        let keepalive = options.keepalive.map(|keepalive| Keepalive {
+            idle: keepalive.idle,
+            interval: keepalive.interval,
+            probes: keepalive.probes,
+        });
+        SocketOptions { nodelay: options.nodelay, keepalive, user_timeout: options.user_timeout }
+    }
+
+    /// Begins or ends waiting for a descriptor.
+    pub(super) fn awaiting_descriptor(&self, begins: bool) {
+        let awaited = self.descriptors_awaited.get();
+        self.descriptors_awaited.set(if begins { awaited + 1 } else { awaited - 1 });
+    }
+
+    pub(super) fn session_ended(&self) {
+        if self.descriptors_awaited.get() > 0 {
+            self.descriptor_freed.notify_all();
+        }
+        if self.draining.get() {
+            self.session_ended.notify_all();
+        }
+    }
+
+    pub(super) fn listener_tally(
+        &self,
+        listener: &ListenerView,
+    ) -> Arc<CachePadded<ListenerTally>> {
+        let mut tallies = self.tallies.borrow_mut();
+        if let Some(tally) = tallies.listeners.get(&listener.name) {
+            return Arc::clone(tally);
+        }
+        let tally = self.metrics.listener(&listener.name);
+        tallies.listeners.insert(Arc::clone(&listener.name), Arc::clone(&tally));
+        tally
+    }
+
+    pub(super) fn session_tally(
+        &self,
+        listener: &ListenerView,
+        pool: &Pool,
+        backend: &Backend,
+    ) -> Arc<CachePadded<SessionTally>> {
+        let key = [&listener.name, &pool.name, &backend.name].map(Arc::clone);
+        let mut tallies = self.tallies.borrow_mut();
+        let metrics = &self.metrics;
+        let tally = tallies.sessions.entry(key);
+        Arc::clone(
+            tally.or_insert_with_key(|[listener, pool, name]| metrics.session(listener, pool, name)),
+        )
+    }
+
+    /// Puts the buffers of a session's sockets on the accounts of its listener and its backend.
+    pub(super) fn account(&self, listener: &ListenerView, lease: &Lease, sockets: [&Socket; 2]) {
+        let mut tallies = self.tallies.borrow_mut();
+        let owners = &mut tallies.owners;
+        let mut owner = |key: [&Arc<str>; 2]| {
+            let next = Owner(owners.len() as u32 + 1);
+            *owners.entry(key.map(Arc::clone)).or_insert(next)
+        };
+        let none: Arc<str> = Arc::clone(&listener.name);
+        let view = self.watch.borrow();
+        let pool = &view.view().snapshot.pool(listener.pool).name;
+        let owners = [owner([&none, &none]), owner([pool, &lease.backend().name])];
+        sockets.into_iter().for_each(|socket| socket.account(owners));
+    }
+
+    async fn keep_gauges(self: Rc<Self>) {
+        loop {
+            self.export_gauges();
+            self.engine.sleep_until(self.engine.now() + GAUGES).await;
+        }
+    }
+
+    fn export_gauges(&self) {
+        let status = self.engine.status();
+        let tally = &self.metrics.tally;
+        tally.turns.raise_to(status.driver.turns);
+        tally.completions.raise_to(status.driver.completions);
+        tally.completion_queue_overflows.raise_to(status.driver.overflows);
+        tally.buffers_exhausted.raise_to(status.buffers_exhausted);
+        tally.pipes_exhausted.raise_to(status.pipes_exhausted);
+        tally.panics.raise_to(status.panics);
+        tally.sessions_open.set(self.controls.open() as u64);
+        tally.buffers_held.set(status.buffers_held as u64);
+        tally.pipes_held.set(status.pipes_held as u64);
+        tally.operations_in_flight.set(status.operations as u64);
+        tally.descriptors_open.set(status.descriptors as u64);
+    }
+}
