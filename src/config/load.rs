@@ -83,10 +83,13 @@ const FILE_MAX: u64 = 16 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+    use std::path::PathBuf;
     use std::time::Duration;
 
     use crate::config::{AccessLog, Backend, Keepalive, LogLevel, SocketOptions};
     use proptest::prelude::*;
+    use toml::de::DeValue;
 
     const POOL: &str = "[pool.p]\nbackends = [\"10.0.0.1:1\"]\n";
     const LISTENER: &str = "[listener.l]\nlisten = \"0.0.0.0:1\"\npool = \"p\"\n";
@@ -122,6 +125,10 @@ mod tests {
 
     fn valid(text: &str) -> Config {
         parse(text, "x.toml").unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    fn configs() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("configs")
     }
 
     #[test]
@@ -554,6 +561,73 @@ mod tests {
         assert_eq!(load(), format!("x: cannot be read: it is larger than 16 MiB; {remedy}"));
     }
 
+    #[test]
+    fn the_reference_holds_the_defaults() {
+        let bare = valid(
+            "[listener.example]\nlisten = \"0.0.0.0:7100\"\npool = \"example\"\n\
+             [pool.example]\nbackends = [\"127.0.0.2:17100\", \"127.0.0.3:17100\"]\n",
+        );
+        let reference = load(&configs().join("reference.toml"));
+        assert_eq!(reference.unwrap_or_else(|errors| panic!("{errors}")), bare);
+    }
+
+    #[test]
+    fn the_reference_names_every_key() {
+        let text = std::fs::read_to_string(configs().join("reference.toml")).unwrap();
+        let (document, _) = DeTable::parse_recoverable(&text);
+        let reader = Reader::new(&text, &[]);
+        reader.document(document.get_ref(), read);
+        let mut named = Vec::new();
+        for (key, value) in document.get_ref().iter() {
+            collect_paths(key.get_ref().to_string(), value.get_ref(), &mut named);
+        }
+        let asked = reader.asked();
+        assert!(asked.contains(&"pool.example.backends[1].weight".to_owned()), "{asked:?}");
+        let forgotten: Vec<_> = asked.iter().filter(|path| !named.contains(path)).collect();
+        assert!(forgotten.is_empty(), "add to configs/reference.toml: {forgotten:?}");
+    }
+
+    fn collect_paths(path: String, value: &DeValue<'_>, paths: &mut Vec<String>) {
+        match value {
+            DeValue::Table(table) => {
+                for (key, value) in table.iter() {
+                    collect_paths(format!("{path}.{}", key.get_ref()), value.get_ref(), paths);
+                }
+            }
+            DeValue::Array(array) => {
+                for (index, value) in array.iter().enumerate() {
+                    collect_paths(format!("{path}[{index}]"), value.get_ref(), paths);
+                }
+            }
+            _ => {}
+        }
+        paths.push(path);
+    }
+
+    #[test]
+    fn presets_run_side_by_side() {
+        let mut owners: BTreeMap<u16, String> = BTreeMap::new();
+        let mut backend_ports = Vec::new();
+        let mut files = 0;
+        for entry in std::fs::read_dir(configs()).unwrap() {
+            let path = entry.unwrap().path();
+            let config = load(&path).unwrap_or_else(|errors| panic!("{errors}"));
+            files += 1;
+            let listening = config.listeners.iter().flat_map(|listener| &listener.listen);
+            for port in listening.chain(&config.admin.listen).map(std::net::SocketAddr::port) {
+                let name = path.display().to_string();
+                let owner = owners.insert(port, name.clone());
+                assert_eq!(owner, None, "{name} listens on port {port}, which is taken");
+            }
+            let backends = config.pools.iter().flat_map(|pool| &pool.backends);
+            backend_ports.extend(backends.map(|backend| backend.address.port()));
+        }
+        assert_eq!(files, 7, "reference.toml and six presets");
+        for port in backend_ports {
+            assert!(!owners.contains_key(&port), "a backend's port {port} is a preset's own");
+        }
+    }
+
     /// Lines that are right alone, in any order: what is wrong is how they stand together.
     fn any_line() -> impl Strategy<Value = String> {
         let key = prop::sample::select(vec![
@@ -621,6 +695,12 @@ mod tests {
         #[test]
         fn no_mixture_of_lines_panics(lines in prop::collection::vec(any_line(), 0..24)) {
             prop_assert!(is_answered_line_by_line(&lines.join("\n")));
+        }
+
+        #[test]
+        fn no_cut_of_a_good_file_panics(cut in 0..4096_usize) {
+            let text = include_str!("../../configs/syslog.toml");
+            prop_assert!(is_answered_line_by_line(text.get(..cut).unwrap_or(text)));
         }
     }
 }

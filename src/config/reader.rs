@@ -81,6 +81,14 @@ impl Reader {
     fn note(&self, line: usize, path: String, message: String) {
         self.errors.borrow_mut().push(ConfigError { line: Some(line), path, message });
     }
+
+    /// Every key that was asked for, as a full path, for the test of the reference.
+    #[cfg(test)]
+    pub fn asked(&self) -> Vec<String> {
+        let asked = self.asked.borrow();
+        let paths = asked.iter().flat_map(|(path, keys)| keys.iter().map(|key| join(path, key)));
+        paths.collect()
+    }
 }
 
 /// One table of the document.
