@@ -1,0 +1,82 @@
+//! `[listener.NAME]`: an address that accepts, and what holds for its sessions. Binds nothing.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::CONNECTIONS;
+use super::address::{self, Addresses};
+use super::field::{Field, Read, quoted};
+use super::names::{self, nearest};
+use super::reader::Section;
+use super::socket::{self, SocketOptions};
+use super::units::{MILLISECOND, MINUTE, YEAR};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listener {
+    /// As a table's key it is unique among the listeners.
+    pub name: String,
+    /// At least one. Those with a port other than 0 are in no other listener.
+    pub listen: Vec<SocketAddr>,
+    /// The name of a pool of the same `Config`.
+    pub pool: String,
+    /// None: no limit but that of the process.
+    pub max_connections: Option<u32>,
+    pub backlog: u32,
+    /// None if it is off.
+    pub idle_timeout: Option<Duration>,
+    pub half_closed_timeout: Duration,
+    pub socket: SocketOptions,
+}
+
+pub(super) fn read(
+    name: &str,
+    section: &Section<'_>,
+    pools: &BTreeSet<&str>,
+    addresses: &mut Addresses,
+) -> Listener {
+    names::check(name, section.reader, &section.place);
+    Listener {
+        name: name.to_owned(),
+        listen: section.required("listen", |field| listen(field, addresses)),
+        pool: section.required("pool", |field| pool(field, pools)),
+        max_connections: section.value_or("max_connections", None, |field| {
+            field.unless("off", |field| field.integer(CONNECTIONS))
+        }),
+        backlog: section.value_or("backlog", 4096, |field| field.integer(1..=65_535)),
+        idle_timeout: section.value_or("idle_timeout", Some(10 * MINUTE), |field| {
+            field.unless("off", |field| field.duration(MILLISECOND..=YEAR))
+        }),
+        half_closed_timeout: section
+            .value_or("half_closed_timeout", MINUTE, |field| field.duration(MILLISECOND..=YEAR)),
+        socket: socket::read(section),
+    }
+}
+
+/// One address, or an array of them.
+fn listen(field: &Field<'_>, addresses: &mut Addresses) -> Read<Vec<SocketAddr>> {
+    let mut accept = |field: &Field<'_>| {
+        let address = field.accept(address::listen)?;
+        addresses.add_listening(address, &field.place);
+        Some(address)
+    };
+    if field.value.is_array() {
+        let items = field.some_items(address::LISTEN)?;
+        Ok(items.iter().filter_map(accept).collect())
+    } else {
+        Ok(accept(field).into_iter().collect())
+    }
+}
+
+fn pool(field: &Field<'_>, pools: &BTreeSet<&str>) -> Read<String> {
+    let name = field.text("the name of a pool")?;
+    if !pools.contains(name) {
+        let remedy = match nearest(name, pools.iter().copied()) {
+            Some(meant) => format!("did you mean {}?", quoted(meant)),
+            None => "add it, or give the name of another pool".to_owned(),
+        };
+        let message = format!("no pool is named {}; {remedy}", quoted(name));
+        field.reader.refuse_absence(&field.place, message);
+    }
+    Ok(name.to_owned())
+}

@@ -1,0 +1,32 @@
+//! What the operator asked for: a TOML file read into a `Config` that is valid by construction.
+//!
+//! `load` reads everything before it answers, so that a bad file is reported whole: each error with
+//! its line, its key, its cause and its remedy. A section is a file here, and lists its keys by
+//! reading them; `configs/reference.toml` explains every one.
+
+mod address;
+mod admin;
+mod cpulist;
+mod error;
+mod field;
+mod listener;
+mod load;
+mod log;
+mod names;
+mod pool;
+mod process;
+mod reader;
+mod socket;
+mod units;
+
+pub use admin::Admin;
+pub use error::{ConfigError, ConfigErrors};
+pub use listener::Listener;
+pub use load::{Config, load, parse};
+pub use log::{AccessLog, Log, LogFormat, LogLevel};
+pub use pool::{Backend, Policy, Pool};
+pub use process::Process;
+pub use socket::{Keepalive, SocketOptions};
+
+/// How many connections a limit may allow. A descriptor is an `int`, so no host carries more.
+const CONNECTIONS: std::ops::RangeInclusive<u32> = 1..=i32::MAX as u32;

@@ -1,0 +1,132 @@
+//! `[pool.NAME]`: backends that serve the same thing, and how they are reached. Picks none.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use super::CONNECTIONS;
+use super::address::{self, Addresses};
+use super::field::{Field, Read, quoted};
+use super::names;
+use super::reader::{Place, Reader, Section};
+use super::socket::{self, SocketOptions};
+use super::units::{DAY, MILLISECOND, SECOND};
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// As a table's key it is unique among the pools.
+    pub name: String,
+    pub policy: Policy,
+    pub connect_timeout: Duration,
+    /// Distinct backends tried for one session, the first included, 1 to 16.
+    pub tries: usize,
+    /// Empty leaves the choice to the kernel; else there is one of each backend's family.
+    pub source_addresses: Vec<IpAddr>,
+    pub socket: SocketOptions,
+    /// In the order of the file, at least one, with distinct names.
+    pub backends: Vec<Backend>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    RoundRobin,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Backend {
+    /// The text of the address where the file gives no name.
+    pub name: String,
+    /// Never of port 0 nor the unspecified IP address.
+    pub address: SocketAddr,
+    /// With 0 the backend receives no new connections.
+    pub weight: u16,
+    /// The pool's where the file gives the backend none; none: no limit.
+    pub max_connections: Option<u32>,
+}
+
+pub(super) fn read(name: &str, section: &Section<'_>, addresses: &mut Addresses) -> Pool {
+    names::check(name, section.reader, &section.place);
+    let limit = section.value_or("max_connections", None, connections);
+    let source_addresses = section.value_or("source_addresses", Vec::new(), source_addresses);
+    let backends = section.required("backends", |field| {
+        let items = field.some_items("at least one backend, such as \"10.0.0.1:6000\"")?;
+        let read = |item: Field<'_>| Some((backend(&item, limit)?, item.place));
+        Ok(items.into_iter().filter_map(read).collect::<Vec<_>>())
+    });
+    refuse_repeated_names(section.reader, &backends);
+    refuse_without_source(section.reader, &backends, &source_addresses);
+    for (backend, place) in &backends {
+        addresses.add_backend(backend.address, place);
+    }
+    Pool {
+        name: name.to_owned(),
+        policy: section.value_or("policy", Policy::RoundRobin, |field| field.choice(&POLICIES)),
+        connect_timeout: section
+            .value_or("connect_timeout", 5 * SECOND, |field| field.duration(MILLISECOND..=DAY)),
+        tries: section.value_or("tries", 3, |field| field.integer(1..=16)),
+        source_addresses,
+        socket: socket::read(section),
+        backends: backends.into_iter().map(|(backend, _)| backend).collect(),
+    }
+}
+
+/// Either the bare address or a table around it.
+fn backend(item: &Field<'_>, limit: Option<u32>) -> Option<Backend> {
+    if !item.value.is_table() {
+        let address = item.accept(address::backend)?;
+        let name = address.to_string();
+        names::check(&name, item.reader, &item.place);
+        return Some(Backend { name, address, weight: 1, max_connections: limit });
+    }
+    item.section("{ address = ... }")?.read(|section| {
+        let address = section.required("address", |field| address::backend(field).map(Some));
+        let name =
+            section.value_or("name", None, |field| Ok(Some(field.text("a name")?.to_owned())));
+        let weight = section.value_or("weight", 1, |field| field.integer(0..=u16::MAX));
+        let max_connections = section.value_or("max_connections", limit, connections);
+        let name = name.or(address.map(|address| address.to_string()))?;
+        names::check(&name, section.reader, &section.place_of("name"));
+        Some(Backend { name, address: address?, weight, max_connections })
+    })
+}
+
+fn connections(field: &Field<'_>) -> Read<Option<u32>> {
+    field.unless("off", |field| field.integer(CONNECTIONS))
+}
+
+/// None of them if one is wrong, since nothing can be said of the families then.
+fn source_addresses(field: &Field<'_>) -> Read<Vec<IpAddr>> {
+    let items = field.items("an array of IP addresses")?;
+    let addresses: Vec<_> = items.iter().map(|item| item.accept(address::source)).collect();
+    Ok(addresses.into_iter().collect::<Option<_>>().unwrap_or_default())
+}
+
+fn refuse_repeated_names(reader: &Reader, backends: &[(Backend, Place)]) {
+    let mut places = BTreeMap::new();
+    for (backend, place) in backends {
+        if let Some(first) = places.insert(&backend.name, place) {
+            let message = format!(
+                "{} is the name of {} already; give each backend a name of its own",
+                quoted(&backend.name),
+                first.path
+            );
+            reader.refuse(place, message);
+        }
+    }
+}
+
+fn refuse_without_source(reader: &Reader, backends: &[(Backend, Place)], sources: &[IpAddr]) {
+    for (backend, place) in backends {
+        let same_family = |source: &IpAddr| source.is_ipv4() == backend.address.is_ipv4();
+        if !sources.is_empty() && !sources.iter().any(same_family) {
+            let family = if backend.address.is_ipv4() { "IPv4" } else { "IPv6" };
+            let message = format!(
+                "source_addresses has no {family} address to reach {} from; add one",
+                backend.address
+            );
+            reader.refuse(place, message);
+        }
+    }
+}
+
+const POLICIES: [(&str, Policy); 1] = [("round-robin", Policy::RoundRobin)];
