@@ -1,1 +1,3 @@
 //! Ringmain, a load balancer for telemetry fleets.
+
+pub mod observe;

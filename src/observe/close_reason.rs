@@ -1,0 +1,121 @@
+//! Owns the one word for why a session ended, the same in the access log and in the metric label.
+//! Does not decide which reason applies, and does not count.
+
+/// Why a session ended. Every session has exactly one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseReason {
+    /// Both directions reached their end of stream and everything was delivered.
+    Finished,
+    /// The client reset its connection.
+    ClientReset,
+    /// The backend reset its connection.
+    BackendReset,
+    /// The client left before a backend was connected.
+    ClientAborted,
+    /// Neither direction moved a byte for the idle time-out.
+    IdleTimeout,
+    /// One direction had ended and the other one moved nothing for the half-closed time-out.
+    HalfClosedTimeout,
+    /// The client stopped acknowledging: TCP keep-alive or the user time-out gave up on it.
+    ClientTimedOut,
+    /// The backend stopped acknowledging: TCP keep-alive or the user time-out gave up on it.
+    BackendTimedOut,
+    /// Every backend tried refused the connection or was unreachable.
+    ConnectFailed,
+    /// No backend tried answered within the connect time-out.
+    ConnectTimeout,
+    /// The pool had no backend that may take a session.
+    NoBackend,
+    /// Every backend that may take a session was at its connection limit.
+    BackendLimit,
+    /// The memory for stalled relays was used up and this session had stalled the longest.
+    RelayMemory,
+    /// No descriptor was left to reach a backend with.
+    Descriptors,
+    /// No source port was free towards the backend.
+    SourcePorts,
+    /// The session was still open at the drain deadline.
+    Drained,
+    /// The code that served the session panicked; the other sessions were not touched.
+    Panicked,
+    /// A socket reported an error that has no reason of its own here.
+    SocketError,
+}
+
+impl CloseReason {
+    /// Every reason, in the order of `index`.
+    pub const ALL: [Self; 18] = [
+        Self::Finished,
+        Self::ClientReset,
+        Self::BackendReset,
+        Self::ClientAborted,
+        Self::IdleTimeout,
+        Self::HalfClosedTimeout,
+        Self::ClientTimedOut,
+        Self::BackendTimedOut,
+        Self::ConnectFailed,
+        Self::ConnectTimeout,
+        Self::NoBackend,
+        Self::BackendLimit,
+        Self::RelayMemory,
+        Self::Descriptors,
+        Self::SourcePorts,
+        Self::Drained,
+        Self::Panicked,
+        Self::SocketError,
+    ];
+
+    /// The word operators see.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Finished => "finished",
+            Self::ClientReset => "client-reset",
+            Self::BackendReset => "backend-reset",
+            Self::ClientAborted => "client-aborted",
+            Self::IdleTimeout => "idle-timeout",
+            Self::HalfClosedTimeout => "half-closed-timeout",
+            Self::ClientTimedOut => "client-timed-out",
+            Self::BackendTimedOut => "backend-timed-out",
+            Self::ConnectFailed => "connect-failed",
+            Self::ConnectTimeout => "connect-timeout",
+            Self::NoBackend => "no-backend",
+            Self::BackendLimit => "backend-limit",
+            Self::RelayMemory => "relay-memory",
+            Self::Descriptors => "descriptors",
+            Self::SourcePorts => "source-ports",
+            Self::Drained => "drained",
+            Self::Panicked => "panicked",
+            Self::SocketError => "socket-error",
+        }
+    }
+
+    /// The position in `ALL`, for tables with one entry per reason.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+// A new variant goes before the last one; forgotten in `ALL`, it fails to compile here.
+const _: () = assert!(CloseReason::SocketError.index() + 1 == CloseReason::ALL.len());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn index_is_the_position_in_all() {
+        for (position, reason) in CloseReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason.index(), position, "{}", reason.as_str());
+        }
+    }
+
+    #[test]
+    fn words_are_distinct_and_kebab_case() {
+        let words: BTreeSet<_> = CloseReason::ALL.into_iter().map(CloseReason::as_str).collect();
+        assert_eq!(words.len(), CloseReason::ALL.len());
+        for word in words {
+            assert!(word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-'), "{word}");
+        }
+    }
+}

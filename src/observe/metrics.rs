@@ -1,0 +1,303 @@
+//! Owns the process's metrics: who counts what, and the moment at which it is read for a scrape.
+//! Does not name or format metrics (`exposition` does) and does not serve them (`admin` does).
+
+use super::exposition::{self, Reading};
+use super::series::Series;
+use super::tally::{AccessLogTally, ListenerTally, SessionTally, WorkerTally};
+use crossbeam_utils::CachePadded;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
+
+/// All metrics of the process, shared by its threads.
+pub struct Metrics {
+    started: SystemTime,
+    draining: AtomicBool,
+    view_version: AtomicU64,
+    access_log: Arc<AccessLogTally>,
+    workers: Vec<Arc<WorkerMetrics>>,
+    labelled: Arc<Labelled>,
+    backends: BackendSource,
+}
+
+/// Gives the state of every backend at the moment of a scrape.
+pub type BackendSource = Box<dyn Fn() -> Vec<BackendRow> + Send + Sync>;
+
+/// One backend as a scrape shows it. Pool, backend and address together are unique.
+#[derive(Clone, Debug)]
+pub struct BackendRow {
+    pub pool: Arc<str>,
+    pub backend: Arc<str>,
+    pub address: SocketAddr,
+    pub weight: u32,
+    /// Places reserved on the backend now.
+    pub connections: u64,
+    /// The most places there are, or `None` where there is no limit.
+    pub limit: Option<u64>,
+}
+
+impl Metrics {
+    /// Metrics for workers 0 to `workers` - 1 of a process that began at `started`.
+    pub fn new(workers: usize, started: SystemTime, backends: BackendSource) -> Self {
+        let labelled = Arc::new(Labelled {
+            listeners: Mutex::new(Series::new(workers)),
+            sessions: Mutex::new(Series::new(workers)),
+        });
+        let worker = |index| {
+            let tally = CachePadded::default();
+            Arc::new(WorkerMetrics { index, tally, labelled: labelled.clone() })
+        };
+        Self {
+            started,
+            draining: AtomicBool::new(false),
+            view_version: AtomicU64::new(0),
+            access_log: Arc::default(),
+            workers: (0..workers).map(worker).collect(),
+            labelled,
+            backends,
+        }
+    }
+
+    /// What worker `index` counts with. Only that worker's thread may add to it.
+    ///
+    /// # Panics
+    /// When there is no such worker.
+    pub fn worker(&self, index: usize) -> Arc<WorkerMetrics> {
+        self.workers[index].clone()
+    }
+
+    /// What the access log counts with. One log at a time may use it.
+    pub fn access_log(&self) -> Arc<AccessLogTally> {
+        self.access_log.clone()
+    }
+
+    pub fn set_draining(&self, draining: bool) {
+        self.draining.store(draining, Ordering::Relaxed);
+    }
+
+    pub fn draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub fn set_view_version(&self, version: u64) {
+        self.view_version.store(version, Ordering::Relaxed);
+    }
+
+    /// Everything, in the classic Prometheus text format.
+    pub fn render(&self) -> String {
+        exposition::render(Reading {
+            started: self.started,
+            draining: self.draining(),
+            view_version: self.view_version.load(Ordering::Relaxed),
+            access_log: self.access_log.clone(),
+            workers: self.workers.clone(),
+            listeners: lock(&self.labelled.listeners).all(),
+            sessions: lock(&self.labelled.sessions).all(),
+            backends: (self.backends)(),
+        })
+    }
+}
+
+/// What one worker counts with.
+#[derive(Debug)]
+pub struct WorkerMetrics {
+    index: usize,
+    pub tally: CachePadded<WorkerTally>,
+    labelled: Arc<Labelled>,
+}
+
+impl WorkerMetrics {
+    /// The tally of this worker for a listener. It takes a lock: ask once and keep it.
+    pub fn listener(&self, name: &Arc<str>) -> Arc<CachePadded<ListenerTally>> {
+        lock(&self.labelled.listeners).tally(name, self.index)
+    }
+
+    /// The tally of this worker for the sessions of a listener on a backend. It takes a lock: ask
+    /// once and keep it while the backend is in the view or a session is on it. What nobody keeps
+    /// may be forgotten.
+    pub fn session(
+        &self,
+        listener: &Arc<str>,
+        pool: &Arc<str>,
+        backend: &Arc<str>,
+    ) -> Arc<CachePadded<SessionTally>> {
+        let key =
+            SessionKey { listener: listener.clone(), pool: pool.clone(), backend: backend.clone() };
+        lock(&self.labelled.sessions).tally(&key, self.index)
+    }
+}
+
+/// The labels of a session's metrics.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct SessionKey {
+    pub listener: Arc<str>,
+    pub pool: Arc<str>,
+    pub backend: Arc<str>,
+}
+
+/// The tallies that have labels besides the worker.
+#[derive(Debug)]
+struct Labelled {
+    listeners: Mutex<Series<Arc<str>, ListenerTally>>,
+    sessions: Mutex<Series<SessionKey, SessionTally>>,
+}
+
+/// A panic elsewhere must not end the metrics as well: a series is whole after every step.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::close_reason::CloseReason;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    fn metrics(backends: BackendSource) -> Metrics {
+        Metrics::new(2, UNIX_EPOCH + Duration::from_millis(1_700_000_000_500), backends)
+    }
+
+    fn assert_line(text: &str, line: &str) {
+        assert!(text.lines().any(|present| present == line), "no line {line}\nin\n{text}");
+    }
+
+    #[test]
+    fn session_counts_are_summed_over_the_workers() {
+        let metrics = metrics(Box::new(Vec::new));
+        let [listener, pool, backend] = ["syslog", "aggregators", "vector-1"].map(Arc::from);
+        for (index, bytes) in [(0, 100), (1, 23)] {
+            let tally = metrics.worker(index).session(&listener, &pool, &backend);
+            tally.sessions_opened.add(1);
+            tally.bytes_to_backend.add(bytes);
+            tally.bytes_to_client.add(1);
+            tally.connect_attempts.add(2);
+            tally.connect_failures.add(1);
+            tally.splice_promotions.add(3);
+            tally.splice_demotions.add(4);
+            tally.sessions_closed.add(CloseReason::BackendReset);
+        }
+        let text = metrics.render();
+        let on = r#"listener="syslog",pool="aggregators",backend="vector-1""#;
+        for line in [
+            format!("ringmain_sessions_opened_total{{{on}}} 2"),
+            format!("ringmain_sessions_closed_total{{{on},reason=\"backend-reset\"}} 2"),
+            format!("ringmain_relayed_bytes_total{{{on},direction=\"to-backend\"}} 123"),
+            format!("ringmain_relayed_bytes_total{{{on},direction=\"to-client\"}} 2"),
+            format!("ringmain_connect_attempts_total{{{on}}} 4"),
+            format!("ringmain_connect_failures_total{{{on}}} 2"),
+            format!("ringmain_splice_promotions_total{{{on}}} 6"),
+            format!("ringmain_splice_demotions_total{{{on}}} 8"),
+        ] {
+            assert_line(&text, &line);
+        }
+    }
+
+    #[test]
+    fn listener_counts_are_summed_and_early_ends_have_no_backend() {
+        let metrics = metrics(Box::new(Vec::new));
+        let name = Arc::from("syslog");
+        for index in 0..2 {
+            let tally = metrics.worker(index).listener(&name);
+            tally.accepted.add(10);
+            tally.accept_pauses_limit.add(1);
+            tally.accept_pauses_descriptors.add(2);
+            tally.sessions_closed.add(CloseReason::NoBackend);
+        }
+        let text = metrics.render();
+        for line in [
+            r#"ringmain_connections_accepted_total{listener="syslog"} 20"#,
+            r#"ringmain_accept_pauses_total{listener="syslog",reason="limit"} 2"#,
+            r#"ringmain_accept_pauses_total{listener="syslog",reason="descriptors"} 4"#,
+            "ringmain_sessions_closed_total\
+             {listener=\"syslog\",pool=\"\",backend=\"\",reason=\"no-backend\"} 2",
+        ] {
+            assert_line(&text, line);
+        }
+    }
+
+    #[test]
+    fn workers_are_shown_apart() {
+        let metrics = metrics(Box::new(Vec::new));
+        metrics.worker(0).tally.turns.add(5);
+        metrics.worker(1).tally.sessions_open.set(9);
+        let text = metrics.render();
+        for line in [
+            r#"ringmain_worker_turns_total{worker="0"} 5"#,
+            r#"ringmain_worker_turns_total{worker="1"} 0"#,
+            r#"ringmain_worker_sessions_open{worker="0"} 0"#,
+            r#"ringmain_worker_sessions_open{worker="1"} 9"#,
+        ] {
+            assert_line(&text, line);
+        }
+    }
+
+    #[test]
+    fn the_process_tells_its_state() {
+        let metrics = metrics(Box::new(Vec::new));
+        metrics.set_draining(true);
+        metrics.set_view_version(42);
+        metrics.access_log().lines_written.add(7);
+        metrics.access_log().add_dropped(3);
+        let text = metrics.render();
+        for line in [
+            concat!("ringmain_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "ringmain_process_start_time_seconds 1700000000.5",
+            "ringmain_draining 1",
+            "ringmain_view_version 42",
+            "ringmain_access_log_lines_written_total 7",
+            "ringmain_access_log_lines_dropped_total 3",
+            "ringmain_access_log_write_errors_total 0",
+        ] {
+            assert_line(&text, line);
+        }
+    }
+
+    #[test]
+    fn backends_are_read_at_the_scrape_and_their_names_are_escaped() {
+        let row = |backend: &str, limit| BackendRow {
+            pool: Arc::from("p"),
+            backend: Arc::from(backend),
+            address: SocketAddr::from(([10, 0, 0, 5], 9000)),
+            weight: 3,
+            connections: 11,
+            limit,
+        };
+        let metrics =
+            metrics(Box::new(move || vec![row("a\"b\\c\n", Some(64)), row("free", None)]));
+        let text = metrics.render();
+        let odd = r#"pool="p",backend="a\"b\\c\n",address="10.0.0.5:9000""#;
+        assert_line(&text, &format!("ringmain_backend_connections{{{odd}}} 11"));
+        assert_line(&text, &format!("ringmain_backend_weight{{{odd}}} 3"));
+        assert_line(&text, &format!("ringmain_backend_connections_limit{{{odd}}} 64"));
+        let limits = text.lines().filter(|l| l.starts_with("ringmain_backend_connections_limit{"));
+        assert_eq!(limits.count(), 1, "a backend without a limit shows none");
+    }
+
+    #[test]
+    fn counters_are_announced_under_the_name_of_their_samples() {
+        let text = metrics(Box::new(Vec::new)).render();
+        assert_line(&text, "# TYPE ringmain_worker_turns_total counter");
+        assert_line(&text, "# TYPE ringmain_relayed_bytes_total counter");
+        let kind = |line: &str| line.rsplit(' ').next().map(str::to_owned);
+        let types = text.lines().filter(|line| line.starts_with("# TYPE ")).filter_map(kind);
+        assert!(types.into_iter().all(|kind| kind == "counter" || kind == "gauge"));
+    }
+
+    #[test]
+    fn every_metric_is_announced_once_with_a_sentence() {
+        let text = metrics(Box::new(Vec::new)).render();
+        let mut names: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("# HELP ringmain_"))
+            .map(|line| line.split_once(' ').expect("a name and a sentence"))
+            .inspect(|(name, help)| assert!(help.ends_with('.'), "{name}: {help}"))
+            .map(|(name, _)| name)
+            .collect();
+        assert!(!names.is_empty());
+        let announced = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), announced);
+    }
+}
