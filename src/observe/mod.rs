@@ -1,8 +1,11 @@
-//! What operators see: metrics and the admin server.
+//! What operators see: metrics, the access log and the admin server.
 //! This folder owns how things are counted and shown; it decides nothing about traffic.
 //!
-//! Reading order: `close_reason`, `tally`, `series`, `metrics`, `exposition`, `admin`.
+//! Reading order: `close_reason`, `tally`, `series`, `metrics`, `exposition`, `access_record`,
+//! `access_log`, `admin`.
 
+mod access_log;
+mod access_record;
 mod admin;
 mod close_reason;
 mod exposition;
@@ -10,6 +13,8 @@ mod metrics;
 mod series;
 mod tally;
 
+pub use access_log::{AccessLog, AccessLogError, AccessLogOptions, AccessLogTarget};
+pub use access_record::{AccessLogFormat, AccessRecord, RelayMode};
 pub use admin::serve_admin;
 pub use close_reason::CloseReason;
 pub use metrics::{BackendRow, BackendSource, Metrics, WorkerMetrics};
