@@ -1,14 +1,15 @@
-//! What operators see: metrics, the access log and the admin server.
+//! What operators see: metrics, the access log, the program's own log and the admin server.
 //! This folder owns how things are counted and shown; it decides nothing about traffic.
 //!
 //! Reading order: `close_reason`, `tally`, `series`, `metrics`, `exposition`, `access_record`,
-//! `access_log`, `admin`.
+//! `access_log`, `log`, `admin`.
 
 mod access_log;
 mod access_record;
 mod admin;
 mod close_reason;
 mod exposition;
+mod log;
 mod metrics;
 mod series;
 mod tally;
@@ -17,6 +18,7 @@ pub use access_log::{AccessLog, AccessLogError, AccessLogOptions, AccessLogTarge
 pub use access_record::{AccessLogFormat, AccessRecord, RelayMode};
 pub use admin::serve_admin;
 pub use close_reason::CloseReason;
+pub use log::{LogError, LogFormat, LogOptions, start_log};
 pub use metrics::{BackendRow, BackendSource, Metrics, WorkerMetrics};
 pub use tally::{
     AccessLogTally, ClosedCounts, Count, Gauge, ListenerTally, SessionTally, WorkerTally,
