@@ -4,13 +4,21 @@
 //! Reading order: `close_reason`, `tally`, `series`, `metrics`, `exposition`, `access_record`,
 //! `access_log`, `log`, `admin`.
 
+mod access_log;
+mod access_record;
+mod admin;
 mod close_reason;
 mod exposition;
+mod log;
 mod metrics;
 mod series;
 mod tally;
 
+pub use access_log::{AccessLog, AccessLogError, AccessLogOptions, AccessLogTarget};
+pub use access_record::{AccessLogFormat, AccessRecord, RelayMode};
+pub use admin::serve_admin;
 pub use close_reason::CloseReason;
+pub use log::{LogError, LogFormat, LogOptions, start_log};
 pub use metrics::{BackendRow, BackendSource, Metrics, WorkerMetrics};
 pub use tally::{
     AccessLogTally, ClosedCounts, Count, Gauge, ListenerTally, SessionTally, WorkerTally,

@@ -1,0 +1,264 @@
+//! Owns the admin server: `/metrics` and `/healthz` over HTTP/1, for scrapers and health checks.
+//! Does not count or format (`metrics` does), and changes nothing: every answer only reads.
+//!
+//! It is bounded, because anyone who reaches its address may connect: at most `CONNECTIONS_MAX`
+//! connections, the next ones wait in the kernel's queue; one request per connection; deadlines on
+//! the request and on the whole connection. It takes no part in the proxied traffic.
+
+use super::exposition;
+use super::metrics::Metrics;
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+/// Serves until `shutdown` completes; connections open then are closed.
+pub async fn serve_admin(
+    listener: TcpListener,
+    metrics: Arc<Metrics>,
+    shutdown: impl Future<Output = ()>,
+) {
+    let mut shutdown = pin!(shutdown);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = &mut shutdown => return,
+            stream = accept(&listener), if connections.len() < CONNECTIONS_MAX => {
+                connections.spawn(serve_connection(stream, metrics.clone()));
+            }
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "an admin connection ended by a defect");
+                }
+            }
+        }
+    }
+}
+
+/// The next connection. Where accepting fails, most likely for want of descriptors, it waits
+/// before it tries again: the connection that could not be accepted would fail again at once.
+async fn accept(listener: &TcpListener) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => return stream,
+            Err(error) => {
+                tracing::warn!(%error, "the admin server cannot accept");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection(stream: TcpStream, metrics: Arc<Metrics>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let response = answer(request.method(), request.uri().path(), &metrics);
+        async { Ok::<_, Infallible>(response) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_TIMEOUT)
+        .keep_alive(false)
+        .max_buf_size(REQUEST_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    match tokio::time::timeout(CONNECTION_TIMEOUT, connection).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "an admin connection failed"),
+        Err(_) => tracing::debug!("an admin connection took too long"),
+    }
+}
+
+fn answer(method: &Method, path: &str, metrics: &Metrics) -> Response<Full<Bytes>> {
+    if !matches!(path, "/" | "/metrics" | "/healthz") {
+        return page(StatusCode::NOT_FOUND, TEXT, "not found\n");
+    }
+    // For HEAD, hyper leaves out the body and keeps its length.
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        let mut response = page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET and HEAD\n");
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        return response;
+    }
+    match path {
+        "/metrics" => page(StatusCode::OK, exposition::CONTENT_TYPE, metrics.render()),
+        "/healthz" if metrics.draining() => {
+            page(StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n")
+        }
+        "/healthz" => page(StatusCode::OK, TEXT, "ok\n"),
+        _ => page(StatusCode::OK, TEXT, INDEX),
+    }
+}
+
+fn page(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+const INDEX: &str = "\
+/metrics  counters and gauges, for Prometheus
+/healthz  200 while new sessions are taken, 503 while draining
+";
+
+/// Scrapers and health checks need a handful.
+const CONNECTIONS_MAX: usize = 64;
+
+/// How long a client may take to send its request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a connection may last, so that a client that does not read its answer gives its place
+/// back.
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The longest request line with its headers.
+const REQUEST_BYTES_MAX: usize = 16 * 1024;
+
+/// How long to wait after a failed accept.
+const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::SocketAddr;
+    use std::time::UNIX_EPOCH;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::oneshot;
+    use tokio::task::{JoinHandle, yield_now};
+
+    struct Running {
+        address: SocketAddr,
+        metrics: Arc<Metrics>,
+        shutdown: oneshot::Sender<()>,
+        server: JoinHandle<()>,
+    }
+
+    async fn start() -> Running {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let address = listener.local_addr().expect("an address");
+        let metrics = Arc::new(Metrics::new(1, UNIX_EPOCH, Box::new(Vec::new)));
+        let (shutdown, asked) = oneshot::channel::<()>();
+        let asked = async { asked.await.expect("the sender lives") };
+        let server = tokio::spawn(serve_admin(listener, metrics.clone(), asked));
+        Running { address, metrics, shutdown, server }
+    }
+
+    /// Sends one request and returns all that comes back until the server closes.
+    async fn ask(address: SocketAddr, request_line: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.expect("connected");
+        let request = format!("{request_line} HTTP/1.1\r\nHost: ringmain\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("answered");
+        answer
+    }
+
+    fn body(answer: &str) -> &str {
+        answer.split_once("\r\n\r\n").expect("a head").1
+    }
+
+    #[tokio::test]
+    async fn metrics_are_served_as_prometheus_text() {
+        let running = start().await;
+        running.metrics.worker(0).tally.turns.add(3);
+        let answer = ask(running.address, "GET /metrics").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
+        assert_eq!(body(&answer), running.metrics.render());
+        assert!(answer.contains("ringmain_worker_turns_total{worker=\"0\"} 3\n"));
+    }
+
+    #[tokio::test]
+    async fn health_follows_draining() {
+        let running = start().await;
+        let answer = ask(running.address, "GET /healthz").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert_eq!(body(&answer), "ok\n");
+        running.metrics.set_draining(true);
+        let answer = ask(running.address, "GET /healthz").await;
+        assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+        assert_eq!(body(&answer), "draining\n");
+    }
+
+    #[tokio::test]
+    async fn head_has_the_length_but_no_body() {
+        let running = start().await;
+        let answer = ask(running.address, "HEAD /healthz").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("content-length: 3\r\n"), "{answer}");
+        assert_eq!(body(&answer), "");
+    }
+
+    #[tokio::test]
+    async fn the_index_names_both_pages() {
+        let running = start().await;
+        let answer = ask(running.address, "GET /?query").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert_eq!(body(&answer), INDEX);
+        assert_eq!(INDEX.lines().count(), 2);
+    }
+
+    #[tokio::test]
+    async fn other_paths_and_methods_are_refused() {
+        let running = start().await;
+        let answer = ask(running.address, "GET /metrics/").await;
+        assert!(answer.starts_with("HTTP/1.1 404 Not Found\r\n"), "{answer}");
+        let answer = ask(running.address, "POST /none").await;
+        assert!(answer.starts_with("HTTP/1.1 404 Not Found\r\n"), "{answer}");
+        let answer = ask(running.address, "DELETE /metrics").await;
+        assert!(answer.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"), "{answer}");
+        assert!(answer.contains("allow: GET, HEAD\r\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_http_is_closed() {
+        let running = start().await;
+        let mut stream = TcpStream::connect(running.address).await.expect("connected");
+        stream.write_all(b"\x16\x03\x01\x02\x00\x01\r\n\r\n").await.expect("sent");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.expect("closed");
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn connections_over_the_limit_wait_for_a_place() {
+        let running = start().await;
+        let mut silent = Vec::new();
+        for _ in 0..CONNECTIONS_MAX {
+            silent.push(TcpStream::connect(running.address).await.expect("connected"));
+        }
+        let address = running.address;
+        let waiting = tokio::spawn(async move { ask(address, "GET /healthz").await });
+        // Without the limit a few turns are enough for the answer.
+        for _ in 0..1000 {
+            yield_now().await;
+        }
+        assert!(!waiting.is_finished(), "the limit was not kept");
+        drop(silent.pop());
+        assert_eq!(body(&waiting.await.expect("answered")), "ok\n");
+    }
+
+    #[tokio::test]
+    async fn shutdown_ends_the_server_and_its_connections() {
+        let running = start().await;
+        let mut open = TcpStream::connect(running.address).await.expect("connected");
+        assert_eq!(body(&ask(running.address, "GET /healthz").await), "ok\n");
+        running.shutdown.send(()).expect("the server runs");
+        running.server.await.expect("ended in order");
+        assert!(matches!(open.read(&mut [0]).await, Ok(0) | Err(_)), "left open");
+        TcpStream::connect(running.address).await.expect_err("nobody listens");
+    }
+}
