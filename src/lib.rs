@@ -1,3 +1,19 @@
 //! Ringmain, a load balancer for telemetry fleets.
+//!
+//! Modules in reading order, and who may import whom; anything else is a defect, and
+//! `tests/tidy.rs` checks it:
+//!
+//! ```text
+//! main -> commands          commands -> everything          server -> everything but commands
+//! proxy   -> engine, view, balance, protocol, observe
+//! control -> balance, protocol, observe, config             observe -> balance, protocol
+//! view    -> balance, protocol                              config -> balance, protocol (types only)
+//! engine, balance, protocol -> nothing of ours
+//! ```
 
+pub mod balance;
+pub mod config;
+pub mod engine;
 pub mod observe;
+pub mod proxy;
+pub mod view;
