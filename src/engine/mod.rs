@@ -29,6 +29,7 @@ mod timers;
 
 pub use buffer::Buffer;
 pub use buffers::BufferSizes;
+pub use driver::Interest;
 pub use executor::{Engine, EngineSettings, EngineStatus, Sleep};
 pub use inbox::Inbox;
 pub use listener::{Incoming, Listener};

@@ -11,7 +11,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::balance::{self, Backend, Chooser, Lease, NoChoice, Pool, PoolId};
 use crate::engine::driver::{Keepalive, SocketOptions};
-use crate::engine::{Either, Engine, Inbox, Listener, Notify, Owner, Socket, Time, race};
+use crate::engine::{Either, Engine, EngineStatus, Inbox, Listener, Notify, Owner, Socket, Time, race};
 use crate::observe::{AccessLog, CloseReason, ListenerTally, SessionTally, WorkerMetrics};
 use crate::view::{ListenerView, Publication, View, Watch};
 
@@ -60,6 +60,8 @@ pub(super) struct Worker {
     chooser: RefCell<Chooser>,
     tallies: RefCell<Tallies>,
     next_source: Cell<usize>,
+    /// What the tallies have been told of the engine's own counts.
+    exported: Cell<EngineStatus>,
     unix_origin: u64,
 }
 
@@ -119,6 +121,7 @@ impl Worker {
             chooser: RefCell::new(Chooser::new(snapshot, random)),
             tallies: RefCell::default(),
             next_source: Cell::new(0),
+            exported: Cell::default(),
             unix_origin: parts.unix_origin,
         }
     }
@@ -261,13 +264,15 @@ impl Worker {
 
     fn export_gauges(&self) {
         let status = self.engine.status();
+        let before = self.exported.replace(status);
         let tally = &self.metrics.tally;
-        tally.turns.raise_to(status.driver.turns);
-        tally.completions.raise_to(status.driver.completions);
-        tally.completion_queue_overflows.raise_to(status.driver.overflows);
-        tally.buffers_exhausted.raise_to(status.buffers_exhausted);
-        tally.pipes_exhausted.raise_to(status.pipes_exhausted);
-        tally.panics.raise_to(status.panics);
+        tally.turns.add(status.driver.turns - before.driver.turns);
+        tally.completions.add(status.driver.completions - before.driver.completions);
+        let overflows = &tally.completion_queue_overflows;
+        overflows.add(status.driver.overflows - before.driver.overflows);
+        tally.buffers_exhausted.add(status.buffers_exhausted - before.buffers_exhausted);
+        tally.pipes_exhausted.add(status.pipes_exhausted - before.pipes_exhausted);
+        tally.panics.add(status.panics - before.panics);
         tally.sessions_open.set(self.controls.open() as u64);
         tally.buffers_held.set(status.buffers_held as u64);
         tally.pipes_held.set(status.pipes_held as u64);

@@ -5,13 +5,15 @@
 //! when it becomes small or no pipe is left.
 
 use std::cell::Cell;
+use std::convert::Infallible;
 use std::future::Future;
 use std::io;
-use std::time::Duration;
 
 use crate::engine::{Buffer, Either, Interest, Pipe, Sent, Socket, race};
 
 use super::super::session::{Meter, Session};
+use super::super::worker::STALL_AFTER;
+use crate::observe::SessionTally;
 
 /// How one direction came to its end.
 #[derive(Debug)]
@@ -65,17 +67,20 @@ impl<'s> Flow<'s> {
 
     /// Moves bytes to the end.
     pub(super) async fn run(&self) -> End {
-        let end = async {
-            loop {
-                let pipe = self.copy().await?;
-                self.session_tally(|tally| tally.splice_promotions.add(1));
-                self.meter.spliced.set(true);
-                self.splice(pipe).await?;
-                self.session_tally(|tally| tally.splice_demotions.add(1));
-            }
-        };
-        let Err(end) = end.await as Result<std::convert::Infallible, End>;
-        end
+        match self.alternate().await {
+            Ok(never) => match never {},
+            Err(end) => end,
+        }
+    }
+
+    async fn alternate(&self) -> Result<Infallible, End> {
+        loop {
+            let pipe = self.copy().await?;
+            self.count(|tally| tally.splice_promotions.add(1));
+            self.meter.spliced.set(true);
+            self.splice(pipe).await?;
+            self.count(|tally| tally.splice_demotions.add(1));
+        }
     }
 
     pub(super) fn source_is_gone(&self) {
@@ -212,7 +217,7 @@ impl<'s> Flow<'s> {
     async fn target_ready(&self) -> Result<(), End> {
         let engine = &self.session.worker.engine;
         let mut ready = std::pin::pin!(self.target.ready(Interest::WRITE));
-        let patience = engine.sleep_until(engine.now() + super::super::worker::STALL_AFTER);
+        let patience = engine.sleep_until(engine.now() + STALL_AFTER);
         let ready = match race(ready.as_mut(), patience).await {
             Either::First(ready) => ready,
             Either::Second(()) => self.while_watching_the_source(ready).await?,
@@ -236,13 +241,13 @@ impl<'s> Flow<'s> {
     fn moved(&self, bytes: usize) {
         self.meter.add(bytes);
         self.session.last_activity.set(self.session.worker.engine.now());
-        self.session_tally(|tally| match self.to_backend {
+        self.count(|tally| match self.to_backend {
             true => tally.bytes_to_backend.add(bytes as u64),
             false => tally.bytes_to_client.add(bytes as u64),
         });
     }
 
-    fn session_tally(&self, count: impl FnOnce(&crate::observe::SessionTally)) {
+    fn count(&self, count: impl FnOnce(&SessionTally)) {
         if let Some(route) = self.session.route() {
             count(&route.tally);
         }
