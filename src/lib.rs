@@ -12,8 +12,10 @@
 //! ```
 
 pub mod balance;
+pub mod commands;
 pub mod config;
 pub mod engine;
 pub mod observe;
 pub mod proxy;
+pub mod server;
 pub mod view;

@@ -91,7 +91,11 @@ pub struct EngineStatus {
 
 impl Engine {
     /// An engine on `driver`, whose wake-ups from other threads come through `remote`.
-    pub fn new(driver: Box<dyn Driver>, remote: Arc<Remote>, settings: &EngineSettings) -> io::Result<Engine> {
+    pub fn new(
+        driver: Box<dyn Driver>,
+        remote: Arc<Remote>,
+        settings: &EngineSettings,
+    ) -> io::Result<Engine> {
         let now = driver.now();
         let io = Io::new(driver, Buffers::new(settings.buffers)?);
         Ok(Engine(Rc::new(Core {
@@ -139,7 +143,11 @@ impl Engine {
 
     /// Runs `root` and all tasks until `root` is done; `each_turn` is called once per turn of
     /// the loop, before the tasks. An error means that the kernel broke its promises.
-    pub fn block_on<F: Future>(&self, root: F, mut each_turn: impl FnMut()) -> io::Result<F::Output> {
+    pub fn block_on<F: Future>(
+        &self,
+        root: F,
+        mut each_turn: impl FnMut(),
+    ) -> io::Result<F::Output> {
         let _entered = self.0.ready.enter();
         let mut root = pin!(root);
         self.0.ready.push(TaskName { slot: ROOT, generation: 0 });
@@ -173,9 +181,8 @@ impl Engine {
         };
         let Some(mut task) = taken else { return };
         let waker = self.0.ready.waker(name);
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            task.as_mut().poll(&mut Context::from_waker(&waker))
-        }));
+        let polled =
+            catch_unwind(AssertUnwindSafe(|| task.as_mut().poll(&mut Context::from_waker(&waker))));
         match polled {
             Ok(Poll::Pending) => {
                 self.0.tasks.borrow_mut().slots[name.slot as usize].task = Some(task);

@@ -180,7 +180,11 @@ impl Io {
     }
 
     /// The next connection of an accept; `None` with nothing to take, and the end after the last.
-    pub(super) fn look_accepted(&mut self, token: Token, waker: &Waker) -> Option<Result<i32, i32>> {
+    pub(super) fn look_accepted(
+        &mut self,
+        token: Token,
+        waker: &Waker,
+    ) -> Option<Result<i32, i32>> {
         let slot = self.slots.find(token)?;
         if let Keep::Accepted(queue) = &mut slot.keep
             && let Some(number) = queue.pop_front()

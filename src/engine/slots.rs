@@ -103,7 +103,9 @@ impl Slots {
         }
         let index = self.free;
         let slot = &mut self.slots[index as usize];
-        let Phase::Free { next } = slot.phase else { unreachable!("the free list holds free slots") };
+        let Phase::Free { next } = slot.phase else {
+            unreachable!("the free list holds free slots")
+        };
         self.free = next;
         let generation = slot.generation;
         *slot = fresh(generation);
@@ -113,7 +115,8 @@ impl Slots {
     /// The slot of an operation that is not over.
     pub(super) fn find(&mut self, token: Token) -> Option<&mut Slot> {
         let slot = self.slots.get_mut(token.slot() as usize)?;
-        let alive = slot.generation == token.generation() && !matches!(slot.phase, Phase::Free { .. });
+        let alive =
+            slot.generation == token.generation() && !matches!(slot.phase, Phase::Free { .. });
         alive.then_some(slot)
     }
 

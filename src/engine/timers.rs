@@ -90,7 +90,8 @@ impl Timers {
     }
 
     pub(super) fn cancel(&mut self, id: TimerId) {
-        let alive = self.timers.get(id.index as usize).is_some_and(|t| t.generation == id.generation);
+        let alive =
+            self.timers.get(id.index as usize).is_some_and(|t| t.generation == id.generation);
         if alive {
             self.unlink(id.index);
             self.release(id.index);

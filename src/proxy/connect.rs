@@ -90,11 +90,7 @@ async fn attempt(
 }
 
 /// The addresses to connect from: those of the backend's family, in turn; none: the kernel's.
-fn sources(
-    pool: &Pool,
-    backend: &Backend,
-    turn: usize,
-) -> impl Iterator<Item = Option<IpAddr>> {
+fn sources(pool: &Pool, backend: &Backend, turn: usize) -> impl Iterator<Item = Option<IpAddr>> {
     let family = backend.address.is_ipv4();
     let fitting: Vec<IpAddr> =
         pool.settings.sources.iter().filter(|source| source.is_ipv4() == family).copied().collect();

@@ -11,4 +11,4 @@ mod relay;
 mod session;
 mod worker;
 
-pub use worker::{Command, WorkerParts, run};
+pub use worker::{Command, STALL_AFTER, WorkerParts, run};

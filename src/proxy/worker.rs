@@ -11,7 +11,9 @@ use crossbeam_utils::CachePadded;
 
 use crate::balance::{self, Backend, Chooser, Lease, NoChoice, Pool, PoolId};
 use crate::engine::driver::{Keepalive, SocketOptions};
-use crate::engine::{Either, Engine, EngineStatus, Inbox, Listener, Notify, Owner, Socket, Time, race};
+use crate::engine::{
+    Either, Engine, EngineStatus, Inbox, Listener, Notify, Owner, Socket, Time, race,
+};
 use crate::observe::{AccessLog, CloseReason, ListenerTally, SessionTally, WorkerMetrics};
 use crate::view::{ListenerView, Publication, View, Watch};
 
@@ -236,7 +238,8 @@ impl Worker {
         let metrics = &self.metrics;
         let tally = tallies.sessions.entry(key);
         Arc::clone(
-            tally.or_insert_with_key(|[listener, pool, name]| metrics.session(listener, pool, name)),
+            tally
+                .or_insert_with_key(|[listener, pool, name]| metrics.session(listener, pool, name)),
         )
     }
 

@@ -43,7 +43,8 @@ impl BufferRing {
         let index = usize::from(self.tail & self.mask);
         // SAFETY: the index is masked to the ring's size, and the kernel does not look at the
         // entry before the tail passes it.
-        let entry = unsafe { &mut *self.entries.start().cast::<BufRingEntry>().add(index).as_ptr() };
+        let entry =
+            unsafe { &mut *self.entries.start().cast::<BufRingEntry>().add(index).as_ptr() };
         entry.set_addr(memory.as_ptr() as u64);
         entry.set_len(length);
         entry.set_bid(id);

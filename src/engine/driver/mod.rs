@@ -7,9 +7,6 @@
 mod buffer_ring;
 pub mod uring;
 
-
-
-
 use std::io;
 use std::net::SocketAddr;
 use std::ptr::NonNull;

@@ -134,7 +134,10 @@ impl<'s> Flow<'s> {
 
     /// Waits for a stalled target, and notices meanwhile when the source is reset: then the
     /// target has a limited time left.
-    async fn while_watching_the_source<T>(&self, stalled: impl Future<Output = T>) -> Result<T, End> {
+    async fn while_watching_the_source<T>(
+        &self,
+        stalled: impl Future<Output = T>,
+    ) -> Result<T, End> {
         let engine = &self.session.worker.engine;
         let source_lost = async {
             let lost = match self.source.ready(Interest::NONE).await {
@@ -206,7 +209,9 @@ impl<'s> Flow<'s> {
             match self.target.splice_from(pipe) {
                 Ok(0) => return Err(End::TargetFailed(io::ErrorKind::WriteZero.into())),
                 Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.target_ready().await?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.target_ready().await?
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(End::TargetFailed(error)),
             }

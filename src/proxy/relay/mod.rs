@@ -69,7 +69,9 @@ pub(super) async fn relay(session: &Session, backend: &Socket) -> CloseReason {
     let deadline = session.worker.linger_deadline();
     match gone {
         Party::Client => relay.survive(&up, upward, backend, Party::Backend, deadline).await,
-        Party::Backend => relay.survive(&down, downward, &session.client, Party::Client, deadline).await,
+        Party::Backend => {
+            relay.survive(&down, downward, &session.client, Party::Client, deadline).await
+        }
     }
     reason(gone, &error)
 }

@@ -1,0 +1,69 @@
+//! From the configuration to what the workers read.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::balance::{self, Backend, Pool, PoolId, PoolSettings, Snapshot};
+use crate::config::{self, Config};
+use crate::engine::driver;
+use crate::view::{Limits, ListenerView, Places, View};
+
+/// The first View of a configuration. `process` holds the places of all listeners.
+pub(super) fn compose(config: &Config, process: &Arc<Places>) -> View {
+    let pools: Vec<Arc<Pool>> =
+        config.pools.iter().map(|pool| Arc::new(compose_pool(pool))).collect();
+    let ids: HashMap<&str, PoolId> =
+        config.pools.iter().enumerate().map(|(id, pool)| (&*pool.name, PoolId(id))).collect();
+    let listener = |listener: &config::Listener| {
+        let places = Places::of_listener(listener.max_connections, Arc::clone(process));
+        Arc::new(ListenerView {
+            name: listener.name.as_str().into(),
+            // The configuration is valid: every listener's pool exists.
+            pool: ids[&*listener.pool],
+            idle_timeout: listener.idle_timeout,
+            half_closed_timeout: listener.half_closed_timeout,
+            places: Arc::new(places),
+        })
+    };
+    View {
+        snapshot: Arc::new(Snapshot::new(pools)),
+        listeners: config.listeners.iter().map(listener).collect(),
+        limits: Limits { linger_timeout: config.process.linger_timeout },
+    }
+}
+
+fn compose_pool(pool: &config::Pool) -> Pool {
+    let backend = |backend: &config::Backend| {
+        let name = backend.name.as_str().into();
+        Arc::new(Backend::new(name, backend.address, backend.weight, backend.max_connections))
+    };
+    let settings = PoolSettings {
+        connect_timeout: pool.connect_timeout,
+        tries: pool.tries,
+        sources: pool.source_addresses.clone(),
+        socket: balance_options(&pool.socket),
+    };
+    let backends = pool.backends.iter().map(backend).collect();
+    Pool { name: pool.name.as_str().into(), backends, settings }
+}
+
+fn balance_options(options: &config::SocketOptions) -> balance::SocketOptions {
+    let keepalive = options.keepalive.as_ref().map(|keepalive| balance::Keepalive {
+        idle: keepalive.idle,
+        interval: keepalive.interval,
+        probes: keepalive.probes,
+    });
+    let (nodelay, user_timeout) = (options.nodelay, options.user_timeout);
+    balance::SocketOptions { nodelay, keepalive, user_timeout }
+}
+
+/// The options of a listening socket, for the engine.
+pub(super) fn engine_options(options: &config::SocketOptions) -> driver::SocketOptions {
+    let keepalive = options.keepalive.as_ref().map(|keepalive| driver::Keepalive {
+        idle: keepalive.idle,
+        interval: keepalive.interval,
+        probes: keepalive.probes,
+    });
+    let (nodelay, user_timeout) = (options.nodelay, options.user_timeout);
+    driver::SocketOptions { nodelay, keepalive, user_timeout }
+}

@@ -1,0 +1,18 @@
+//! The assembly of `run`: threads, sockets, limits, signals and drain; composes the View.
+//!
+//! Reading order: `serve` (the whole life of the process), `limits` and `cpus` (what this host
+//! can carry), `sockets` (listening addresses, locked and bound), `compose` (from the
+//! configuration to the View), `workers` (the data plane's threads).
+
+mod compose;
+mod cpus;
+mod limits;
+mod serve;
+mod sockets;
+mod workers;
+
+pub use cpus::{CpuError, usable_cpus};
+pub use limits::{Budget, LimitError, budget};
+pub use serve::{Ended, Serving, StartError, serve};
+pub use sockets::ListenError;
+pub use workers::WorkerError;

@@ -1,0 +1,324 @@
+//! The life of the process: everything is opened, the workers run, a signal drains, all is closed.
+
+use std::fmt;
+use std::future::pending;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::config::{self, Config};
+use crate::engine::support::Unsupported;
+use crate::engine::{Inbox, Remote, support};
+use crate::observe::{
+    AccessLog, AccessLogError, AccessLogFormat, AccessLogOptions, AccessLogTarget, BackendRow,
+    Metrics, serve_admin,
+};
+use crate::proxy::{Command, WorkerParts};
+use crate::view::{Places, Publication};
+
+use super::compose::compose;
+use super::cpus::{CpuError, usable_cpus};
+use super::limits::{LimitError, budget};
+use super::sockets::{ListenError, Sockets};
+use super::workers::{Blueprint, WorkerError, Workers, engine_settings};
+
+/// Why the server did not start, or did not end in order.
+#[derive(Debug)]
+pub enum StartError {
+    Unsupported(Unsupported),
+    Limit(LimitError),
+    Cpu(CpuError),
+    Listen(ListenError),
+    Worker(WorkerError),
+    AccessLog(AccessLogError),
+    Admin(String),
+    System(String, std::io::Error),
+    /// It had started, and something of its own broke.
+    Broken(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::Unsupported(error) => error.fmt(f),
+            StartError::Limit(error) => error.fmt(f),
+            StartError::Cpu(error) => error.fmt(f),
+            StartError::Listen(error) => error.fmt(f),
+            StartError::Worker(error) => error.fmt(f),
+            StartError::AccessLog(error) => write!(f, "log.access: {error}"),
+            StartError::Admin(error) | StartError::Broken(error) => f.write_str(error),
+            StartError::System(what, error) => write!(f, "{what}: {error}"),
+        }
+    }
+}
+
+/// How a server that ran has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Drained after a signal.
+    InOrder,
+    /// A second signal cut the drain short.
+    AtOnce,
+}
+
+/// What a running server tells about itself once it serves.
+#[derive(Clone, Debug)]
+pub struct Serving {
+    /// Every listener's name with an address as bound.
+    pub listeners: Vec<(Arc<str>, std::net::SocketAddr)>,
+    pub workers: usize,
+    pub connections: u32,
+}
+
+/// Serves until a signal, or `stop`, ends it. `started` hears when it serves.
+pub fn serve(
+    config: &Config,
+    stop: Option<oneshot::Receiver<()>>,
+    started: impl FnOnce(Serving),
+) -> Result<Ended, StartError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(system("the control thread's runtime could not be made"))?;
+    runtime.block_on(run(config, stop, started))
+}
+
+async fn run(
+    config: &Config,
+    stop: Option<oneshot::Receiver<()>>,
+    started: impl FnOnce(Serving),
+) -> Result<Ended, StartError> {
+    support::probe().map_err(StartError::Unsupported)?;
+    let cpus = usable_cpus(&config.process).map_err(StartError::Cpu)?;
+    let budget = budget(config, cpus.len()).map_err(StartError::Limit)?;
+    let mut signals = Signals::new().map_err(system("signals cannot be received"))?;
+    let sockets = Sockets::open(config, cpus.len()).map_err(StartError::Listen)?;
+    let admin = bind_admin(config).await?;
+    let plane = Plane::new(config, &sockets, &cpus, budget.connections)?;
+    let (publication, metrics) = (plane.publication, plane.metrics);
+    let access_log = plane.access_log;
+    let mut workers = Workers::start(plane.blueprints).map_err(StartError::Worker)?;
+    let (admin_end, admin_ends) = oneshot::channel::<()>();
+    if let Some(listener) = admin {
+        let ends = async { admin_ends.await.unwrap_or_default() };
+        tokio::spawn(serve_admin(listener, Arc::clone(&metrics), ends));
+    }
+    let listeners = publication.current().listeners.clone();
+    let name = |(index, address): (usize, _)| (Arc::clone(&listeners[index].name), address);
+    let listeners: Vec<_> = sockets.addresses().map(name).collect();
+    for (listener, address) in &listeners {
+        tracing::info!(listener = &**listener, %address, "listening");
+    }
+    let (count, connections) = (workers.count(), budget.connections);
+    tracing::info!(workers = count, max_connections = connections, "serving");
+    tell_manager(&[sd_notify::NotifyState::Ready]);
+    started(Serving { listeners, workers: count, connections });
+
+    let ended = tokio::select! {
+        () = signals.next() => None,
+        () = stopped(stop) => None,
+        ended = workers.ended() => ended,
+    };
+    let outcome = match ended {
+        Some(number) => Err(StartError::Broken(format!("worker {number} ended by itself"))),
+        None => Ok(drain(config, &metrics, sockets, &mut workers, &mut signals).await),
+    };
+    workers.tell(Command::Stop);
+    let joined = workers.join().map_err(StartError::Broken);
+    drop(admin_end);
+    if let Some(log) = &access_log {
+        let lost = log.flush_and_stop(ACCESS_LOG_FLUSH);
+        if lost > 0 {
+            tracing::warn!(lines = lost, "access-log lines could not be written before the end");
+        }
+    }
+    joined.and(outcome)
+}
+
+/// Lets the sessions finish; a second signal ends it at once.
+async fn drain(
+    config: &Config,
+    metrics: &Metrics,
+    sockets: Sockets,
+    workers: &mut Workers,
+    signals: &mut Signals,
+) -> Ended {
+    let limit = config.process.drain_timeout;
+    tracing::info!(limit_seconds = limit.as_secs_f64(), "draining: no new connections");
+    tell_manager(&[sd_notify::NotifyState::Stopping]);
+    metrics.set_draining(true);
+    workers.tell(Command::Drain(limit));
+    // The workers' own handles close once they have served what was queued.
+    sockets.close();
+    let all_ended = async {
+        for _ in 0..workers.count() {
+            workers.ended().await;
+        }
+    };
+    tokio::select! {
+        () = all_ended => {
+            tracing::info!("drained");
+            Ended::InOrder
+        }
+        () = signals.next() => {
+            tracing::warn!("a second signal: ending at once");
+            Ended::AtOnce
+        }
+    }
+}
+
+/// What the data plane is made of.
+struct Plane {
+    publication: Arc<Publication>,
+    metrics: Arc<Metrics>,
+    access_log: Option<Arc<AccessLog>>,
+    blueprints: Vec<Blueprint>,
+}
+
+impl Plane {
+    fn new(
+        config: &Config,
+        sockets: &Sockets,
+        cpus: &[usize],
+        connections: u32,
+    ) -> Result<Plane, StartError> {
+        let remotes: Result<Vec<_>, _> =
+            cpus.iter().map(|_| Remote::with_signal().map(Arc::new)).collect();
+        let remotes = remotes.map_err(system("an eventfd could not be made"))?;
+        let awaiting = remotes.clone();
+        let announce = Box::new(move || awaiting.iter().for_each(|remote| remote.raise()));
+        let process = Arc::new(Places::of_process(connections, announce));
+        let publication = Arc::new(Publication::new(compose(config, &process)));
+        let metrics = Arc::new(metrics(cpus.len(), &publication));
+        metrics.set_view_version(publication.version());
+        let access_log = start_access_log(config, &metrics)?;
+        let per_worker = connections.div_ceil(cpus.len() as u32);
+        let (settings, sizes) = engine_settings(&config.process, per_worker);
+        let mut blueprints = Vec::new();
+        for (index, (cpu, remote)) in cpus.iter().zip(remotes).enumerate() {
+            let listeners = sockets.for_worker(index);
+            let listeners = listeners.map_err(system("a listening socket cannot be shared"))?;
+            let parts = WorkerParts {
+                index: index as u16,
+                publication: Arc::clone(&publication),
+                metrics: metrics.worker(index),
+                access_log: access_log.clone(),
+                inbox: Inbox::new(INBOX, Arc::clone(&remote)),
+                seed: seed(),
+                unix_origin: 0,
+            };
+            blueprints.push(Blueprint { cpu: *cpu, listeners, remote, settings, sizes, parts });
+        }
+        Ok(Plane { publication, metrics, access_log, blueprints })
+    }
+}
+
+fn metrics(workers: usize, publication: &Arc<Publication>) -> Metrics {
+    let publication = Arc::clone(publication);
+    let rows = move || {
+        let view = publication.current();
+        let pools = view.snapshot.pools();
+        let rows = pools.flat_map(|(_, pool)| {
+            pool.backends.iter().map(|backend| BackendRow {
+                pool: Arc::clone(&pool.name),
+                backend: Arc::clone(&backend.name),
+                address: backend.address,
+                weight: backend.weight.into(),
+                connections: backend.connections().into(),
+                limit: backend.limit.map(u64::from),
+            })
+        });
+        rows.collect()
+    };
+    Metrics::new(workers, wall_clock(), Box::new(rows))
+}
+
+fn start_access_log(
+    config: &Config,
+    metrics: &Metrics,
+) -> Result<Option<Arc<AccessLog>>, StartError> {
+    let target = match &config.log.access {
+        config::AccessLog::Off => return Ok(None),
+        config::AccessLog::Stdout => AccessLogTarget::Stdout,
+        config::AccessLog::File(path) => AccessLogTarget::File(path.clone()),
+    };
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stdout());
+    let format = match (config.log.format, &target) {
+        (config::LogFormat::Text, _) => AccessLogFormat::Text,
+        (config::LogFormat::Auto, AccessLogTarget::Stdout) if terminal => AccessLogFormat::Text,
+        _ => AccessLogFormat::Json,
+    };
+    let capacity = NonZeroUsize::new(config.log.access_queue).unwrap_or(NonZeroUsize::MIN);
+    let options = AccessLogOptions { target, format, capacity };
+    let log = AccessLog::start(options, metrics.access_log()).map_err(StartError::AccessLog)?;
+    Ok(Some(Arc::new(log)))
+}
+
+async fn bind_admin(config: &Config) -> Result<Option<TcpListener>, StartError> {
+    let Some(address) = config.admin.listen else { return Ok(None) };
+    let listener = TcpListener::bind(address).await.map_err(|error| {
+        StartError::Admin(format!(
+            "admin.listen: cannot listen on {address}: {error}; choose another address, or \
+             switch the endpoint off with listen = \"off\""
+        ))
+    })?;
+    tracing::info!(%address, "metrics at /metrics");
+    Ok(Some(listener))
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        let terminate = signal(SignalKind::terminate())?;
+        Ok(Signals { terminate, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+async fn stopped(stop: Option<oneshot::Receiver<()>>) {
+    match stop {
+        // A dropped sender asks for the same.
+        Some(stop) => stop.await.unwrap_or_default(),
+        None => pending().await,
+    }
+}
+
+/// Tells systemd, if it is there; if it is not, that is no error.
+fn tell_manager(state: &[sd_notify::NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "the service manager could not be told");
+    }
+}
+
+fn system(what: &str) -> impl FnOnce(std::io::Error) -> StartError {
+    let what = what.to_owned();
+    move |error| StartError::System(what, error)
+}
+
+#[allow(clippy::disallowed_methods, reason = "the server reads the clock")]
+fn wall_clock() -> SystemTime {
+    SystemTime::now()
+}
+
+#[allow(clippy::disallowed_methods, reason = "the server draws the seeds")]
+fn seed() -> u64 {
+    fastrand::u64(..)
+}
+
+/// Commands that a worker's inbox holds; the server sends two in its life.
+const INBOX: usize = 64;
+/// How long the access log may take to write what is queued at the end.
+const ACCESS_LOG_FLUSH: Duration = Duration::from_secs(2);
