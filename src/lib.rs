@@ -7,7 +7,7 @@
 //! main -> commands          commands -> everything          server -> everything but commands
 //! proxy   -> engine, view, balance, protocol, observe
 //! control -> balance, protocol, observe, config             observe -> balance, protocol
-//! view    -> balance, protocol                              config -> balance, protocol (types only)
+//! view    -> balance, protocol         config -> balance, protocol (types only)
 //! engine, balance, protocol -> nothing of ours
 //! ```
 

@@ -162,7 +162,7 @@ mod tests {
         let task = TaskName { slot: 7, generation: 3 };
         let waker = ready.waker(task);
         waker.wake_by_ref();
-        waker.clone().wake();
+        waker.wake_by_ref();
         assert_eq!(ready.pop(), Some(task));
         assert_eq!(ready.pop(), None);
         assert!(!remote.is_raised());

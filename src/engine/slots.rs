@@ -30,7 +30,8 @@ pub(super) enum Keep {
     Buffer(u16),
     /// Where a connect goes; boxed, since the kernel holds a pointer to it.
     Address(#[allow(dead_code, reason = "the kernel reads it")] Box<SockAddr>),
-    /// Descriptors accepted and not yet taken.
+    /// Descriptors accepted and not yet taken. Boxed, since other slots are many and small.
+    #[allow(clippy::box_collection)]
     Accepted(Box<VecDeque<i32>>),
 }
 

@@ -5,13 +5,15 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::balance::{Backend, Lease, NoChoice, Pool};
+use crate::balance::{Backend, NoChoice, Pool};
 use crate::engine::{Either, Interest, Socket, Time, race};
 use crate::observe::CloseReason;
 
+use super::accounts::Account;
 use super::session::{Route, Session};
 
 /// Why one attempt failed.
@@ -41,7 +43,11 @@ pub(super) async fn reach(session: &mut Session) -> Result<(Socket, Route), Clos
         };
         let began = session.worker.engine.now();
         match attempt(session, &pool, lease.backend()).await {
-            Ok(socket) => return Ok((socket, route(session, &pool, lease, began))),
+            Ok((socket, account)) => {
+                let connect = session.worker.engine.now().since(began);
+                let pool = Arc::clone(&pool.name);
+                return Ok((socket, Route { lease, pool, account, connect }));
+            }
             Err(Failure::Ours(reason)) => return Err(reason),
             Err(Failure::Refused) => reason = CloseReason::ConnectFailed,
             Err(Failure::TimedOut) => reason = CloseReason::ConnectTimeout,
@@ -52,21 +58,15 @@ pub(super) async fn reach(session: &mut Session) -> Result<(Socket, Route), Clos
     Err(reason)
 }
 
-fn route(session: &Session, pool: &Arc<Pool>, lease: Lease, began: Time) -> Route {
-    let worker = &session.worker;
-    let tally = worker.session_tally(&session.listener, pool, lease.backend());
-    let connect = worker.engine.now().since(began);
-    Route { lease, pool: Arc::clone(&pool.name), tally, connect }
-}
-
 /// One backend, from each source address until one has a free port.
 async fn attempt(
     session: &Session,
     pool: &Arc<Pool>,
     backend: &Arc<Backend>,
-) -> Result<Socket, Failure> {
+) -> Result<(Socket, Rc<Account>), Failure> {
     let worker = &session.worker;
-    let tally = worker.session_tally(&session.listener, pool, backend);
+    let account = worker.accounts.of(&session.listener, pool, backend);
+    let tally = &account.tally;
     let deadline = worker.engine.now() + pool.settings.connect_timeout;
     let sources = sources(pool, backend, worker.next_source());
     let mut failure = Failure::NoPort;
@@ -77,7 +77,7 @@ async fn attempt(
             Err(failure) => Err(failure),
         };
         match connected {
-            Ok(socket) => return Ok(socket),
+            Ok(socket) => return Ok((socket, account)),
             Err(Failure::NoPort) => continue,
             Err(other) => failure = other,
         }

@@ -73,7 +73,7 @@ impl Door {
         let listener = self.listener();
         let drain = self.worker.drain.notified();
         let Some(place) = listener.places.take() else {
-            self.worker.listener_tally(&listener).accept_pauses_limit.add(1);
+            self.worker.accounts.of_listener(&listener).accept_pauses_limit.add(1);
             race(freed, drain).await;
             return Ok(());
         };
@@ -109,7 +109,7 @@ impl Door {
     /// Starts a session. One that was accepted in a burst beyond the last place waits for one.
     fn welcome(&self, place: Option<Place>, client: Socket) {
         let (worker, listener) = (Rc::clone(&self.worker), self.listener());
-        worker.listener_tally(&listener).accepted.add(1);
+        worker.accounts.of_listener(&listener).accepted.add(1);
         let engine = worker.engine.clone();
         match place {
             Some(place) => engine.spawn(session::serve(worker, listener, client, place)),
@@ -130,7 +130,7 @@ impl Door {
             Some(libc::ENETDOWN | libc::ENOPROTOOPT | libc::EHOSTDOWN | libc::ENONET) => return,
             Some(libc::EHOSTUNREACH | libc::EOPNOTSUPP | libc::ENETUNREACH) => return,
             Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                worker.listener_tally(&self.listener()).accept_pauses_descriptors.add(1);
+                worker.accounts.of_listener(&self.listener()).accept_pauses_descriptors.add(1);
                 DESCRIPTOR_REST
             }
             _ => {

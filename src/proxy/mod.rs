@@ -2,8 +2,10 @@
 //!
 //! Reading order: `worker` (the thread and what its sessions share), `listener` (who is let in),
 //! `session` (the story of one connection), `connect` (how it gets its backend), `relay` (how
-//! bytes move, and how a session ends). `control` is how a session is told to end.
+//! bytes move, and how a session ends). `control` is how a session is told to end, `accounts`
+//! where it is counted.
 
+mod accounts;
 mod connect;
 mod control;
 mod listener;

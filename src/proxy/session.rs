@@ -6,13 +6,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_utils::CachePadded;
-
 use crate::balance::Lease;
 use crate::engine::{Socket, Time};
-use crate::observe::{AccessRecord, CloseReason, RelayMode, SessionTally};
+use crate::observe::{AccessRecord, CloseReason, RelayMode};
 use crate::view::{ListenerView, Place};
 
+use super::accounts::Account;
 use super::control::Control;
 use super::worker::Worker;
 use super::{connect, relay};
@@ -22,6 +21,8 @@ pub(super) struct Session {
     pub(super) worker: Rc<Worker>,
     pub(super) listener: Arc<ListenerView>,
     pub(super) client: Socket,
+    /// Known only when it will be logged.
+    client_address: Option<SocketAddr>,
     pub(super) control: Control,
     /// The backends that were tried in vain.
     pub(super) tried: Vec<Arc<str>>,
@@ -40,7 +41,7 @@ pub(super) struct Session {
 pub(super) struct Route {
     pub(super) lease: Lease,
     pub(super) pool: Arc<str>,
-    pub(super) tally: Arc<CachePadded<SessionTally>>,
+    pub(super) account: Rc<Account>,
     /// How long the connect took.
     pub(super) connect: Duration,
 }
@@ -74,9 +75,13 @@ impl Session {
     ) -> Session {
         let now = worker.engine.now();
         let control = worker.controls.enlist();
+        // Asked now, because after a reset the kernel no longer knows.
+        let logged = worker.access_log.is_some();
+        let client_address = logged.then(|| client.peer_address().ok()).flatten();
         Session {
             listener,
             client,
+            client_address,
             control,
             tried: Vec::new(),
             up: Meter::default(),
@@ -101,18 +106,15 @@ impl Session {
             }
         };
         let route = self.route.insert(route);
-        route.tally.sessions_opened.add(1);
-        self.worker.account(&self.listener, &route.lease, [&self.client, &backend]);
+        route.account.tally.sessions_opened.add(1);
+        for socket in [&self.client, &backend] {
+            socket.account(route.account.owners);
+        }
         relay::relay(self, &backend).await
     }
 
     pub(super) fn route(&self) -> Option<&Route> {
         self.route.as_ref()
-    }
-
-    /// The client's address, as the kernel still knows it.
-    fn client_address(&self) -> Option<SocketAddr> {
-        self.client.peer_address().ok()
     }
 
     fn record(&self, reason: CloseReason) -> AccessRecord {
@@ -125,7 +127,7 @@ impl Session {
             listener: Arc::clone(&self.listener.name),
             pool: route.map(|route| Arc::clone(&route.pool)),
             backend: backend.map(|backend| Arc::clone(&backend.name)),
-            client: self.client_address(),
+            client: self.client_address,
             backend_address: backend.map(|backend| backend.address),
             tried: self.tried.clone(),
             connect: route.map(|route| route.connect),
@@ -150,8 +152,8 @@ impl Drop for Session {
             false => CloseReason::Drained,
         });
         match &self.route {
-            Some(route) => route.tally.sessions_closed.add(reason),
-            None => self.worker.listener_tally(&self.listener).sessions_closed.add(reason),
+            Some(route) => route.account.tally.sessions_closed.add(reason),
+            None => self.worker.accounts.of_listener(&self.listener).sessions_closed.add(reason),
         }
         if let Some(log) = &self.worker.access_log {
             log.push(self.record(reason));

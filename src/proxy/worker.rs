@@ -1,22 +1,18 @@
 //! A worker: the thread's loop, and what its sessions share.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_utils::CachePadded;
-
-use crate::balance::{self, Backend, Chooser, Lease, NoChoice, Pool, PoolId};
+use crate::balance::{self, Chooser, Lease, NoChoice, PoolId};
 use crate::engine::driver::{Keepalive, SocketOptions};
-use crate::engine::{
-    Either, Engine, EngineStatus, Inbox, Listener, Notify, Owner, Socket, Time, race,
-};
-use crate::observe::{AccessLog, CloseReason, ListenerTally, SessionTally, WorkerMetrics};
-use crate::view::{ListenerView, Publication, View, Watch};
+use crate::engine::{Either, Engine, EngineStatus, Inbox, Listener, Notify, Time, race};
+use crate::observe::{AccessLog, CloseReason, WorkerMetrics};
+use crate::view::{Publication, View, Watch};
 
+use super::accounts::Accounts;
 use super::control::Controls;
 use super::listener;
 
@@ -60,20 +56,11 @@ pub(super) struct Worker {
     metrics: Arc<WorkerMetrics>,
     watch: RefCell<Watch>,
     chooser: RefCell<Chooser>,
-    tallies: RefCell<Tallies>,
+    pub(super) accounts: Accounts,
     next_source: Cell<usize>,
     /// What the tallies have been told of the engine's own counts.
     exported: Cell<EngineStatus>,
     unix_origin: u64,
-}
-
-/// Tallies by name, kept so that the lock behind them is taken once.
-#[derive(Default)]
-struct Tallies {
-    listeners: HashMap<Arc<str>, Arc<CachePadded<ListenerTally>>>,
-    sessions: HashMap<[Arc<str>; 3], Arc<CachePadded<SessionTally>>>,
-    /// Accounts of the relay memory, by pool and backend, and by listener.
-    owners: HashMap<[Arc<str>; 2], Owner>,
 }
 
 /// A send or a wait for a target that lasts so long has stalled.
@@ -118,10 +105,10 @@ impl Worker {
             draining: Cell::new(false),
             session_ended: Notify::default(),
             descriptors_awaited: Cell::new(0),
-            metrics: parts.metrics,
             watch: RefCell::new(watch),
             chooser: RefCell::new(Chooser::new(snapshot, random)),
-            tallies: RefCell::default(),
+            accounts: Accounts::new(Arc::clone(&parts.metrics)),
+            metrics: parts.metrics,
             next_source: Cell::new(0),
             exported: Cell::default(),
             unix_origin: parts.unix_origin,
@@ -162,7 +149,7 @@ impl Worker {
             let view = self.view();
             self.chooser.borrow_mut().update(&view.snapshot);
             // What the new View no longer has is not kept alive.
-            *self.tallies.borrow_mut() = Tallies::default();
+            self.accounts.forget();
         }
     }
 
@@ -212,50 +199,6 @@ impl Worker {
         if self.draining.get() {
             self.session_ended.notify_all();
         }
-    }
-
-    pub(super) fn listener_tally(
-        &self,
-        listener: &ListenerView,
-    ) -> Arc<CachePadded<ListenerTally>> {
-        let mut tallies = self.tallies.borrow_mut();
-        if let Some(tally) = tallies.listeners.get(&listener.name) {
-            return Arc::clone(tally);
-        }
-        let tally = self.metrics.listener(&listener.name);
-        tallies.listeners.insert(Arc::clone(&listener.name), Arc::clone(&tally));
-        tally
-    }
-
-    pub(super) fn session_tally(
-        &self,
-        listener: &ListenerView,
-        pool: &Pool,
-        backend: &Backend,
-    ) -> Arc<CachePadded<SessionTally>> {
-        let key = [&listener.name, &pool.name, &backend.name].map(Arc::clone);
-        let mut tallies = self.tallies.borrow_mut();
-        let metrics = &self.metrics;
-        let tally = tallies.sessions.entry(key);
-        Arc::clone(
-            tally
-                .or_insert_with_key(|[listener, pool, name]| metrics.session(listener, pool, name)),
-        )
-    }
-
-    /// Puts the buffers of a session's sockets on the accounts of its listener and its backend.
-    pub(super) fn account(&self, listener: &ListenerView, lease: &Lease, sockets: [&Socket; 2]) {
-        let mut tallies = self.tallies.borrow_mut();
-        let owners = &mut tallies.owners;
-        let mut owner = |key: [&Arc<str>; 2]| {
-            let next = Owner(owners.len() as u32 + 1);
-            *owners.entry(key.map(Arc::clone)).or_insert(next)
-        };
-        let none: Arc<str> = Arc::clone(&listener.name);
-        let view = self.watch.borrow();
-        let pool = &view.view().snapshot.pool(listener.pool).name;
-        let owners = [owner([&none, &none]), owner([pool, &lease.backend().name])];
-        sockets.into_iter().for_each(|socket| socket.account(owners));
     }
 
     async fn keep_gauges(self: Rc<Self>) {

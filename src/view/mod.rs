@@ -4,9 +4,9 @@
 mod listener;
 mod places;
 mod publication;
-mod view;
+mod value;
 
 pub use listener::ListenerView;
 pub use places::{Place, Places};
 pub use publication::{Publication, Watch};
-pub use view::{Limits, View};
+pub use value::{Limits, View};

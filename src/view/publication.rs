@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 
-use super::view::View;
+use super::value::View;
 
 /// The current View, written by the server.
 #[derive(Debug)]

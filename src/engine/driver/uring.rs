@@ -64,7 +64,7 @@ impl Uring {
     /// Makes a ring on the calling thread, which must be the one that uses it.
     pub fn new(sizes: RingSizes, remote: Arc<Remote>) -> Result<Uring, Unsupported> {
         let ring: IoUring = IoUring::builder()
-            // Linux 6.0: one submitting thread spares the kernel a lock, and DEFER_TASKRUN needs it.
+            // Linux 6.0: one submitting thread spares a lock, and DEFER_TASKRUN needs it.
             .setup_single_issuer()
             // Linux 6.1: completions are produced in our own turn, in one batch, not by interrupts.
             .setup_defer_taskrun()
@@ -156,6 +156,7 @@ impl Uring {
 }
 
 impl Driver for Uring {
+    // SAFETY: the caller keeps the trait's promise: what the operation points to stays valid.
     unsafe fn submit(&mut self, token: Token, operation: &Operation) {
         let entry = match *operation {
             Operation::Accept { listener, multishot } => accept(listener, multishot),
@@ -192,6 +193,7 @@ impl Driver for Uring {
         self.push(opcode::AsyncCancel::new(token.0).build().user_data(Kind::Internal as u64));
     }
 
+    // SAFETY: the caller keeps the trait's promise: the memory is the driver's meanwhile.
     unsafe fn provide(&mut self, id: u16, memory: NonNull<u8>, length: u32) {
         // SAFETY: passed on to the caller.
         unsafe { self.buffers.provide(id, memory, length) };

@@ -11,9 +11,9 @@ use std::io;
 
 use crate::engine::{Buffer, Either, Interest, Pipe, Sent, Socket, race};
 
-use super::super::session::{Meter, Session};
-use super::super::worker::STALL_AFTER;
 use crate::observe::SessionTally;
+use crate::proxy::session::{Meter, Session};
+use crate::proxy::worker::STALL_AFTER;
 
 /// How one direction came to its end.
 #[derive(Debug)]
@@ -254,7 +254,7 @@ impl<'s> Flow<'s> {
 
     fn count(&self, count: impl FnOnce(&SessionTally)) {
         if let Some(route) = self.session.route() {
-            count(&route.tally);
+            count(&route.account.tally);
         }
     }
 }
