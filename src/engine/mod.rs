@@ -42,5 +42,5 @@ pub use pipe::Pipe;
 pub use pipes::PipeSizes;
 pub use race::{Either, race};
 pub use remote::Remote;
-pub use socket::{Send, Sent, Socket};
+pub use socket::{Receive, Send, Sent, Socket};
 pub use time::Time;

@@ -4,7 +4,7 @@
 //! operation; a receive or send that was dropped may have moved bytes, so the session ends with
 //! it. Dropping the socket closes it once nothing is in flight.
 
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
@@ -73,15 +73,10 @@ impl Socket {
     }
 
     /// The next piece of the stream; `None` at its end.
-    pub async fn receive(&self) -> io::Result<Option<Buffer>> {
+    pub fn receive(&self) -> Receive<'_> {
         let wait_first = self.drained.get();
         let operation = Operation::Receive { socket: self.descriptor, wait_first };
-        let (outcome, _) = self.start(operation, Keep::Nothing).await;
-        self.drained.set(!outcome.nonempty);
-        let buffer = |id| Buffer::new(self.engine.clone(), id, outcome.result.max(0) as u32);
-        let buffer = outcome.buffer.map(buffer);
-        let length = outcome.checked()?;
-        Ok(buffer.filter(|_| length > 0))
+        Receive { socket: self, pending: self.start(operation, Keep::Nothing) }
     }
 
     /// Sends all of `buffer`.
@@ -155,7 +150,29 @@ impl Drop for Socket {
     }
 }
 
-/// A send under way; see [`Socket::send`].
+/// A receive under way; see [`Socket::receive`].
+pub struct Receive<'s> {
+    socket: &'s Socket,
+    pending: Pending<'s>,
+}
+
+impl Future for Receive<'_> {
+    type Output = io::Result<Option<Buffer>>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Poll::Ready((outcome, _)) = Pin::new(&mut self.pending).poll(context) else {
+            return Poll::Pending;
+        };
+        let socket = self.socket;
+        socket.drained.set(!outcome.nonempty);
+        let length = outcome.result.max(0) as u32;
+        // Taken first: a buffer that came with an error or an end goes back at once.
+        let buffer = outcome.buffer.map(|id| Buffer::new(socket.engine.clone(), id, length));
+        Poll::Ready(outcome.checked().map(|length| buffer.filter(|_| length > 0)))
+    }
+}
+
+/// A send under way; see [`Socket::send`]. After `Stalled` it can be awaited again.
 pub struct Send<'s> {
     socket: &'s Socket,
     token: Token,
@@ -165,16 +182,13 @@ pub struct Send<'s> {
     end: u32,
 }
 
-impl Send<'_> {
-    /// Waits for news of the send. To be called again only after `Stalled`.
-    pub async fn news(&mut self) -> Sent {
-        poll_fn(|context| self.poll(context)).await
-    }
+impl Future for Send<'_> {
+    type Output = Sent;
 
-    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Sent> {
-        let engine = &self.socket.engine;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Sent> {
+        let socket = self.socket;
         loop {
-            let mut io = engine.core().io.borrow_mut();
+            let mut io = socket.engine.core().io.borrow_mut();
             let (outcome, keep) = match io.look(self.token, context.waker()) {
                 Look::Pending => return Poll::Pending,
                 Look::Stalled => return Poll::Ready(Sent::Stalled),
@@ -185,8 +199,8 @@ impl Send<'_> {
             // A short send goes on where it stopped.
             self.start += u32::try_from(outcome.result).unwrap_or(0);
             if outcome.result > 0 && self.start < self.end {
-                let range = self.start..self.end;
-                self.token = io.start_send(self.socket.descriptor, id, range, engine.now());
+                let (range, now) = (self.start..self.end, socket.engine.now());
+                self.token = io.start_send(socket.descriptor, id, range, now);
                 continue;
             }
             self.over = true;

@@ -21,6 +21,7 @@ pub(super) struct Accounts {
 
 /// What the sessions of one listener on one backend share.
 pub(super) struct Account {
+    pub(super) pool: Arc<str>,
     pub(super) tally: Arc<CachePadded<SessionTally>>,
     /// Who answers for the relay memory they hold: the listener and the backend.
     pub(super) owners: [Owner; 2],
@@ -63,7 +64,7 @@ impl Accounts {
                 [owner([&listener.name, &listener.name]), owner([&pool.name, &backend.name])];
             let tally = self.metrics.session(&listener.name, &pool.name, &backend.name);
             let _parties = (Arc::clone(listener), Arc::clone(backend));
-            Rc::new(Account { tally, owners, _parties })
+            Rc::new(Account { pool: Arc::clone(&pool.name), tally, owners, _parties })
         });
         Rc::clone(account)
     }

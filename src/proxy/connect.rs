@@ -35,7 +35,7 @@ pub(super) async fn reach(session: &mut Session) -> Result<(Socket, Route), Clos
     drop(view);
     let mut reason = CloseReason::NoBackend;
     for _ in 0..pool.settings.tries {
-        let chosen = session.worker.choose(session.listener.pool, &session.tried);
+        let chosen = session.worker.choose(session.listener.pool, session.tried());
         let lease = match chosen {
             Ok(lease) => lease,
             Err(NoChoice::AtLimit) => return Err(CloseReason::BackendLimit),
@@ -44,16 +44,15 @@ pub(super) async fn reach(session: &mut Session) -> Result<(Socket, Route), Clos
         let began = session.worker.engine.now();
         match attempt(session, &pool, lease.backend()).await {
             Ok((socket, account)) => {
-                let connect = session.worker.engine.now().since(began);
-                let pool = Arc::clone(&pool.name);
-                return Ok((socket, Route { lease, pool, account, connect }));
+                let connect = session.worker.engine.now().since(began).as_nanos() as u64;
+                return Ok((socket, Route { lease, account, connect }));
             }
             Err(Failure::Ours(reason)) => return Err(reason),
             Err(Failure::Refused) => reason = CloseReason::ConnectFailed,
             Err(Failure::TimedOut) => reason = CloseReason::ConnectTimeout,
             Err(Failure::NoPort) => reason = CloseReason::SourcePorts,
         }
-        session.tried.push(Arc::clone(&lease.backend().name));
+        session.has_tried(&lease.backend().name);
     }
     Err(reason)
 }
@@ -161,7 +160,7 @@ async fn abandoned(session: &Session, deadline: Time) -> CloseReason {
             engine.sleep_until(engine.now() + PATIENCE).await;
         }
     };
-    match race(session.control.asked(), watch).await {
+    match race(session.asked(), watch).await {
         Either::First(reason) => reason,
         Either::Second(()) => CloseReason::ClientAborted,
     }

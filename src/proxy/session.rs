@@ -12,7 +12,7 @@ use crate::observe::{AccessRecord, CloseReason, RelayMode};
 use crate::view::{ListenerView, Place};
 
 use super::accounts::Account;
-use super::control::Control;
+use super::control::{Asked, LineNumber};
 use super::worker::Worker;
 use super::{connect, relay};
 
@@ -22,10 +22,13 @@ pub(super) struct Session {
     pub(super) listener: Arc<ListenerView>,
     pub(super) client: Socket,
     /// Known only when it will be logged.
-    client_address: Option<SocketAddr>,
-    pub(super) control: Control,
-    /// The backends that were tried in vain.
-    pub(super) tried: Vec<Arc<str>>,
+    client_address: Option<Box<SocketAddr>>,
+    /// How the session is told to end.
+    line: LineNumber,
+    /// The backends that were tried in vain. Most sessions have none.
+    tried: Option<Box<Vec<Arc<str>>>>,
+    /// The end of the stream was passed on to the backend, to the client.
+    pub(super) told: [Cell<bool>; 2],
     pub(super) up: Meter,
     pub(super) down: Meter,
     /// When a byte moved last, in either direction.
@@ -40,10 +43,9 @@ pub(super) struct Session {
 /// The backend a session was given.
 pub(super) struct Route {
     pub(super) lease: Lease,
-    pub(super) pool: Arc<str>,
     pub(super) account: Rc<Account>,
-    /// How long the connect took.
-    pub(super) connect: Duration,
+    /// How long the connect took, in nanoseconds.
+    pub(super) connect: u64,
 }
 
 /// What one direction has moved.
@@ -55,15 +57,18 @@ pub(super) struct Meter {
 }
 
 /// Serves one client to the end.
-pub(super) async fn serve(
+pub(super) fn serve(
     worker: Rc<Worker>,
     listener: Arc<ListenerView>,
     client: Socket,
     place: Place,
-) {
+) -> impl Future<Output = ()> {
+    // Not an `async fn`: it would hold its arguments beside the session they go into.
     let mut session = Session::begin(worker, listener, client, place);
-    let reason = session.run().await;
-    session.reason = Some(reason);
+    async move {
+        let reason = session.run().await;
+        session.reason = Some(reason);
+    }
 }
 
 impl Session {
@@ -74,16 +79,17 @@ impl Session {
         place: Place,
     ) -> Session {
         let now = worker.engine.now();
-        let control = worker.controls.enlist();
+        let line = worker.controls.enlist();
         // Asked now, because after a reset the kernel no longer knows.
         let logged = worker.access_log.is_some();
-        let client_address = logged.then(|| client.peer_address().ok()).flatten();
+        let client_address = logged.then(|| client.peer_address().ok().map(Box::new)).flatten();
         Session {
             listener,
             client,
             client_address,
-            control,
-            tried: Vec::new(),
+            line,
+            tried: None,
+            told: Default::default(),
             up: Meter::default(),
             down: Meter::default(),
             last_activity: Cell::new(now),
@@ -97,7 +103,7 @@ impl Session {
 
     /// The story: a backend is chosen and reached, bytes are relayed, and something ends it.
     async fn run(&mut self) -> CloseReason {
-        let (backend, route) = match connect::reach(self).await {
+        let (backend, route) = match Box::pin(connect::reach(self)).await {
             Ok(reached) => reached,
             Err(reason) => {
                 // The client must not take this for an orderly end.
@@ -113,6 +119,19 @@ impl Session {
         relay::relay(self, &backend).await
     }
 
+    /// Completes when the session is asked to end.
+    pub(super) fn asked(&self) -> Asked<'_> {
+        self.worker.controls.asked(self.line)
+    }
+
+    pub(super) fn tried(&self) -> &[Arc<str>] {
+        self.tried.as_ref().map_or(&[], |tried| tried)
+    }
+
+    pub(super) fn has_tried(&mut self, backend: &Arc<str>) {
+        self.tried.get_or_insert_default().push(Arc::clone(backend));
+    }
+
     pub(super) fn route(&self) -> Option<&Route> {
         self.route.as_ref()
     }
@@ -125,12 +144,12 @@ impl Session {
             accepted_unix_ns: self.worker.unix_nanos(self.began),
             worker: self.worker.index,
             listener: Arc::clone(&self.listener.name),
-            pool: route.map(|route| Arc::clone(&route.pool)),
+            pool: route.map(|route| Arc::clone(&route.account.pool)),
             backend: backend.map(|backend| Arc::clone(&backend.name)),
-            client: self.client_address,
+            client: self.client_address.as_deref().copied(),
             backend_address: backend.map(|backend| backend.address),
-            tried: self.tried.clone(),
-            connect: route.map(|route| route.connect),
+            tried: self.tried().to_vec(),
+            connect: route.map(|route| Duration::from_nanos(route.connect)),
             total: self.worker.engine.now().since(self.began),
             bytes_to_backend: self.up.bytes.get(),
             bytes_to_client: self.down.bytes.get(),
@@ -158,6 +177,7 @@ impl Drop for Session {
         if let Some(log) = &self.worker.access_log {
             log.push(self.record(reason));
         }
+        self.worker.controls.leave(self.line);
         self.worker.session_ended();
     }
 }
@@ -173,5 +193,22 @@ impl Meter {
             (false, true) => RelayMode::Copy,
             (false, false) => RelayMode::None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, C, D, F: Future>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// An idle connection should cost at most 1 KiB of our memory. This is the larger part of it;
+    /// two operation slots, a timer and a task slot come on top.
+    #[test]
+    fn a_session_stays_small() {
+        let size = size_of_future(serve);
+        assert!(size <= 816, "a session has grown to {size} bytes");
     }
 }

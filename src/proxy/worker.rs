@@ -43,7 +43,7 @@ pub enum Command {
 pub(super) struct Worker {
     pub(super) engine: Engine,
     pub(super) index: u16,
-    pub(super) controls: Rc<Controls>,
+    pub(super) controls: Controls,
     pub(super) access_log: Option<Arc<AccessLog>>,
     /// Rings when a session has ended while somebody waited for a descriptor.
     pub(super) descriptor_freed: Notify,
@@ -98,7 +98,7 @@ impl Worker {
         Worker {
             engine,
             index: parts.index,
-            controls: Rc::default(),
+            controls: Controls::default(),
             access_log: parts.access_log,
             descriptor_freed: Notify::default(),
             drain: Notify::default(),

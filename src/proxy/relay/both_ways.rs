@@ -3,7 +3,7 @@
 //! An end of stream is per direction; a reset ends both, after the bytes received before it were
 //! delivered. How one direction moves its bytes is `flow`'s concern.
 
-use std::cell::Cell;
+use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
@@ -13,15 +13,11 @@ use std::time::Duration;
 use crate::engine::{Either, Sleep, Socket, Time, race};
 use crate::observe::CloseReason;
 
-use super::flow::{End, Flow};
+use super::flow::{End, Flow, Party};
 use crate::proxy::session::Session;
 
-/// The two parties of a session.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Party {
-    Client,
-    Backend,
-}
+/// What a flow's run comes to: nothing but an end.
+type Run = Result<Infallible, End>;
 
 /// What the relay has to decide on.
 enum Event {
@@ -36,10 +32,8 @@ enum Event {
 /// Relays until both directions have ended, or something ends them.
 pub(in crate::proxy) async fn relay(session: &Session, backend: &Socket) -> CloseReason {
     let client = &session.client;
-    let (told_backend, told_client) = (Cell::new(false), Cell::new(false));
-    let told = [&told_backend, &told_client];
-    let up = Flow::new(session, [client, backend], &session.up, told);
-    let down = Flow::new(session, [backend, client], &session.down, [told[1], told[0]]);
+    let up = Flow::towards(Party::Backend, session, backend);
+    let down = Flow::towards(Party::Client, session, backend);
     let (mut upward, mut downward) = (pin!(up.run()), pin!(down.run()));
     let mut relay = Relay { session, down: &down, ended: [false; 2] };
     let event = relay.next(upward.as_mut(), downward.as_mut()).await;
@@ -48,7 +42,7 @@ pub(in crate::proxy) async fn relay(session: &Session, backend: &Socket) -> Clos
         Event::Ended(party, end) => (party, end),
         Event::Quiet(reason) => return reason,
         Event::Asked(reason) => {
-            relay.close_in_order(backend, upward, downward).await;
+            Box::pin(relay.close_in_order(backend, upward, downward)).await;
             return reason;
         }
     };
@@ -66,9 +60,13 @@ pub(in crate::proxy) async fn relay(session: &Session, backend: &Socket) -> Clos
     };
     let deadline = session.worker.linger_deadline();
     match gone {
-        Party::Client => relay.survive(&up, upward, backend, Party::Backend, deadline).await,
+        Party::Client => {
+            let delivered = relay.survive(&up, upward, backend, Party::Backend, deadline);
+            Box::pin(delivered).await;
+        }
         Party::Backend => {
-            relay.survive(&down, downward, &session.client, Party::Client, deadline).await
+            let delivered = relay.survive(&down, downward, client, Party::Client, deadline);
+            Box::pin(delivered).await;
         }
     }
     reason(gone, &error)
@@ -77,7 +75,7 @@ pub(in crate::proxy) async fn relay(session: &Session, backend: &Socket) -> Clos
 struct Relay<'s> {
     session: &'s Session,
     down: &'s Flow<'s>,
-    /// Whether the flow towards the client, the backend has ended.
+    /// Whether the flow towards each party has ended.
     ended: [bool; 2],
 }
 
@@ -85,20 +83,20 @@ impl Relay<'_> {
     /// Runs both flows until there is something to decide; `Finished` means both have finished.
     async fn next(
         &mut self,
-        mut upward: Pin<&mut impl Future<Output = End>>,
-        mut downward: Pin<&mut impl Future<Output = End>>,
+        mut upward: Pin<&mut impl Future<Output = Run>>,
+        mut downward: Pin<&mut impl Future<Output = Run>>,
     ) -> Event {
-        let mut asked = pin!(self.session.control.asked());
+        let mut asked = pin!(self.session.asked());
         let mut timer = pin!(self.timer());
         poll_fn(|context| {
             if !self.ended[Party::Backend as usize]
-                && let Poll::Ready(end) = upward.as_mut().poll(context)
+                && let Poll::Ready(Err(end)) = upward.as_mut().poll(context)
                 && let Some(event) = self.settle(Party::Backend, end, timer.as_mut())
             {
                 return Poll::Ready(event);
             }
             if !self.ended[Party::Client as usize]
-                && let Poll::Ready(end) = downward.as_mut().poll(context)
+                && let Poll::Ready(Err(end)) = downward.as_mut().poll(context)
                 && let Some(event) = self.settle(Party::Client, end, timer.as_mut())
             {
                 return Poll::Ready(event);
@@ -161,7 +159,7 @@ impl Relay<'_> {
     async fn survive(
         &self,
         flow: &Flow<'_>,
-        run: Pin<&mut impl Future<Output = End>>,
+        run: Pin<&mut impl Future<Output = Run>>,
         survivor: &Socket,
         party: Party,
         deadline: Time,
@@ -185,8 +183,8 @@ impl Relay<'_> {
     async fn close_in_order(
         &mut self,
         backend: &Socket,
-        mut upward: Pin<&mut impl Future<Output = End>>,
-        mut downward: Pin<&mut impl Future<Output = End>>,
+        mut upward: Pin<&mut impl Future<Output = Run>>,
+        mut downward: Pin<&mut impl Future<Output = Run>>,
     ) {
         let engine = &self.session.worker.engine;
         let deadline = self.session.worker.linger_deadline();

@@ -9,11 +9,27 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 
-use crate::engine::{Buffer, Either, Interest, Pipe, Sent, Socket, race};
+use crate::engine::{Either, Interest, Pipe, Sent, Socket, race};
 
 use crate::observe::SessionTally;
 use crate::proxy::session::{Meter, Session};
 use crate::proxy::worker::STALL_AFTER;
+
+/// The two parties of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Party {
+    Backend,
+    Client,
+}
+
+impl Party {
+    fn other(self) -> Party {
+        match self {
+            Party::Backend => Party::Client,
+            Party::Client => Party::Backend,
+        }
+    }
+}
 
 /// How one direction came to its end.
 #[derive(Debug)]
@@ -31,54 +47,40 @@ pub(super) struct Flow<'s> {
     session: &'s Session,
     source: &'s Socket,
     target: &'s Socket,
-    meter: &'s Meter,
-    to_backend: bool,
+    target_party: Party,
     /// The source's connection is known to be gone: what is left is read, then that is the end.
     source_gone: Cell<bool>,
     /// Nothing is on its way: every byte received was handed to the target.
     at_rest: Cell<bool>,
     /// Receive no more once at rest.
     stopping: Cell<bool>,
-    /// The end of the stream was passed on to the target, here and in the other direction.
-    finished: &'s Cell<bool>,
-    reverse_finished: &'s Cell<bool>,
 }
 
 impl<'s> Flow<'s> {
-    pub(super) fn new(
-        session: &'s Session,
-        [source, target]: [&'s Socket; 2],
-        meter: &'s Meter,
-        [finished, reverse_finished]: [&'s Cell<bool>; 2],
-    ) -> Flow<'s> {
+    pub(super) fn towards(party: Party, session: &'s Session, backend: &'s Socket) -> Flow<'s> {
+        let (source, target) = match party {
+            Party::Backend => (&session.client, backend),
+            Party::Client => (backend, &session.client),
+        };
         Flow {
             session,
             source,
             target,
-            meter,
-            to_backend: std::ptr::eq(meter, &session.up),
+            target_party: party,
             source_gone: Cell::new(false),
             at_rest: Cell::new(true),
             stopping: Cell::new(false),
-            finished,
-            reverse_finished,
         }
     }
 
-    /// Moves bytes to the end.
-    pub(super) async fn run(&self) -> End {
-        match self.alternate().await {
-            Ok(never) => match never {},
-            Err(end) => end,
-        }
-    }
-
-    async fn alternate(&self) -> Result<Infallible, End> {
+    /// Moves bytes to the end, which is the error.
+    pub(super) async fn run(&self) -> Result<Infallible, End> {
         loop {
             let pipe = self.copy().await?;
             self.count(|tally| tally.splice_promotions.add(1));
-            self.meter.spliced.set(true);
-            self.splice(pipe).await?;
+            self.meter().spliced.set(true);
+            // Boxed, like all that few sessions need at a time: every session has room for it.
+            Box::pin(self.splice(pipe)).await?;
             self.count(|tally| tally.splice_demotions.add(1));
         }
     }
@@ -99,13 +101,26 @@ impl<'s> Flow<'s> {
     async fn copy(&self) -> Result<Pipe, End> {
         let mut full_in_a_row = 0;
         loop {
-            let received = self.source.receive().await.map_err(End::SourceFailed)?;
-            let Some(buffer) = received else { return Err(self.end_of_stream()) };
-            self.moved(buffer.len());
-            full_in_a_row = if buffer.is_full() { full_in_a_row + 1 } else { 0 };
-            self.at_rest.set(false);
-            self.send(buffer).await?;
-            self.at_rest.set(true);
+            let mut sending = match self.source.receive().await {
+                Ok(Some(buffer)) => {
+                    self.moved(buffer.len());
+                    full_in_a_row = if buffer.is_full() { full_in_a_row + 1 } else { 0 };
+                    self.at_rest.set(false);
+                    self.target.send(buffer)
+                }
+                Ok(None) => return Err(self.end_of_stream()),
+                Err(error) => return Err(End::SourceFailed(error)),
+            };
+            let sent = match (&mut sending).await {
+                Sent::Stalled => Box::pin(self.while_watching_the_source(&mut sending)).await?,
+                sent => sent,
+            };
+            match sent {
+                Sent::Done => self.at_rest.set(true),
+                Sent::Evicted => return Err(End::Evicted),
+                Sent::Failed(error) => return Err(End::TargetFailed(error)),
+                Sent::Stalled => unreachable!("a stall is said once"),
+            }
             if self.stopping.get() {
                 return Err(self.end_of_stream());
             }
@@ -115,20 +130,6 @@ impl<'s> Flow<'s> {
                     return Ok(pipe);
                 }
             }
-        }
-    }
-
-    async fn send(&self, buffer: Buffer) -> Result<(), End> {
-        let mut sending = self.target.send(buffer);
-        let news = match sending.news().await {
-            Sent::Stalled => self.while_watching_the_source(sending.news()).await?,
-            news => news,
-        };
-        match news {
-            Sent::Done => Ok(()),
-            Sent::Evicted => Err(End::Evicted),
-            Sent::Failed(error) => Err(End::TargetFailed(error)),
-            Sent::Stalled => unreachable!("a stall is said once"),
         }
     }
 
@@ -233,22 +234,30 @@ impl<'s> Flow<'s> {
     /// The source has ended its stream: tell the target. After an error the kernel says the same
     /// once more, and that is no end of stream. A source that we told of the end is gone in order.
     fn end_of_stream(&self) -> End {
-        let gone = || !self.reverse_finished.get() && self.source.is_gone();
+        let source_told = self.session.told[self.target_party.other() as usize].get();
+        let gone = || !source_told && self.source.is_gone();
         if !self.stopping.get() && (self.source_gone.get() || gone()) {
             return End::SourceFailed(reset());
         }
         // The second end is told by closing the sockets, which spares a system call.
-        let told = self.reverse_finished.get() || self.target.shutdown_write().is_ok();
-        self.finished.set(told);
+        let told = source_told || self.target.shutdown_write().is_ok();
+        self.session.told[self.target_party as usize].set(told);
         if told { End::Finished } else { End::TargetFailed(reset()) }
     }
 
+    fn meter(&self) -> &Meter {
+        match self.target_party {
+            Party::Backend => &self.session.up,
+            Party::Client => &self.session.down,
+        }
+    }
+
     fn moved(&self, bytes: usize) {
-        self.meter.add(bytes);
+        self.meter().add(bytes);
         self.session.last_activity.set(self.session.worker.engine.now());
-        self.count(|tally| match self.to_backend {
-            true => tally.bytes_to_backend.add(bytes as u64),
-            false => tally.bytes_to_client.add(bytes as u64),
+        self.count(|tally| match self.target_party {
+            Party::Backend => tally.bytes_to_backend.add(bytes as u64),
+            Party::Client => tally.bytes_to_client.add(bytes as u64),
         });
     }
 
