@@ -4,8 +4,7 @@
 //! from a seed. What a socket needs besides ring operations (options, splice, shutdown, close)
 //! goes through the driver too, so that a worker and its sessions run unmodified on either.
 
-
-
+pub mod simulated;
 
 use std::io;
 use std::net::SocketAddr;
