@@ -12,6 +12,9 @@ pub struct Faults {
     pub short_send: u16,
     /// A receive or send that could move bytes completes with EAGAIN.
     pub spurious_again: u16,
+    /// A poll ends with POLLRDHUP alone, which nobody asked for, at a socket whose peer has ended
+    /// its stream: Linux's one-shot polls always do.
+    pub idle_poll: u16,
     /// A receive completes with ENOBUFS although buffers are there.
     pub no_buffers: u16,
     /// Neighbouring completions of different operations change places.
@@ -43,6 +46,7 @@ impl Faults {
             short_receive: 0,
             short_send: 0,
             spurious_again: 0,
+            idle_poll: 0,
             no_buffers: 0,
             reordered: 0,
             delayed: 0,
@@ -69,6 +73,7 @@ impl Faults {
             short_receive: draw(300),
             short_send: draw(300),
             spurious_again: draw(100),
+            idle_poll: draw(500),
             no_buffers: draw(50),
             reordered: draw(500),
             delayed: draw(200),

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::super::{Completion, Descriptor, Interest, Operation, Token};
 use super::agenda::Event;
 use super::descriptors::{Descriptors, Object, PAGE, PipeId};
-use super::endpoint::Phase;
+use super::endpoint::{Incoming, Phase};
 use super::faults::Dice;
 use super::network::Network;
 use super::ring::{Request, Ring, Stage};
@@ -79,13 +79,17 @@ impl Kernel {
         let operation = self.ring(ring).operations.get_mut(&token.0);
         let operation = operation.expect("a queued operation stays until it was handed over");
         operation.stage = Stage::Started;
-        if let Operation::Connect { socket, address } = operation.operation {
-            // SAFETY: who submitted keeps the address valid until the operation's last
-            // completion, which was not taken, since the operation is in flight.
-            let target = unsafe { address.as_ref() }.as_socket();
-            if let Err(errno) = self.connect(socket, target) {
-                return self.finish(ring, token, Attempt::Completed(Err(errno)));
+        match operation.operation {
+            Operation::Connect { socket, address } => {
+                // SAFETY: who submitted keeps the address valid until the operation's last
+                // completion, which was not taken, since the operation is in flight.
+                let target = unsafe { address.as_ref() }.as_socket();
+                if let Err(errno) = self.connect(socket, target) {
+                    return self.finish(ring, token, Attempt::Completed(Err(errno)));
+                }
             }
+            Operation::Receive { wait_first: true, .. } => return self.wake(ring, token),
+            _ => {}
         }
         self.attempt(ring, token);
     }
@@ -119,13 +123,40 @@ impl Kernel {
                 return;
             }
             for descriptor in touched {
-                for (ring, token) in self.descriptors.entry(descriptor).held_by.clone() {
-                    if self.ring(ring).started(token).is_some() {
-                        self.attempt(ring, token);
-                    }
+                let mut holders = self.descriptors.entry(descriptor).held_by.clone();
+                // Linux wakes the latest waiter first, and who waits again becomes the latest.
+                if self.dice.random.bool() {
+                    holders.reverse();
+                }
+                for (ring, token) in holders {
+                    self.wake(ring, token);
                 }
             }
         }
+    }
+
+    /// Attempts an operation that waits when its descriptor is ready for it.
+    fn wake(&mut self, ring: RingId, token: Token) {
+        let Some(operation) = self.ring(ring).started(token) else { return };
+        let operation = operation.operation;
+        let interest = match operation {
+            Operation::Accept { .. } | Operation::Receive { .. } => Interest::READ,
+            Operation::Connect { .. } | Operation::Send { .. } => Interest::WRITE,
+            Operation::Poll { interest, .. } => interest,
+        };
+        if self.ready(operation.descriptor(), interest) != 0 {
+            self.attempt(ring, token);
+        }
+    }
+
+    /// The bits of `interest` that hold. Errors and hang-ups always count.
+    fn ready(&mut self, descriptor: Descriptor, interest: Interest) -> u32 {
+        let ready = match self.descriptors.object(descriptor) {
+            Object::Socket { end, .. } => self.network.endpoint(end).readiness(),
+            Object::Listener(listener) if self.network.has_waiting(listener) => Interest::READ,
+            _ => Interest::NONE,
+        };
+        ready.0 & (interest.0 | Interest::ERROR.0 | Interest::HANG_UP.0)
     }
 
     fn attempt(&mut self, ring: RingId, token: Token) {
@@ -149,7 +180,7 @@ impl Kernel {
                 };
                 self.attempt_send(ring, token, end, rest)
             }
-            (Operation::Poll { interest, .. }, object) => self.attempt_poll(object, interest),
+            (Operation::Poll { socket, interest }, _) => self.attempt_poll(socket, interest),
             (Operation::Accept { .. }, _) => Attempt::Completed(Err(Errno::INVAL)),
             _ => Attempt::Completed(Err(Errno::NOTSOCK)),
         };
@@ -199,29 +230,30 @@ impl Kernel {
     }
 
     fn attempt_receive(&mut self, ring: RingId, end: EndpointId) -> Attempt {
-        let readable = self.network.endpoint(end).readable();
-        if readable == 0 {
-            return match self.network.read(end, &mut []) {
-                Err(Errno::AGAIN) => Attempt::Waits,
-                result => Attempt::Completed(result),
-            };
-        }
-        if self.dice.strikes(|faults| faults.spurious_again) {
-            return Attempt::Completed(Err(Errno::AGAIN));
-        }
-        if self.dice.strikes(|faults| faults.no_buffers) {
-            return Attempt::Completed(Err(Errno::NOBUFS));
-        }
-        let Some(buffer) = self.ring(ring).take_buffer() else {
+        // Linux picks the buffer before it looks at the socket: without one, an empty socket, an
+        // end of the stream and an error all give ENOBUFS, and the error stays to be told.
+        let Some(buffer) = self.ring(ring).next_buffer() else {
             return Attempt::Completed(Err(Errno::NOBUFS));
         };
+        let readable = self.network.endpoint(end).readable();
+        if readable > 0 && self.dice.strikes(|faults| faults.no_buffers) {
+            return Attempt::Completed(Err(Errno::NOBUFS));
+        }
+        if readable > 0 && self.dice.strikes(|faults| faults.spurious_again) {
+            return Attempt::Completed(Err(Errno::AGAIN));
+        }
         let most = self.dice.shorten(readable.min(buffer.length), |faults| faults.short_receive);
         // SAFETY: who provided the buffer gave up its memory, valid for its length, until a
         // completion names it; `most` is at most its length.
         let memory = unsafe { std::slice::from_raw_parts_mut(buffer.memory.as_ptr(), most) };
         match self.network.read(end, memory) {
-            Ok(length) => Attempt::Filled { length, buffer: buffer.id },
-            Err(_) => unreachable!("readable bytes come before any error"),
+            Ok(0) => Attempt::Completed(Ok(0)),
+            Ok(length) => {
+                self.ring(ring).use_buffer();
+                Attempt::Filled { length, buffer: buffer.id }
+            }
+            Err(Errno::AGAIN) => Attempt::Waits,
+            Err(errno) => Attempt::Completed(Err(errno)),
         }
     }
 
@@ -234,7 +266,7 @@ impl Kernel {
     ) -> Attempt {
         let room = self.network.endpoint(end).room().min(rest.len());
         let most = self.dice.shorten(room, |faults| faults.short_send);
-        let spurious = self.dice.strikes(|faults| faults.spurious_again);
+        let spurious = room > 0 && self.dice.strikes(|faults| faults.spurious_again);
         let written = if spurious {
             Err(Errno::AGAIN)
         } else {
@@ -254,20 +286,19 @@ impl Kernel {
         }
     }
 
-    fn attempt_poll(&mut self, object: Object, interest: Interest) -> Attempt {
-        let ready = match object {
-            Object::Socket { end, .. } => self.network.readiness(end),
-            Object::Listener(listener) if self.network.has_waiting(listener) => Interest::READ,
-            Object::Listener(_) => Interest::NONE,
-            Object::PipeReader(_) | Object::PipeWriter(_) => {
-                return Attempt::Completed(Err(Errno::OPNOTSUPP));
+    fn attempt_poll(&mut self, socket: Descriptor, interest: Interest) -> Attempt {
+        match self.ready(socket, interest) {
+            0 if self.is_half_closed(socket) && self.dice.strikes(|faults| faults.idle_poll) => {
+                Attempt::Completed(Ok(libc::POLLRDHUP as usize))
             }
-        };
-        let always = Interest::ERROR.0 | Interest::HANG_UP.0;
-        match ready.0 & (interest.0 | always) {
             0 => Attempt::Waits,
             bits => Attempt::Completed(Ok(bits as usize)),
         }
+    }
+
+    fn is_half_closed(&mut self, socket: Descriptor) -> bool {
+        let end = self.descriptors.socket(socket);
+        end.is_ok_and(|end| self.network.endpoint(end).incoming == Incoming::Ended)
     }
 
     /// Posts the only or last completion of an operation, unless it waits.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::super::{Descriptor, Interest};
+use super::super::Descriptor;
 use super::agenda::{Agenda, Event};
 use super::endpoint::{Endpoint, Link, Outgoing, Phase};
 use super::faults::Dice;
@@ -180,10 +180,6 @@ impl Network {
 
     pub(super) fn endpoint(&self, end: EndpointId) -> &Endpoint {
         &self.endpoints[end.0]
-    }
-
-    pub(super) fn readiness(&self, end: EndpointId) -> Interest {
-        self.endpoints[end.0].readiness()
     }
 
     pub(super) fn take_touched(&mut self) -> Vec<Descriptor> {

@@ -104,8 +104,13 @@ impl Ring {
         self.buffers.push_back(buffer);
     }
 
-    pub(super) fn take_buffer(&mut self) -> Option<Buffer> {
-        self.buffers.pop_front()
+    pub(super) fn next_buffer(&self) -> Option<Buffer> {
+        self.buffers.front().copied()
+    }
+
+    /// The next buffer was filled.
+    pub(super) fn use_buffer(&mut self) {
+        self.buffers.pop_front();
     }
 
     pub(super) fn buffers_provided(&self) -> usize {

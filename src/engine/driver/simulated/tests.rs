@@ -1,7 +1,10 @@
 //! The model against what Linux does: each test is a fact that the engine relies on.
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::ptr::NonNull;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +12,9 @@ use rustix::io::Errno;
 use socket2::SockAddr;
 
 use super::*;
-use crate::engine::driver::{Completion, Driver, Interest, Operation, SocketOptions, Token, Wait};
+use crate::engine::driver::{
+    Completion, Driver, Interest, Kind, Operation, SocketOptions, Token, Wait,
+};
 use crate::engine::remote::Remote;
 use crate::engine::time::Time;
 
@@ -25,7 +30,10 @@ struct Process {
 
 impl Process {
     fn new(faults: Faults) -> Process {
-        let world = World::new(1, faults);
+        Process::in_world(World::new(1, faults))
+    }
+
+    fn in_world(world: World) -> Process {
         let driver = world.driver(Arc::new(Remote::without_signal()));
         Process { world, driver, buffers: Vec::new(), next_slot: 0, early: Vec::new() }
     }
@@ -196,6 +204,7 @@ fn bytes_come_before_a_reset_which_is_told_once() {
 #[test]
 fn a_send_takes_the_error_and_leaves_a_false_end() {
     let mut process = Process::new(Faults::none());
+    process.provide(64);
     let (socket, peer) = process.accepted();
     process.world.outside(|peers| peers.reset(peer));
     process.pass();
@@ -208,6 +217,7 @@ fn a_send_takes_the_error_and_leaves_a_false_end() {
 #[test]
 fn a_reset_after_the_end_shows_to_sends_only() {
     let mut process = Process::new(Faults::none());
+    process.provide(64);
     let (socket, peer) = process.accepted();
     process.world.outside(|peers| peers.shutdown_write(peer).unwrap());
     process.pass();
@@ -432,6 +442,20 @@ fn a_receive_takes_the_oldest_buffer_only_for_bytes() {
 }
 
 #[test]
+fn without_a_buffer_everything_is_enobufs() {
+    let mut process = Process::new(Faults::none());
+    let (socket, peer) = process.accepted();
+    assert_eq!(process.receive(socket).result, errno(Errno::NOBUFS), "nothing to receive");
+    let token = process.submit(Operation::Receive { socket, wait_first: true });
+    process.pass();
+    assert!(process.early.is_empty());
+    process.world.outside(|peers| peers.reset(peer));
+    assert_eq!(process.completion(token).result, errno(Errno::NOBUFS), "a reset");
+    process.provide(16);
+    assert_eq!(process.receive(socket).result, errno(Errno::CONNRESET));
+}
+
+#[test]
 fn a_window_bounds_what_leaves_and_a_cancelled_send_says_how_much_it_moved() {
     let mut process = Process::new(Faults::none());
     let (socket, peer) = process.accepted();
@@ -472,6 +496,7 @@ fn a_send_completes_when_its_last_byte_has_left() {
 #[test]
 fn a_reset_cuts_a_send_short_and_loses_the_error() {
     let mut process = Process::new(Faults::none());
+    process.provide(64);
     let (socket, peer) = process.accepted();
     let data = vec![1; 1_000_000];
     let token = process.submit(send_of(socket, &data));
@@ -515,7 +540,7 @@ fn a_pipe_carries_bytes_from_socket_to_socket() {
 fn nothing_that_can_happen_is_an_error_that_shows_what_is_pending() {
     let mut process = Process::new(Faults::none());
     let (socket, _) = process.accepted();
-    process.submit(Operation::Receive { socket, wait_first: false });
+    process.submit(Operation::Receive { socket, wait_first: true });
     let error = process.driver.turn(Wait::Forever, &mut Vec::new()).unwrap_err().to_string();
     assert!(error.contains("nothing can happen"), "{error}");
     assert!(error.contains("Started Receive"), "{error}");
@@ -571,7 +596,7 @@ fn a_worker_waits_no_longer_than_until_another_has_work() {
 fn closing_under_an_operation_is_a_defect() {
     let mut process = Process::new(Faults::none());
     let (socket, _) = process.accepted();
-    process.submit(Operation::Receive { socket, wait_first: false });
+    process.submit(Operation::Receive { socket, wait_first: true });
     process.driver.close(socket);
 }
 
@@ -597,9 +622,9 @@ fn providing_a_buffer_twice_is_a_defect() {
 fn a_token_in_use_is_a_defect() {
     let mut process = Process::new(Faults::none());
     let (socket, _) = process.accepted();
-    process.submit(Operation::Receive { socket, wait_first: false });
+    process.submit(Operation::Receive { socket, wait_first: true });
     process.next_slot -= 1;
-    process.submit(Operation::Receive { socket, wait_first: false });
+    process.submit(Operation::Receive { socket, wait_first: true });
 }
 
 #[test]
@@ -642,4 +667,181 @@ fn each_fault_strikes() {
         process.submit(Operation::Poll { socket, interest: Interest::READ });
     }
     assert_eq!(process.driver.counters().early_submissions, 2);
+}
+
+#[test]
+fn a_poll_can_end_for_a_peer_that_has_ended() {
+    let mut process = Process::new(Faults { idle_poll: 1000, ..Faults::none() });
+    let (socket, peer) = process.accepted();
+    let token = process.submit(Operation::Poll { socket, interest: Interest::NONE });
+    process.pass();
+    assert!(process.early.is_empty());
+    process.driver.cancel(token);
+    assert_eq!(process.completion(token).result, errno(Errno::CANCELED));
+    process.world.outside(|peers| peers.shutdown_write(peer).unwrap());
+    process.pass();
+    assert_eq!(process.poll(socket, Interest::NONE), Interest(libc::POLLRDHUP as u32));
+}
+
+/// A worker that echoes, without an executor: each completion leads to the next operation.
+struct Echo {
+    process: Process,
+    listener: Descriptor,
+    /// What is being sent, by socket, and how much of it was.
+    sending: BTreeMap<Descriptor, (Vec<u8>, usize)>,
+    sockets: BTreeMap<u64, Descriptor>,
+}
+
+impl Echo {
+    fn start(&mut self, operation: Operation) {
+        let token = self.process.submit(operation);
+        self.sockets.insert(token.0, operation.descriptor());
+    }
+
+    fn accept(&mut self) {
+        self.start(Operation::Accept { listener: self.listener, multishot: true });
+    }
+
+    fn receive(&mut self, socket: Descriptor) {
+        self.start(Operation::Receive { socket, wait_first: true });
+    }
+
+    fn send(&mut self, socket: Descriptor) {
+        let (data, sent) = &self.sending[&socket];
+        self.start(send_of(socket, &data[*sent..]));
+    }
+
+    fn turn(&mut self, wait: Wait) {
+        self.process.turn(wait);
+        for completion in std::mem::take(&mut self.process.early) {
+            let key = completion.token.0;
+            let socket = if completion.more {
+                self.sockets[&key]
+            } else {
+                self.sockets.remove(&key).expect("one last completion for each operation")
+            };
+            self.take(socket, completion);
+        }
+    }
+
+    fn take(&mut self, socket: Descriptor, completion: Completion) {
+        let again = [errno(Errno::AGAIN), errno(Errno::NOBUFS)].contains(&completion.result);
+        match (completion.token.kind(), completion.result) {
+            (Kind::Accept, accepted) => {
+                if !completion.more {
+                    self.accept();
+                }
+                if accepted >= 0 {
+                    self.receive(Descriptor(accepted));
+                }
+            }
+            (Kind::Receive, _) if again => self.receive(socket),
+            (Kind::Receive, length @ 1..) => {
+                let id = completion.buffer.expect("bytes are in a buffer");
+                let data = self.process.buffers[usize::from(id)][..length as usize].to_vec();
+                self.process.provide_again(id);
+                self.sending.insert(socket, (data, 0));
+                self.send(socket);
+            }
+            (Kind::Send, _) if again => self.send(socket),
+            (Kind::Send, length @ 1..) => {
+                let (data, sent) = self.sending.get_mut(&socket).expect("it sends");
+                *sent += length as usize;
+                if *sent < data.len() { self.send(socket) } else { self.receive(socket) }
+            }
+            _ => self.process.driver.close(socket),
+        }
+    }
+}
+
+/// Sends `bytes` and ends; counts in `done` when all came back, or when the connection died.
+fn echo_client(
+    target: SocketAddr,
+    bytes: Vec<u8>,
+    faulty: bool,
+    done: Rc<Cell<usize>>,
+) -> impl FnMut(&mut Peers<'_>) -> Next {
+    let (mut end, mut connected, mut sent, mut got) = (None, false, 0, Vec::<u8>::new());
+    move |peers| {
+        let end = *end.get_or_insert_with(|| peers.connect(anywhere(), target).unwrap());
+        let mut proceed = || -> std::io::Result<bool> {
+            connected = connected || peers.is_connected(end)?;
+            if !connected {
+                return Ok(false);
+            }
+            if sent < bytes.len() {
+                sent += not_blocked(peers.write(end, &bytes[sent..]))?.unwrap_or(0);
+                if sent == bytes.len() {
+                    peers.shutdown_write(end)?;
+                }
+            }
+            let mut buffer = [0; 4096];
+            while let Some(length) = not_blocked(peers.read(end, &mut buffer))? {
+                if length == 0 {
+                    return Ok(true);
+                }
+                got.extend(&buffer[..length]);
+                assert_eq!(got, bytes[..got.len()]);
+            }
+            Ok(false)
+        };
+        match proceed() {
+            Ok(false) => return Next::OnEvent,
+            Ok(true) => assert!(faulty || got == bytes),
+            Err(error) => assert!(faulty, "{error}"),
+        }
+        peers.close(end);
+        done.set(done.get() + 1);
+        Next::Done
+    }
+}
+
+fn not_blocked(result: std::io::Result<usize>) -> std::io::Result<Option<usize>> {
+    match result {
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// A run of clients against the echoing worker; its fingerprint.
+fn echo_run(seed: u64, faults: Faults) -> u64 {
+    let world = World::new(seed, faults);
+    let process = Process::in_world(world.clone());
+    let listener = world.listen(here(), 4);
+    let mut echo = Echo { process, listener, sending: BTreeMap::new(), sockets: BTreeMap::new() };
+    (0..4).for_each(|_| drop(echo.process.provide(2048)));
+    echo.accept();
+    let faulty = faults.cut_reset + faults.cut_timeout > 0;
+    let done = Rc::new(Cell::new(0));
+    for client in 0..CLIENTS {
+        let bytes = (0..10_000).map(|index: usize| (index / 7 + client) as u8).collect();
+        let start = Time::from_nanos(client as u64 * 100_000);
+        world.spawn(start, echo_client(here(), bytes, faulty, done.clone()));
+    }
+    while done.get() < CLIENTS || world.leftovers().sockets > 0 {
+        echo.turn(Wait::For(Duration::from_secs(1)));
+    }
+    let left =
+        Leftovers { listeners: 1, operations: 1, buffers_provided: 4, ..Leftovers::default() };
+    assert_eq!(world.leftovers(), left, "{world}");
+    world.fingerprint()
+}
+
+const CLIENTS: usize = 10;
+
+#[test]
+fn every_byte_survives_every_mix_of_faults() {
+    for seed in 0..256 {
+        println!("seed {seed}");
+        echo_run(seed, Faults::from_seed(seed));
+    }
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run() {
+    for seed in 0..8 {
+        let faults = Faults::from_seed(seed);
+        assert_eq!(echo_run(seed, faults), echo_run(seed, faults));
+        assert_ne!(echo_run(seed, faults), echo_run(seed + 1, faults));
+    }
 }
