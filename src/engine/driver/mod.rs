@@ -6,6 +6,7 @@
 
 mod buffer_ring;
 mod operation;
+pub mod simulated;
 pub mod uring;
 
 use std::io;

@@ -1,0 +1,112 @@
+//! What goes wrong in a simulated world, and how often. It decides; `kernel`, `network` and
+//! `driver` do it.
+
+use fastrand::Rng;
+
+/// Chances in one thousand, each rolled where the fault could strike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Faults {
+    /// A receive or a splice takes fewer bytes than are there.
+    pub short_receive: u16,
+    /// A send or a splice takes fewer bytes than fit; a send then completes short.
+    pub short_send: u16,
+    /// A receive or send that could move bytes completes with EAGAIN.
+    pub spurious_again: u16,
+    /// A poll ends with POLLRDHUP alone, which nobody asked for, at a socket whose peer has ended
+    /// its stream: Linux's one-shot polls always do.
+    pub idle_poll: u16,
+    /// A receive completes with ENOBUFS although buffers are there.
+    pub no_buffers: u16,
+    /// Neighbouring completions of different operations change places.
+    pub reordered: u16,
+    /// A completion is held back, to a later turn.
+    pub delayed: u16,
+    /// An accept, an open or a pipe fails with EMFILE.
+    pub no_descriptor: u16,
+    /// A multishot accept ends after a connection that it did accept.
+    pub multishot_ends: u16,
+    /// The completion queue overflows in a turn: multishots that complete in it end.
+    pub overflow: u16,
+    /// A pipe has one page of room, whatever was asked for.
+    pub small_pipe: u16,
+    /// A connect finds no local port: EADDRNOTAVAIL.
+    pub no_port: u16,
+    /// An established connection dies after a while with ECONNRESET.
+    pub cut_reset: u16,
+    /// An established connection dies after a while with ETIMEDOUT.
+    pub cut_timeout: u16,
+    /// How many operations and cancellations the submission queue holds; not a chance.
+    pub submission_capacity: usize,
+}
+
+impl Faults {
+    /// The only uncertainty left is the network's timing.
+    pub const fn none() -> Faults {
+        Faults {
+            short_receive: 0,
+            short_send: 0,
+            spurious_again: 0,
+            idle_poll: 0,
+            no_buffers: 0,
+            reordered: 0,
+            delayed: 0,
+            no_descriptor: 0,
+            multishot_ends: 0,
+            overflow: 0,
+            small_pipe: 0,
+            no_port: 0,
+            cut_reset: 0,
+            cut_timeout: 0,
+            submission_capacity: 1024,
+        }
+    }
+
+    /// A mix: each fault is absent in half of the seeds, and drawn up to a bound that leaves the
+    /// run able to make progress in the others. One seed in eight has none at all.
+    pub fn from_seed(seed: u64) -> Faults {
+        let mut random = Rng::with_seed(seed);
+        if random.u8(0..8) == 0 {
+            return Faults::none();
+        }
+        let mut draw = |bound: u16| if random.bool() { random.u16(1..=bound) } else { 0 };
+        Faults {
+            short_receive: draw(300),
+            short_send: draw(300),
+            spurious_again: draw(100),
+            idle_poll: draw(500),
+            no_buffers: draw(50),
+            reordered: draw(500),
+            delayed: draw(200),
+            no_descriptor: draw(50),
+            multishot_ends: draw(200),
+            overflow: draw(50),
+            small_pipe: draw(300),
+            no_port: draw(50),
+            cut_reset: draw(100),
+            cut_timeout: draw(50),
+            submission_capacity: if random.bool() { random.usize(1..=8) } else { 1024 },
+        }
+    }
+}
+
+/// Rolls the dice for a world's faults.
+pub(super) struct Dice {
+    pub(super) faults: Faults,
+    pub(super) random: Rng,
+}
+
+impl Dice {
+    pub(super) fn new(faults: Faults, random: Rng) -> Dice {
+        Dice { faults, random }
+    }
+
+    pub(super) fn strikes(&mut self, fault: fn(&Faults) -> u16) -> bool {
+        let chance = fault(&self.faults);
+        chance > 0 && self.random.u16(0..1000) < chance
+    }
+
+    /// `most`, or fewer but not none when the fault strikes.
+    pub(super) fn shorten(&mut self, most: usize, fault: fn(&Faults) -> u16) -> usize {
+        if most > 1 && self.strikes(fault) { self.random.usize(1..most) } else { most }
+    }
+}

@@ -1,0 +1,533 @@
+//! The peers of a simulated run: clients and backends that check every byte they receive.
+//!
+//! A stream is its number in 8 bytes, then a pattern made from the number and the offset, so that a
+//! byte that is lost, repeated, out of order or in the wrong connection shows where it arrives: the
+//! actor panics. What became of a connection is for the test to judge, from `Outcome` and `Log`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use fastrand::Rng;
+use ringmain::engine::driver::simulated::{Actor, EndpointId, ListenerId, Next, Peers};
+use ringmain::engine::time::Time;
+
+/// What a client does, and what it expects.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub stream: u64,
+    pub target: SocketAddr,
+    /// Its own address; the port, or all, may be left open (0).
+    pub source: SocketAddr,
+    /// Bytes to send, the stream's number included.
+    pub length: u64,
+    /// It writes up to so many bytes at once, then pauses up to so long.
+    pub chunk: usize,
+    pub pause: Duration,
+    pub answer: Answer,
+    pub ending: Ending,
+}
+
+/// The bytes that come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// Those it sent.
+    Echo,
+    /// Those of a `Kind::Source`.
+    Source,
+}
+
+/// What a client does when it has sent all its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Ends its stream and reads until the other ends.
+    HalfClose,
+    /// Closes at once; a reset, when there are unread bytes.
+    Close,
+    Reset,
+    /// Stays until the other side ends, and closes then.
+    Stay,
+    /// Closes once it has received so many bytes.
+    CloseAfter {
+        received: u64,
+    },
+    ResetAfter {
+        received: u64,
+    },
+}
+
+/// What became of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    pub sent: u64,
+    pub received: u64,
+    /// The end of the other side's stream was seen.
+    pub end_seen: bool,
+    pub fate: Fate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Connecting,
+    Open,
+    /// It did as planned, to the end.
+    Done,
+    Failed(io::ErrorKind),
+}
+
+pub struct Client {
+    plan: Plan,
+    random: Rng,
+    end: Option<EndpointId>,
+    next_write: Time,
+    outcome: Rc<Cell<Outcome>>,
+}
+
+impl Client {
+    /// The cell tells how far it got, at any time.
+    pub fn new(plan: Plan) -> (Client, Rc<Cell<Outcome>>) {
+        let outcome = Rc::new(Cell::new(Outcome {
+            sent: 0,
+            received: 0,
+            end_seen: false,
+            fate: Fate::Connecting,
+        }));
+        let client = Client {
+            random: Rng::with_seed(plan.stream),
+            plan,
+            end: None,
+            next_write: Time::default(),
+            outcome: outcome.clone(),
+        };
+        (client, outcome)
+    }
+
+    fn proceed(&mut self, peers: &mut Peers<'_>, outcome: &mut Outcome) -> io::Result<Next> {
+        let end = match self.end {
+            Some(end) => end,
+            None => *self.end.insert(peers.connect(self.plan.source, self.plan.target)?),
+        };
+        if outcome.fate == Fate::Connecting {
+            if !peers.is_connected(end)? {
+                return Ok(Next::OnEvent);
+            }
+            outcome.fate = Fate::Open;
+        }
+        self.read(peers, end, outcome)?;
+        let next = self.write(peers, end, outcome)?;
+        if outcome.sent == self.plan.length && self.finish(peers, end, outcome)? {
+            outcome.fate = Fate::Done;
+            return Ok(Next::Done);
+        }
+        Ok(next)
+    }
+
+    fn read(
+        &self,
+        peers: &mut Peers<'_>,
+        end: EndpointId,
+        outcome: &mut Outcome,
+    ) -> io::Result<()> {
+        let stream = match self.plan.answer {
+            Answer::Echo => self.plan.stream,
+            Answer::Source => answer_to(self.plan.stream),
+        };
+        let mut buffer = [0; 4096];
+        while !outcome.end_seen {
+            match unless_blocked(peers.read(end, &mut buffer))? {
+                None => break,
+                Some(0) => outcome.end_seen = true,
+                Some(length) => {
+                    check(stream, outcome.received, &buffer[..length]);
+                    outcome.received += length as u64;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        peers: &mut Peers<'_>,
+        end: EndpointId,
+        outcome: &mut Outcome,
+    ) -> io::Result<Next> {
+        let rest = self.plan.length - outcome.sent;
+        if rest == 0 {
+            return Ok(Next::OnEvent);
+        }
+        if peers.now() < self.next_write {
+            return Ok(Next::At(self.next_write));
+        }
+        let mut chunk = vec![0; rest.min(self.random.u64(1..=self.plan.chunk as u64)) as usize];
+        fill(self.plan.stream, outcome.sent, &mut chunk);
+        let Some(length) = unless_blocked(peers.write(end, &chunk))? else {
+            return Ok(Next::OnEvent);
+        };
+        outcome.sent += length as u64;
+        let pause = self.random.u64(0..=self.plan.pause.as_nanos() as u64);
+        self.next_write = peers.now() + Duration::from_nanos(pause);
+        Ok(Next::At(self.next_write))
+    }
+
+    /// Everything is sent. Whether the client is done.
+    fn finish(
+        &self,
+        peers: &mut Peers<'_>,
+        end: EndpointId,
+        outcome: &Outcome,
+    ) -> io::Result<bool> {
+        match self.plan.ending {
+            Ending::HalfClose if !outcome.end_seen => {
+                peers.shutdown_write(end)?;
+                return Ok(false);
+            }
+            Ending::Stay if !outcome.end_seen => return Ok(false),
+            Ending::CloseAfter { received } | Ending::ResetAfter { received }
+                if outcome.received < received && !outcome.end_seen =>
+            {
+                return Ok(false);
+            }
+            Ending::Reset | Ending::ResetAfter { .. } => peers.reset(end),
+            Ending::HalfClose | Ending::Stay | Ending::Close | Ending::CloseAfter { .. } => {
+                peers.close(end);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Actor for Client {
+    fn step(&mut self, peers: &mut Peers<'_>) -> Next {
+        let mut outcome = self.outcome.get();
+        let next = self.proceed(peers, &mut outcome).unwrap_or_else(|error| {
+            outcome.fate = Fate::Failed(error.kind());
+            if let Some(end) = self.end {
+                peers.close(end);
+            }
+            Next::Done
+        });
+        self.outcome.set(outcome);
+        next
+    }
+}
+
+/// How a backend treats its connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Returns what it receives, and then the end.
+    Echo,
+    /// Sends so many bytes once it knows the stream, then the end; reads all.
+    Source {
+        length: u64,
+    },
+    /// Reads all, and ends when the client has ended.
+    Sink,
+    /// Like `Sink`, but up to so many bytes at a time, with a pause after each.
+    SlowReader {
+        chunk: usize,
+        pause: Duration,
+    },
+    NeverRead,
+    /// Resets once it has received so many bytes.
+    ResetAfter {
+        received: u64,
+    },
+    /// Closes once it has received so many bytes.
+    CloseAfter {
+        received: u64,
+    },
+    /// Listens, and never accepts.
+    NeverAccept,
+    /// Requests to connect vanish.
+    BlackHole,
+}
+
+/// What a backend saw.
+#[derive(Debug, Default)]
+pub struct Log {
+    pub accepted: u64,
+    /// Received bytes, by stream.
+    pub received: BTreeMap<u64, u64>,
+    /// Connections in which the client's end was seen.
+    pub ends_seen: u64,
+    /// Connections that ended with an error.
+    pub failed: u64,
+}
+
+pub struct Backend {
+    address: SocketAddr,
+    backlog: usize,
+    kind: Kind,
+    listener: Option<ListenerId>,
+    conversations: Vec<Conversation>,
+    log: Rc<RefCell<Log>>,
+}
+
+/// One connection of a backend.
+struct Conversation {
+    end: EndpointId,
+    /// The first 8 bytes, as far as they came.
+    number: Vec<u8>,
+    received: u64,
+    end_seen: bool,
+    /// Echoed bytes that are still to be written.
+    pending: Vec<u8>,
+    answered: u64,
+    shut: bool,
+    next_read: Time,
+}
+
+impl Backend {
+    /// It listens from its first step on; a refusing backend is an address without one.
+    pub fn new(address: SocketAddr, backlog: usize, kind: Kind) -> (Backend, Rc<RefCell<Log>>) {
+        let log = Rc::new(RefCell::new(Log::default()));
+        let backend = Backend {
+            address,
+            backlog,
+            kind,
+            listener: None,
+            conversations: Vec::new(),
+            log: log.clone(),
+        };
+        (backend, log)
+    }
+
+    fn accept(&mut self, peers: &mut Peers<'_>) {
+        let backlog = self.backlog;
+        let address = self.address;
+        let listener = *self.listener.get_or_insert_with(|| peers.listen(address, backlog));
+        if self.kind == Kind::NeverAccept {
+            return;
+        }
+        while let Some(end) = peers.accept(listener) {
+            self.log.borrow_mut().accepted += 1;
+            self.conversations.push(Conversation::new(end));
+        }
+    }
+}
+
+impl Actor for Backend {
+    fn step(&mut self, peers: &mut Peers<'_>) -> Next {
+        if self.kind == Kind::BlackHole {
+            peers.black_hole(self.address);
+            return Next::Done;
+        }
+        self.accept(peers);
+        let mut log = self.log.borrow_mut();
+        let mut next_read = None;
+        self.conversations.retain_mut(|conversation| {
+            match conversation.proceed(peers, self.kind, &mut log) {
+                Ok(true) => {
+                    if conversation.next_read > peers.now() {
+                        let earliest = next_read.unwrap_or(conversation.next_read);
+                        next_read = Some(conversation.next_read.min(earliest));
+                    }
+                    true
+                }
+                Ok(false) => false,
+                Err(_) => {
+                    log.failed += 1;
+                    peers.close(conversation.end);
+                    false
+                }
+            }
+        });
+        next_read.map_or(Next::OnEvent, Next::At)
+    }
+}
+
+impl Conversation {
+    fn new(end: EndpointId) -> Conversation {
+        Conversation {
+            end,
+            number: Vec::new(),
+            received: 0,
+            end_seen: false,
+            pending: Vec::new(),
+            answered: 0,
+            shut: false,
+            next_read: Time::default(),
+        }
+    }
+
+    /// Whether the connection goes on.
+    fn proceed(&mut self, peers: &mut Peers<'_>, kind: Kind, log: &mut Log) -> io::Result<bool> {
+        if kind == Kind::NeverRead {
+            return Ok(true);
+        }
+        self.read(peers, kind, log)?;
+        match kind {
+            Kind::ResetAfter { received } if self.received >= received => {
+                peers.reset(self.end);
+                return Ok(false);
+            }
+            Kind::CloseAfter { received } if self.received >= received => {
+                peers.close(self.end);
+                return Ok(false);
+            }
+            _ => {}
+        }
+        let answered = self.answer(peers, kind)?;
+        if answered && !self.shut {
+            self.shut = true;
+            peers.shutdown_write(self.end)?;
+        }
+        if self.shut && self.end_seen {
+            peers.close(self.end);
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn read(&mut self, peers: &mut Peers<'_>, kind: Kind, log: &mut Log) -> io::Result<()> {
+        let mut buffer = [0; 4096];
+        // Back-pressure: an echo reads on when the bytes before are written.
+        while !self.end_seen && self.pending.is_empty() && peers.now() >= self.next_read {
+            let most = match kind {
+                Kind::SlowReader { chunk, pause } => {
+                    self.next_read = peers.now() + pause;
+                    chunk.min(buffer.len())
+                }
+                Kind::ResetAfter { received } | Kind::CloseAfter { received } => {
+                    (received.saturating_sub(self.received) as usize).min(buffer.len())
+                }
+                _ => buffer.len(),
+            };
+            if most == 0 {
+                break;
+            }
+            match unless_blocked(peers.read(self.end, &mut buffer[..most]))? {
+                None => break,
+                Some(0) => {
+                    self.end_seen = true;
+                    log.ends_seen += 1;
+                }
+                Some(length) => self.take(peers, kind, &buffer[..length], log)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn take(
+        &mut self,
+        peers: &mut Peers<'_>,
+        kind: Kind,
+        bytes: &[u8],
+        log: &mut Log,
+    ) -> io::Result<()> {
+        let missing = (NUMBER - self.number.len()).min(bytes.len());
+        self.number.extend(&bytes[..missing]);
+        if let Some(stream) = self.stream() {
+            let before = self.received.max(NUMBER as u64);
+            check(stream, before, &bytes[missing..]);
+            *log.received.entry(stream).or_default() = self.received + bytes.len() as u64;
+        }
+        self.received += bytes.len() as u64;
+        if kind == Kind::Echo {
+            self.pending.extend(bytes);
+            self.echo(peers)?;
+        }
+        Ok(())
+    }
+
+    fn stream(&self) -> Option<u64> {
+        self.number.as_slice().try_into().ok().map(u64::from_le_bytes)
+    }
+
+    /// Whether all that there is to send was written.
+    fn answer(&mut self, peers: &mut Peers<'_>, kind: Kind) -> io::Result<bool> {
+        match kind {
+            Kind::Source { length } => match self.stream() {
+                Some(stream) => self.send_own(peers, answer_to(stream), length),
+                None => Ok(self.end_seen),
+            },
+            _ => {
+                self.echo(peers)?;
+                Ok(self.end_seen && self.pending.is_empty())
+            }
+        }
+    }
+
+    fn echo(&mut self, peers: &mut Peers<'_>) -> io::Result<()> {
+        while !self.pending.is_empty() {
+            let Some(length) = unless_blocked(peers.write(self.end, &self.pending))? else { break };
+            self.pending.drain(..length);
+        }
+        Ok(())
+    }
+
+    fn send_own(&mut self, peers: &mut Peers<'_>, stream: u64, length: u64) -> io::Result<bool> {
+        let mut buffer = [0; 4096];
+        while self.answered < length {
+            let most = (length - self.answered).min(buffer.len() as u64) as usize;
+            fill(stream, self.answered, &mut buffer[..most]);
+            let Some(written) = unless_blocked(peers.write(self.end, &buffer[..most]))? else {
+                return Ok(false);
+            };
+            self.answered += written as u64;
+        }
+        Ok(true)
+    }
+}
+
+fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
+    match result {
+        Ok(length) => Ok(Some(length)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The stream that a source answers with.
+pub fn answer_to(stream: u64) -> u64 {
+    !stream
+}
+
+/// Panics where `bytes`, received at `offset`, are not those of the stream.
+fn check(stream: u64, offset: u64, bytes: &[u8]) {
+    let mut expected = vec![0; bytes.len()];
+    fill(stream, offset, &mut expected);
+    if bytes != expected {
+        let at = bytes.iter().zip(&expected).take_while(|(got, wanted)| got == wanted).count();
+        panic!("stream {stream:#x}: a wrong byte at offset {}", offset + at as u64);
+    }
+}
+
+/// The bytes of a stream from `offset` on.
+fn fill(stream: u64, offset: u64, mut into: &mut [u8]) {
+    let mut offset = offset as usize;
+    while !into.is_empty() {
+        let number = stream.to_le_bytes();
+        let run = if offset < NUMBER { &number[offset..] } else { block_from(stream, offset) };
+        let length = run.len().min(into.len());
+        let (now, later) = into.split_at_mut(length);
+        now.copy_from_slice(&run[..length]);
+        into = later;
+        offset += length;
+    }
+}
+
+/// Each block of a stream is another piece of the noise: comparing a block is one comparison of
+/// memory, and still every offset of every stream has its own surroundings.
+fn block_from(stream: u64, offset: usize) -> &'static [u8] {
+    let (block, within) = (offset / BLOCK, offset % BLOCK);
+    let mut random = Rng::with_seed(stream.rotate_left(32) ^ block as u64);
+    let start = random.usize(..NOISE.len() - BLOCK);
+    &NOISE[start + within..start + BLOCK]
+}
+
+static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut noise = vec![0; 1 << 16];
+    Rng::with_seed(0).fill(&mut noise);
+    noise
+});
+
+const BLOCK: usize = 1024;
+
+/// The length of a stream's number.
+const NUMBER: usize = 8;
