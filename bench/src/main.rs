@@ -1,1 +1,45 @@
-fn main() {}
+//! Owns the command line of the bench; what the commands do is theirs.
+
+mod clock;
+mod compare;
+mod load;
+mod peer;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(about = "Load generator and comparison with peers for Ringmain")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure Ringmain beside HAProxy, NGINX and two plain proxies
+    Compare(compare::Options),
+    /// Run one of the plain proxies
+    #[command(hide = true)]
+    Peer(peer::Options),
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Compare(options) => match compare::compare(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                eprintln!("compare: {failure}");
+                ExitCode::from(failure.exit_code())
+            }
+        },
+        Command::Peer(options) => match peer::run(options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("peer: {error}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
