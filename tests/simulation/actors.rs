@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use ringmain::engine::driver::simulated::{Actor, EndpointId, ListenerId, Next, Peers};
-use ringmain::engine::time::Time;
+use ringmain::engine::Time;
 
 /// What a client does, and what it expects.
 #[derive(Clone, Debug)]

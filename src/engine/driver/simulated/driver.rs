@@ -68,6 +68,10 @@ impl Driver for SimulatedDriver {
         Ok(())
     }
 
+    fn accept_now(&mut self, listener: Descriptor) -> io::Result<Descriptor> {
+        Ok(self.state.borrow_mut().kernel.accept_now(listener)?)
+    }
+
     fn peer_address(&mut self, socket: Descriptor) -> io::Result<SocketAddr> {
         let kernel = &mut self.state.borrow_mut().kernel;
         let endpoint = kernel.network.endpoint(kernel.descriptors.socket(socket)?);

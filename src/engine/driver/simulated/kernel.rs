@@ -221,6 +221,17 @@ impl Kernel {
         }
     }
 
+    pub(super) fn accept_now(&mut self, listener: Descriptor) -> Result<Descriptor, Errno> {
+        let Object::Listener(listener) = self.descriptors.object(listener) else {
+            return Err(Errno::NOTSOCK);
+        };
+        let descriptor = self.vacant()?;
+        let accepted = self.network.accept(listener, Owner::Process(descriptor));
+        let end = accepted.ok_or(Errno::AGAIN)?;
+        self.descriptors.insert(descriptor, Object::Socket { end, reset_on_close: false });
+        Ok(descriptor)
+    }
+
     fn attempt_connect(&mut self, end: EndpointId) -> Attempt {
         match self.network.connected(end) {
             Ok(false) => Attempt::Waits,
