@@ -25,7 +25,8 @@ pub(super) struct Session {
     client_address: Option<Box<SocketAddr>>,
     /// How the session is told to end.
     line: LineNumber,
-    /// The backends that were tried in vain. Most sessions have none.
+    /// The backends that were tried in vain. Boxed, since most sessions have none.
+    #[allow(clippy::box_collection)]
     tried: Option<Box<Vec<Arc<str>>>>,
     /// The end of the stream was passed on to the backend, to the client.
     pub(super) told: [Cell<bool>; 2],
@@ -67,7 +68,7 @@ pub(super) fn serve(
     let mut session = Session::begin(worker, listener, client, place);
     async move {
         let reason = session.run().await;
-        session.reason = Some(reason);
+        session.end(reason);
     }
 }
 
@@ -117,6 +118,10 @@ impl Session {
             socket.account(route.account.owners);
         }
         relay::relay(self, &backend).await
+    }
+
+    fn end(mut self, reason: CloseReason) {
+        self.reason = Some(reason);
     }
 
     /// Completes when the session is asked to end.
