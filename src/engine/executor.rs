@@ -7,7 +7,7 @@ use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +18,7 @@ use super::buffers::{BufferSizes, Buffers};
 use super::driver::{Completion, Driver, DriverCounters, Wait};
 use super::io::{Io, STALL_INTERVAL};
 use super::notify::{Notified, Notify};
+use super::panics;
 use super::pipes::{PipeSizes, Pipes};
 use super::ready::{ROOT, Ready, TaskName};
 use super::remote::Remote;
@@ -96,6 +97,7 @@ impl Engine {
         remote: Arc<Remote>,
         settings: &EngineSettings,
     ) -> io::Result<Engine> {
+        panics::watch();
         let now = driver.now();
         let io = Io::new(driver, Buffers::new(settings.buffers)?);
         Ok(Engine(Rc::new(Core {
@@ -188,6 +190,8 @@ impl Engine {
                 self.0.tasks.borrow_mut().slots[name.slot as usize].task = Some(task);
             }
             Ok(Poll::Ready(())) => self.end_task(name, task),
+            // The engine's accounts cannot be trusted any more: the thread must end.
+            Err(panic) if panics::last_was_in_engine() => resume_unwind(panic),
             Err(panic) => {
                 self.0.panics.set(self.0.panics.get() + 1);
                 tracing::error!(panic = panic_text(&*panic), "a task panicked and was ended");

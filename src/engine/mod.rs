@@ -4,11 +4,13 @@
 //! kernel may touch, and what a completion means), `ready` and `executor` (tasks and the turn of
 //! the loop), then the operations as futures: `listener`, `socket`, `buffer`, `pipe`. They stand
 //! on `buffers`, `pipes` and `timers`. `remote` and `inbox` are the only ways in from another
-//! thread. The only `unsafe` code of the project lives in this folder.
+//! thread; `notify` and `channel` join tasks of one. The only `unsafe` code of the project lives
+//! in this folder.
 #![allow(unsafe_code)]
 
 mod buffer;
 mod buffers;
+mod channel;
 pub mod driver;
 mod executor;
 mod inbox;
@@ -16,6 +18,7 @@ mod inherited;
 mod io;
 mod listener;
 mod notify;
+mod panics;
 mod pipe;
 mod pipes;
 mod race;
@@ -30,6 +33,7 @@ mod timers;
 
 pub use buffer::Buffer;
 pub use buffers::BufferSizes;
+pub use channel::{Receiver, Sender, channel};
 pub use driver::Interest;
 pub use driver::uring::set_options;
 pub use executor::{Engine, EngineSettings, EngineStatus, Sleep};
