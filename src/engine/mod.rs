@@ -28,6 +28,8 @@ mod remote;
 mod slots;
 mod socket;
 pub mod support;
+#[cfg(test)]
+mod tests;
 mod time;
 mod timers;
 

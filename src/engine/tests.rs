@@ -1,0 +1,206 @@
+//! The engine on a real ring: what must hold whatever the kernel does with the timing.
+
+use std::cell::RefCell;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::driver::SocketOptions;
+use super::driver::uring::{RingSizes, Uring};
+use super::*;
+
+fn engine(buffers: u16, stalled_share: usize) -> Engine {
+    let remote = Arc::new(Remote::with_signal().unwrap());
+    let sizes = RingSizes { submissions: 8, completions: 16, buffers: buffers.next_power_of_two() };
+    let driver = Box::new(Uring::new(sizes, Arc::clone(&remote)).unwrap());
+    let settings = EngineSettings {
+        buffers: BufferSizes { size: 4096, count: buffers, offered: buffers },
+        pipes: PipeSizes { count: 2, size: 65_536 },
+        stall_after: Duration::from_millis(50),
+        stalled_share,
+    };
+    Engine::new(driver, remote, &settings).unwrap()
+}
+
+/// A connection: the engine's end, and the other end as a plain blocking socket.
+async fn connect(engine: &Engine) -> (Socket, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let options = SocketOptions { nodelay: true, keepalive: None, user_timeout: None };
+    let socket = Socket::open(engine, &address, None, &options).unwrap();
+    socket.connect(address).await.unwrap();
+    let (peer, _) = listener.accept().unwrap();
+    (socket, peer)
+}
+
+/// Runs `test` and then expects that the engine holds nothing any more.
+fn run(engine: &Engine, test: impl Future<Output = ()>) {
+    engine.block_on(test, || ()).unwrap();
+    engine.wind_up(Duration::from_secs(5)).unwrap();
+    let left = engine.status();
+    assert_eq!(
+        (left.operations, left.descriptors, left.buffers_held, left.pipes_held, left.timers),
+        (0, 0, 0, 0, 0),
+        "{:?}",
+        engine.describe_operations()
+    );
+}
+
+#[test]
+fn a_panicking_task_is_ended_alone() {
+    let engine = engine(4, 4);
+    let reached = Rc::new(RefCell::new(false));
+    let flag = Rc::clone(&reached);
+    engine.spawn(async { panic!("on purpose") });
+    engine.spawn(async move { *flag.borrow_mut() = true });
+    run(&engine, async { engine.sleep_until(engine.now() + Duration::from_millis(1)).await });
+    assert!(*reached.borrow());
+    assert_eq!(engine.status().panics, 1);
+}
+
+#[test]
+fn a_panic_of_the_engine_ends_the_thread() {
+    let ended = std::thread::spawn(|| {
+        let engine = engine(4, 4);
+        engine.spawn(async { panics::raise_for_test() });
+        engine.block_on(std::future::pending::<()>(), || ()).unwrap();
+    });
+    assert!(ended.join().is_err());
+}
+
+#[test]
+fn bytes_come_back_as_they_were_sent() {
+    let engine = engine(4, 4);
+    run(&engine, async {
+        let (socket, mut peer) = connect(&engine).await;
+        for round in 0..100u8 {
+            peer.write_all(&[round; 3000]).unwrap();
+            let mut received = 0;
+            while received < 3000 {
+                let buffer = socket.receive().await.unwrap().unwrap();
+                assert!(buffer.iter().all(|byte| *byte == round));
+                received += buffer.len();
+                let length = buffer.len();
+                let mut sending = socket.send(buffer);
+                assert!(matches!((&mut sending).await, Sent::Done));
+                let mut back = vec![0; length];
+                peer.read_exact(&mut back).unwrap();
+                assert_eq!(back, vec![round; length]);
+            }
+        }
+        drop(peer);
+        assert!(socket.receive().await.unwrap().is_none(), "the end of the stream");
+    });
+}
+
+#[test]
+fn receives_wait_for_a_buffer_and_go_on_when_one_is_back() {
+    let engine = engine(2, 2);
+    run(&engine, async {
+        let mut held = Vec::new();
+        let mut peers = Vec::new();
+        for _ in 0..2 {
+            let (socket, mut peer) = connect(&engine).await;
+            peer.write_all(b"held").unwrap();
+            held.push(socket.receive().await.unwrap().unwrap());
+            peers.push((socket, peer));
+        }
+        let (socket, mut peer) = connect(&engine).await;
+        peer.write_all(b"late").unwrap();
+        let pause = engine.sleep_until(engine.now() + Duration::from_millis(50));
+        let mut receive = socket.receive();
+        assert!(matches!(race(&mut receive, pause).await, Either::Second(())));
+        assert!(engine.status().buffers_exhausted > 0);
+        held.pop();
+        assert_eq!(&*receive.await.unwrap().unwrap(), b"late");
+    });
+}
+
+#[test]
+fn a_dropped_receive_gives_back_what_it_was_given() {
+    let engine = engine(4, 4);
+    run(&engine, async {
+        for _ in 0..20 {
+            let (socket, mut peer) = connect(&engine).await;
+            let receive = socket.receive();
+            engine.pause().await;
+            peer.write_all(b"lost").unwrap();
+            drop(receive);
+            drop(socket);
+            engine.pause().await;
+        }
+    });
+}
+
+#[test]
+fn a_stalled_send_is_noticed_and_loses_its_buffer_when_others_wait() {
+    let engine = engine(2, 2);
+    run(&engine, async {
+        let (slow, mut feeder) = connect(&engine).await;
+        let (frozen, _never_reads) = connect(&engine).await;
+        feeder.set_nonblocking(true).unwrap();
+        let mut stalled = loop {
+            // Until the frozen peer's window and our send buffer are full.
+            let _ = feeder.write(&[7; 65_536]);
+            let buffer = slow.receive().await.unwrap().unwrap();
+            let mut sending = frozen.send(buffer);
+            if let Sent::Stalled = (&mut sending).await {
+                break sending;
+            }
+        };
+        let (hungry, mut peer) = connect(&engine).await;
+        peer.write_all(b"one").unwrap();
+        let first = hungry.receive().await.unwrap().unwrap();
+        peer.write_all(b"two").unwrap();
+        let (next, evicted) = (hungry.receive(), &mut stalled);
+        let Either::Second(Sent::Evicted) = race(next, evicted).await else {
+            panic!("the stalled send should have lost its buffer")
+        };
+        drop((stalled, first));
+    });
+}
+
+#[test]
+fn an_inbox_wakes_the_engine_from_another_thread() {
+    let engine = engine(4, 4);
+    let inbox = Inbox::new(8, Arc::clone(engine.remote()));
+    let sender = inbox.clone();
+    let thread = std::thread::spawn(move || (0..8).for_each(|n| sender.push(n).unwrap()));
+    run(&engine, async {
+        for expected in 0..8 {
+            assert_eq!(inbox.next(&engine).await, expected);
+        }
+    });
+    thread.join().unwrap();
+    assert_eq!(inbox.push(1), Ok(()));
+}
+
+#[test]
+fn a_multishot_accept_can_be_stopped_without_losing_anyone() {
+    let engine = engine(4, 4);
+    run(&engine, async {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let address = socket.local_addr().unwrap();
+        let listener = Listener::new(&engine, socket.into());
+        let mut incoming = listener.incoming();
+        let first = TcpStream::connect(address).unwrap();
+        let accepted = incoming.next().await.unwrap().unwrap();
+        let others: Vec<_> = (0..5).map(|_| TcpStream::connect(address).unwrap()).collect();
+        incoming.stop();
+        let mut taken = 0;
+        while let Some(client) = incoming.next().await.unwrap() {
+            drop(client);
+            taken += 1;
+        }
+        // Those that the kernel had not accepted yet wait in the backlog.
+        while let Ok(client) = listener.accept_now() {
+            drop(client);
+            taken += 1;
+        }
+        assert_eq!(taken, 5);
+        drop((first, accepted, others));
+    });
+}
