@@ -47,7 +47,7 @@ pub struct WorkReport {
 }
 
 /// All runs of one candidate in one work.
-#[derive(Serialize)]
+#[derive(Clone, Serialize)]
 pub struct Row {
     pub candidate: Candidate,
     pub full: Vec<Figures>,
@@ -62,6 +62,9 @@ pub struct Figures {
     pub rate: f64,
     /// Nanoseconds of the proxy's CPU time per unit.
     pub cpu: f64,
+    /// CPUs that the proxy used; 1 is all of its own.
+    pub proxy_share: f64,
+    /// From 0 to 1, whoever uses the CPU.
     pub proxy_cpu_busy: f64,
     pub load_cpu_busy: f64,
     /// `None` for streams, which have no answers.
@@ -155,6 +158,12 @@ impl WorkReport {
                 text += &format!("{name}: {} of {runs} runs failed: {faults}\n", row.faults.len());
             }
         }
+        let runs = || self.rows.iter().flat_map(|row| row.full.iter().chain(&row.paced));
+        let disturbed = runs().filter(|run| run.is_disturbed()).count();
+        if disturbed > 0 {
+            let all = runs().count();
+            text += &format!("disturbed: {disturbed} of {all} runs shared the proxy's CPU\n");
+        }
         text
     }
 
@@ -220,6 +229,7 @@ impl Figures {
         Some(Self {
             rate: tally.units as f64 / elapsed.as_secs_f64(),
             cpu: usage.proxy as f64 / tally.units as f64,
+            proxy_share: usage.proxy as f64 / elapsed.as_nanos() as f64,
             proxy_cpu_busy: usage.proxy_cpu_busy,
             load_cpu_busy: usage.load_cpu_busy,
             latency,
@@ -236,6 +246,11 @@ impl Figures {
     /// The rate was what the generator could do, not what the proxy could.
     fn is_generator_limited(&self) -> bool {
         self.load_cpu_busy > 0.95 && self.proxy_cpu_busy < 0.90
+    }
+
+    /// Something else had much of the proxy's CPU.
+    fn is_disturbed(&self) -> bool {
+        self.proxy_cpu_busy - self.proxy_share > DISTURBANCE
     }
 }
 
@@ -299,6 +314,8 @@ fn aligned<const COLUMNS: usize>(lines: &[[String; COLUMNS]]) -> String {
 
 /// A paced run below this share of its offered rate has not carried it.
 const CARRIED: f64 = 0.98;
+/// A share of the proxy's CPU. Less is within what the kernel's ticks can tell.
+const DISTURBANCE: f64 = 0.2;
 
 #[cfg(test)]
 mod tests {
@@ -306,7 +323,8 @@ mod tests {
 
     fn figures(cpu: f64, rate: f64, proxy_cpu_busy: f64) -> Figures {
         let latency = Some(Latency { p50: 10_000, p99: 20_000, p99_9: 30_000 });
-        Figures { rate, cpu, proxy_cpu_busy, load_cpu_busy: 0.99, latency }
+        let proxy_share = proxy_cpu_busy;
+        Figures { rate, cpu, proxy_share, proxy_cpu_busy, load_cpu_busy: 0.99, latency }
     }
 
     fn row(candidate: Candidate, cpu: f64, paced_rate: f64, busy: f64) -> Row {
@@ -353,6 +371,16 @@ mod tests {
         let rows = vec![row(Candidate::Nginx, 9_000.0, 40_000.0, 1.0)];
         let table = WorkReport { work: Work::PingPong64, offered: Some(50_000.0), rows }.table();
         assert_eq!(cells(&table, "nginx")[1], "9.0!");
+    }
+
+    #[test]
+    fn runs_that_shared_the_cpu_of_the_proxy_are_told() {
+        let mut rows = vec![row(Candidate::Nginx, 9_000.0, 50_000.0, 0.9)];
+        let quiet = WorkReport { work: Work::Bulk, offered: None, rows: rows.clone() }.table();
+        rows[0].paced[0].proxy_share = 0.5;
+        let shared = WorkReport { work: Work::Bulk, offered: None, rows }.table();
+        assert!(!quiet.contains("disturbed"), "{quiet}");
+        assert!(shared.contains("disturbed: 1 of 2 runs"), "{shared}");
     }
 
     #[test]
