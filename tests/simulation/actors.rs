@@ -631,6 +631,14 @@ mod tests {
     }
 
     #[test]
+    fn a_client_can_reset_at_once() {
+        meet(Behaviour::Sink, Answer::Echo, Ending::Reset, |outcome, log| {
+            assert_eq!((outcome.sent, outcome.fate), (LENGTH, Fate::Done));
+            assert_eq!((log.ends_seen, log.failed), (0, 1));
+        });
+    }
+
+    #[test]
     fn backends_reset_and_close_in_the_middle() {
         let reset = Behaviour::ResetAfter { received: 50_000 };
         meet(reset, Answer::Echo, Ending::HalfClose, |outcome, log| {
