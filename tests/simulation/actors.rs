@@ -37,7 +37,7 @@ pub struct Plan {
 pub enum Answer {
     /// Those it sent.
     Echo,
-    /// Those of a `Kind::Source`.
+    /// Those of a `Behaviour::Source`.
     Source,
 }
 
@@ -218,7 +218,7 @@ impl Actor for Client {
 
 /// How a backend treats its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum Behaviour {
     /// Returns what it receives, and then the end.
     Echo,
     /// Sends so many bytes once it knows the stream, then the end; reads all.
@@ -262,7 +262,7 @@ pub struct Log {
 pub struct Backend {
     address: SocketAddr,
     backlog: usize,
-    kind: Kind,
+    behaviour: Behaviour,
     listener: Option<ListenerId>,
     conversations: Vec<Conversation>,
     log: Rc<RefCell<Log>>,
@@ -284,12 +284,16 @@ struct Conversation {
 
 impl Backend {
     /// It listens from its first step on; a refusing backend is an address without one.
-    pub fn new(address: SocketAddr, backlog: usize, kind: Kind) -> (Backend, Rc<RefCell<Log>>) {
+    pub fn new(
+        address: SocketAddr,
+        backlog: usize,
+        behaviour: Behaviour,
+    ) -> (Backend, Rc<RefCell<Log>>) {
         let log = Rc::new(RefCell::new(Log::default()));
         let backend = Backend {
             address,
             backlog,
-            kind,
+            behaviour,
             listener: None,
             conversations: Vec::new(),
             log: log.clone(),
@@ -301,7 +305,7 @@ impl Backend {
         let backlog = self.backlog;
         let address = self.address;
         let listener = *self.listener.get_or_insert_with(|| peers.listen(address, backlog));
-        if self.kind == Kind::NeverAccept {
+        if self.behaviour == Behaviour::NeverAccept {
             return;
         }
         while let Some(end) = peers.accept(listener) {
@@ -313,7 +317,7 @@ impl Backend {
 
 impl Actor for Backend {
     fn step(&mut self, peers: &mut Peers<'_>) -> Next {
-        if self.kind == Kind::BlackHole {
+        if self.behaviour == Behaviour::BlackHole {
             peers.black_hole(self.address);
             return Next::Done;
         }
@@ -321,7 +325,7 @@ impl Actor for Backend {
         let mut log = self.log.borrow_mut();
         let mut next_read = None;
         self.conversations.retain_mut(|conversation| {
-            match conversation.proceed(peers, self.kind, &mut log) {
+            match conversation.proceed(peers, self.behaviour, &mut log) {
                 Ok(true) => {
                     if conversation.next_read > peers.now() {
                         let earliest = next_read.unwrap_or(conversation.next_read);
@@ -356,23 +360,28 @@ impl Conversation {
     }
 
     /// Whether the connection goes on.
-    fn proceed(&mut self, peers: &mut Peers<'_>, kind: Kind, log: &mut Log) -> io::Result<bool> {
-        if kind == Kind::NeverRead {
+    fn proceed(
+        &mut self,
+        peers: &mut Peers<'_>,
+        behaviour: Behaviour,
+        log: &mut Log,
+    ) -> io::Result<bool> {
+        if behaviour == Behaviour::NeverRead {
             return Ok(true);
         }
-        self.read(peers, kind, log)?;
-        match kind {
-            Kind::ResetAfter { received } if self.received >= received => {
+        self.read(peers, behaviour, log)?;
+        match behaviour {
+            Behaviour::ResetAfter { received } if self.received >= received => {
                 peers.reset(self.end);
                 return Ok(false);
             }
-            Kind::CloseAfter { received } if self.received >= received => {
+            Behaviour::CloseAfter { received } if self.received >= received => {
                 peers.close(self.end);
                 return Ok(false);
             }
             _ => {}
         }
-        let answered = self.answer(peers, kind)?;
+        let answered = self.answer(peers, behaviour)?;
         if answered && !self.shut {
             self.shut = true;
             peers.shutdown_write(self.end)?;
@@ -384,16 +393,21 @@ impl Conversation {
         Ok(true)
     }
 
-    fn read(&mut self, peers: &mut Peers<'_>, kind: Kind, log: &mut Log) -> io::Result<()> {
+    fn read(
+        &mut self,
+        peers: &mut Peers<'_>,
+        behaviour: Behaviour,
+        log: &mut Log,
+    ) -> io::Result<()> {
         let mut buffer = [0; 4096];
         // Back-pressure: an echo reads on when the bytes before are written.
         while !self.end_seen && self.pending.is_empty() && peers.now() >= self.next_read {
-            let most = match kind {
-                Kind::SlowReader { chunk, pause } => {
+            let most = match behaviour {
+                Behaviour::SlowReader { chunk, pause } => {
                     self.next_read = peers.now() + pause;
                     chunk.min(buffer.len())
                 }
-                Kind::ResetAfter { received } | Kind::CloseAfter { received } => {
+                Behaviour::ResetAfter { received } | Behaviour::CloseAfter { received } => {
                     (received.saturating_sub(self.received) as usize).min(buffer.len())
                 }
                 _ => buffer.len(),
@@ -407,7 +421,7 @@ impl Conversation {
                     self.end_seen = true;
                     log.ends_seen += 1;
                 }
-                Some(length) => self.take(peers, kind, &buffer[..length], log)?,
+                Some(length) => self.take(peers, behaviour, &buffer[..length], log)?,
             }
         }
         Ok(())
@@ -416,7 +430,7 @@ impl Conversation {
     fn take(
         &mut self,
         peers: &mut Peers<'_>,
-        kind: Kind,
+        behaviour: Behaviour,
         bytes: &[u8],
         log: &mut Log,
     ) -> io::Result<()> {
@@ -428,7 +442,7 @@ impl Conversation {
             *log.received.entry(stream).or_default() = self.received + bytes.len() as u64;
         }
         self.received += bytes.len() as u64;
-        if kind == Kind::Echo {
+        if behaviour == Behaviour::Echo {
             self.pending.extend(bytes);
             self.echo(peers)?;
         }
@@ -440,9 +454,9 @@ impl Conversation {
     }
 
     /// Whether all that there is to send was written.
-    fn answer(&mut self, peers: &mut Peers<'_>, kind: Kind) -> io::Result<bool> {
-        match kind {
-            Kind::Source { length } => match self.stream() {
+    fn answer(&mut self, peers: &mut Peers<'_>, behaviour: Behaviour) -> io::Result<bool> {
+        match behaviour {
+            Behaviour::Source { length } => match self.stream() {
                 Some(stream) => self.send_own(peers, answer_to(stream), length),
                 None => Ok(self.end_seen),
             },
@@ -531,3 +545,139 @@ const BLOCK: usize = 1024;
 
 /// The length of a stream's number.
 const NUMBER: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use ringmain::engine::driver::simulated::{Faults, World};
+
+    use super::*;
+
+    /// A client and a backend that speak directly, in several worlds.
+    fn meet(behaviour: Behaviour, answer: Answer, ending: Ending, judge: impl Fn(Outcome, &Log)) {
+        for seed in 0..8 {
+            let world = World::new(seed, Faults::none());
+            let target: SocketAddr = "127.0.0.1:9000".parse().unwrap();
+            let (backend, log) = Backend::new(target, 8, behaviour);
+            let (client, outcome) = Client::new(Plan {
+                stream: seed + 1,
+                target,
+                source: "127.0.0.2:0".parse().unwrap(),
+                length: LENGTH,
+                chunk: 3000,
+                pause: Duration::from_millis(1),
+                answer,
+                ending,
+            });
+            world.spawn(Time::default(), backend);
+            world.spawn(Time::from_nanos(1), client);
+            world.run(Duration::from_secs(300));
+            judge(outcome.get(), &log.borrow());
+        }
+    }
+
+    const LENGTH: u64 = 300_000;
+
+    fn failed(outcome: Outcome) -> bool {
+        matches!(
+            outcome.fate,
+            Fate::Failed(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
+        )
+    }
+
+    #[test]
+    fn an_echo_returns_all_and_then_the_end() {
+        meet(Behaviour::Echo, Answer::Echo, Ending::HalfClose, |outcome, log| {
+            let all = Outcome { sent: LENGTH, received: LENGTH, end_seen: true, fate: Fate::Done };
+            assert_eq!(outcome, all);
+            assert_eq!((log.accepted, log.ends_seen, log.failed), (1, 1, 0));
+            assert_eq!(log.received.values().sum::<u64>(), LENGTH);
+        });
+    }
+
+    #[test]
+    fn a_source_sends_its_own_bytes_and_reads_on() {
+        let behaviour = Behaviour::Source { length: 100_000 };
+        meet(behaviour, Answer::Source, Ending::HalfClose, |outcome, log| {
+            assert_eq!((outcome.received, outcome.fate), (100_000, Fate::Done));
+            assert_eq!(log.received.values().sum::<u64>(), LENGTH);
+        });
+    }
+
+    #[test]
+    fn a_slow_reader_gets_everything() {
+        let behaviour = Behaviour::SlowReader { chunk: 2000, pause: Duration::from_millis(5) };
+        meet(behaviour, Answer::Echo, Ending::HalfClose, |outcome, log| {
+            assert_eq!((outcome.received, outcome.fate), (0, Fate::Done));
+            assert_eq!(log.received.values().sum::<u64>(), LENGTH);
+        });
+    }
+
+    #[test]
+    fn a_client_can_close_at_once() {
+        meet(Behaviour::Sink, Answer::Echo, Ending::Close, |outcome, log| {
+            assert_eq!(outcome.fate, Fate::Done);
+            assert_eq!((log.ends_seen, log.failed), (1, 0));
+            assert_eq!(log.received.values().sum::<u64>(), LENGTH);
+        });
+    }
+
+    #[test]
+    fn a_client_can_reset_after_an_answer() {
+        let ending = Ending::ResetAfter { received: LENGTH };
+        meet(Behaviour::Echo, Answer::Echo, ending, |outcome, log| {
+            assert_eq!((outcome.received, outcome.fate), (LENGTH, Fate::Done));
+            assert_eq!((log.ends_seen, log.failed), (0, 1));
+        });
+    }
+
+    #[test]
+    fn a_client_can_reset_at_once() {
+        meet(Behaviour::Sink, Answer::Echo, Ending::Reset, |outcome, log| {
+            assert_eq!((outcome.sent, outcome.fate), (LENGTH, Fate::Done));
+            assert_eq!((log.ends_seen, log.failed), (0, 1));
+        });
+    }
+
+    #[test]
+    fn backends_reset_and_close_in_the_middle() {
+        let reset = Behaviour::ResetAfter { received: 50_000 };
+        meet(reset, Answer::Echo, Ending::HalfClose, |outcome, log| {
+            assert!(failed(outcome));
+            assert_eq!(log.received.values().sum::<u64>(), 50_000);
+        });
+        let close = Behaviour::CloseAfter { received: 50_000 };
+        meet(close, Answer::Echo, Ending::HalfClose, |outcome, _| assert!(failed(outcome)));
+    }
+
+    #[test]
+    fn who_never_reads_stops_the_client() {
+        meet(Behaviour::NeverRead, Answer::Echo, Ending::HalfClose, |outcome, log| {
+            assert!(outcome.sent < LENGTH || outcome.fate == Fate::Open);
+            assert_eq!(log.accepted, 1);
+        });
+    }
+
+    #[test]
+    fn a_black_hole_lets_the_client_time_out() {
+        meet(Behaviour::BlackHole, Answer::Echo, Ending::Stay, |outcome, _| {
+            assert_eq!(outcome.fate, Fate::Failed(io::ErrorKind::TimedOut));
+        });
+    }
+
+    #[test]
+    fn who_never_accepts_is_connected_and_silent() {
+        meet(Behaviour::NeverAccept, Answer::Echo, Ending::Stay, |outcome, log| {
+            assert_eq!((outcome.received, outcome.fate), (0, Fate::Open));
+            assert_eq!(log.accepted, 0);
+        });
+    }
+
+    #[test]
+    #[should_panic(expected = "a wrong byte at offset 1030")]
+    fn a_lost_byte_is_found() {
+        let mut bytes = vec![0; 2000];
+        fill(7, 0, &mut bytes);
+        bytes.remove(1030);
+        check(7, 0, &bytes);
+    }
+}

@@ -76,7 +76,8 @@ impl Peers<'_> {
         Ok(end)
     }
 
-    /// Whether the connection came about. An error is reported once.
+    /// Whether the connection came about. To be asked until it did: later it would take the error
+    /// that the next read or write should report.
     pub fn is_connected(&mut self, end: EndpointId) -> io::Result<bool> {
         Ok(self.network.connected(end)?)
     }

@@ -69,6 +69,14 @@ impl Descriptors {
         }
     }
 
+    /// The operations that hold a descriptor; none when it was closed since it changed.
+    pub(super) fn holders(&self, descriptor: Descriptor) -> Vec<(RingId, Token)> {
+        match self.entries.get(descriptor.0 as usize - FIRST) {
+            Some(Some(entry)) => entry.held_by.clone(),
+            _ => Vec::new(),
+        }
+    }
+
     pub(super) fn object(&mut self, descriptor: Descriptor) -> Object {
         self.entry(descriptor).object
     }

@@ -134,14 +134,16 @@ impl Endpoint {
         Ok(length)
     }
 
-    pub(super) fn shutdown_write(&mut self) -> Result<(), Errno> {
+    /// Whether this was news.
+    pub(super) fn shutdown_write(&mut self) -> Result<bool, Errno> {
         if self.phase != Phase::Open {
             return Err(Errno::NOTCONN);
         }
-        if self.outgoing == Outgoing::Open {
+        let news = self.outgoing == Outgoing::Open;
+        if news {
             self.outgoing = Outgoing::Ending;
         }
-        Ok(())
+        Ok(news)
     }
 
     /// The readiness that tcp_poll would report.

@@ -64,7 +64,8 @@ impl Faults {
     /// A mix: each fault is absent in half of the seeds, and drawn up to a bound that leaves the
     /// run able to make progress in the others. One seed in eight has none at all.
     pub fn from_seed(seed: u64) -> Faults {
-        let mut random = Rng::with_seed(seed);
+        // Not the sequence that `World::new` draws from the same seed.
+        let mut random = Rng::with_seed(!seed);
         if random.u8(0..8) == 0 {
             return Faults::none();
         }

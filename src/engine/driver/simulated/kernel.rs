@@ -3,6 +3,7 @@
 //!
 //! Time does not pass here; `world` moves the clock.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -13,7 +14,7 @@ use super::descriptors::{Descriptors, Object, PAGE, PipeId};
 use super::endpoint::{Incoming, Phase};
 use super::faults::Dice;
 use super::network::Network;
-use super::ring::{Request, Ring, Stage};
+use super::ring::{InFlight, Request, Ring, Stage};
 use super::{EndpointId, ListenerId, Owner, RingId};
 
 pub(super) struct Kernel {
@@ -40,9 +41,9 @@ impl Kernel {
         Kernel { network, descriptors: Descriptors::new(), rings: Vec::new(), dice }
     }
 
-    /// # Panics
-    /// When the ring's driver was dropped.
     pub(super) fn ring(&mut self, ring: RingId) -> &mut Ring {
+        // Only a driver, or a descriptor that its operation holds, names a ring; a driver that is
+        // dropped takes the ring and these holds away together.
         self.rings[ring.0].as_mut().expect("a ring lives as long as its driver")
     }
 
@@ -76,8 +77,7 @@ impl Kernel {
     }
 
     fn start(&mut self, ring: RingId, token: Token) {
-        let operation = self.ring(ring).operations.get_mut(&token.0);
-        let operation = operation.expect("a queued operation stays until it was handed over");
+        let operation = self.ring(ring).in_flight(token);
         operation.stage = Stage::Started;
         match operation.operation {
             Operation::Connect { socket, address } => {
@@ -94,11 +94,7 @@ impl Kernel {
         self.attempt(ring, token);
     }
 
-    fn connect(
-        &mut self,
-        socket: Descriptor,
-        target: Option<std::net::SocketAddr>,
-    ) -> Result<(), Errno> {
+    fn connect(&mut self, socket: Descriptor, target: Option<SocketAddr>) -> Result<(), Errno> {
         let end = self.descriptors.socket(socket)?;
         let target = target.ok_or(Errno::AFNOSUPPORT)?;
         if self.dice.strikes(|faults| faults.no_port) {
@@ -123,7 +119,7 @@ impl Kernel {
                 return;
             }
             for descriptor in touched {
-                let mut holders = self.descriptors.entry(descriptor).held_by.clone();
+                let mut holders = self.descriptors.holders(descriptor);
                 // Linux wakes the latest waiter first, and who waits again becomes the latest.
                 if self.dice.random.bool() {
                     holders.reverse();
@@ -160,8 +156,7 @@ impl Kernel {
     }
 
     fn attempt(&mut self, ring: RingId, token: Token) {
-        let operation = self.ring(ring).started(token).expect("only started ones are attempted");
-        let operation = operation.operation;
+        let InFlight { operation, sent, .. } = *self.ring(ring).in_flight(token);
         let object = self.descriptors.object(operation.descriptor());
         let attempt = match (operation, object) {
             (Operation::Accept { multishot, .. }, Object::Listener(listener)) => {
@@ -172,7 +167,6 @@ impl Kernel {
                 self.attempt_receive(ring, end)
             }
             (Operation::Send { data, length, .. }, Object::Socket { end, .. }) => {
-                let sent = self.ring(ring).operations[&token.0].sent;
                 // SAFETY: who submitted keeps the data valid and unchanged until the operation's
                 // last completion; `sent` is at most `length`.
                 let rest = unsafe {
@@ -283,7 +277,7 @@ impl Kernel {
         } else {
             self.network.write(end, if room > 0 { &rest[..most] } else { rest })
         };
-        let operation = self.ring(ring).started(token).expect("it is being attempted");
+        let operation = self.ring(ring).in_flight(token);
         match written {
             Ok(length) => {
                 operation.sent += length;
@@ -320,7 +314,7 @@ impl Kernel {
             Attempt::Completed(Err(errno)) => (-errno.raw_os_error(), None),
             Attempt::Filled { length, buffer } => (length as i32, Some(buffer)),
         };
-        let operation = self.ring(ring).operations[&token.0].operation;
+        let operation = self.ring(ring).in_flight(token).operation;
         let nonempty = match operation {
             Operation::Receive { socket, .. } => self
                 .descriptors
@@ -335,20 +329,19 @@ impl Kernel {
         let now = self.network.agenda.now();
         let delayed = self.dice.strikes(|faults| faults.delayed);
         let delay = if delayed { self.dice.random.u64(1..=LONGEST_DELAY_MICROS) } else { 0 };
-        let ring_state = self.ring(ring);
-        let operation = ring_state.started(completion.token).expect("only started ones complete");
+        let operation = self.ring(ring).in_flight(completion.token);
         if !completion.more {
             operation.stage = Stage::Finished;
         }
         if delayed {
             operation.visible_at = operation.visible_at.max(now + Duration::from_micros(delay));
         }
+        let visible_at = operation.visible_at;
         // Equal counts as later: one that was held back until this moment is still on the agenda.
-        if operation.visible_at >= now {
-            let time = operation.visible_at;
-            self.network.agenda.at(time, Event::Publish(ring, completion));
+        if visible_at >= now {
+            self.network.agenda.at(visible_at, Event::Publish(ring, completion));
         } else {
-            ring_state.completions.push(completion);
+            self.ring(ring).completions.push(completion);
         }
     }
 
@@ -398,7 +391,7 @@ impl Kernel {
         self.descriptors.vacant()
     }
 
-    pub(super) fn open(&mut self, local: std::net::SocketAddr) -> Result<Descriptor, Errno> {
+    pub(super) fn open(&mut self, local: SocketAddr) -> Result<Descriptor, Errno> {
         let descriptor = self.vacant()?;
         let end = self.network.open(local, Owner::Process(descriptor));
         self.descriptors.insert(descriptor, Object::Socket { end, reset_on_close: false });

@@ -15,9 +15,10 @@ mod faults;
 mod kernel;
 mod network;
 mod ring;
+mod world;
+
 #[cfg(test)]
 mod tests;
-mod world;
 
 pub use actor::{Actor, Next, Peers};
 pub use faults::Faults;

@@ -153,9 +153,10 @@ impl Network {
     }
 
     pub(super) fn shutdown_write(&mut self, end: EndpointId) -> Result<(), Errno> {
-        self.endpoints[end.0].shutdown_write()?;
-        self.transmit(end);
-        self.touch(end);
+        if self.endpoints[end.0].shutdown_write()? {
+            self.transmit(end);
+            self.touch(end);
+        }
         Ok(())
     }
 
@@ -363,10 +364,12 @@ impl Network {
     }
 
     fn peer(&self, end: EndpointId) -> EndpointId {
+        // The first segment either way is the answer to a request, and it names both ends.
         self.endpoints[end.0].peer.expect("only connected ends exchange segments")
     }
 
     fn pair(&mut self, one: EndpointId, other: EndpointId) -> [&mut Endpoint; 2] {
+        // Both exist, for endpoints are never removed, and a request always makes a new end.
         self.endpoints.get_disjoint_mut([one.0, other.0]).expect("an end is not its own peer")
     }
 }

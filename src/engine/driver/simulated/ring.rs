@@ -34,7 +34,7 @@ pub(super) enum Request {
     Cancel(Token),
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct InFlight {
     pub(super) operation: Operation,
     pub(super) stage: Stage,
@@ -89,6 +89,12 @@ impl Ring {
             panic!("{token:?} is submitted again while in flight as {other:?}");
         }
         self.queue.push_back(Request::Start(token));
+    }
+
+    pub(super) fn in_flight(&mut self, token: Token) -> &mut InFlight {
+        // The kernel asks for tokens that it took from the queue, or that hold a descriptor: both
+        // stay in `operations` until the last completion is taken.
+        self.operations.get_mut(&token.0).expect("the token is in flight")
     }
 
     /// The operation when it is with the kernel.

@@ -27,6 +27,11 @@ use crate::engine::remote::Remote;
 use crate::engine::time::Time;
 
 /// A handle; its clones are the same world.
+///
+/// Time passes in a driver's turns and in `run`, nowhere else. When nothing is left that could
+/// happen, a wait without an end is an error of `turn`, with a dump: an idle worker is ended by
+/// raising its `Remote`, or waits with a limit. Where the process breaks a rule of the driver (a
+/// close under an operation, a descriptor or buffer used twice) the world panics.
 #[derive(Clone)]
 pub struct World {
     pub(super) state: Rc<RefCell<State>>,
@@ -60,8 +65,9 @@ impl World {
         World { state: Rc::new(RefCell::new(state)) }
     }
 
-    /// A kernel for one worker. Drivers of one world share descriptors and time; turn by turn, each
-    /// waits no longer than until another has something to do.
+    /// A kernel for one worker. Drivers of one world share descriptors and time. A turn of one ends
+    /// when another has something to do, so whoever holds several turns them one after the other.
+    /// `turn` reports a raised `remote` until the engine lowers it.
     pub fn driver(&self, remote: Arc<Remote>) -> Box<dyn Driver> {
         let rings = &mut self.state.borrow_mut().kernel.rings;
         rings.push(Some(Ring::new(remote)));
@@ -75,7 +81,7 @@ impl World {
     /// When no descriptor is left.
     pub fn listen(&self, address: SocketAddr, backlog: usize) -> Descriptor {
         let kernel = &mut self.state.borrow_mut().kernel;
-        let descriptor = kernel.descriptors.vacant().expect("listeners come before any shortage");
+        let descriptor = kernel.descriptors.vacant().expect("no descriptor is left to listen");
         let listener = kernel.network.listen(address, backlog, Owner::Process(descriptor));
         kernel.descriptors.insert(descriptor, Object::Listener(listener));
         descriptor
@@ -110,10 +116,14 @@ impl World {
     }
 
     /// Lets the world outside go on for so long while the process does nothing.
+    ///
+    /// # Panics
+    /// When that takes more events than any sensible run has.
     pub fn run(&self, duration: Duration) {
         let state = &mut *self.state.borrow_mut();
         let until = state.kernel.network.agenda.now() + duration;
         while state.step(until) {}
+        assert!(state.steps_left > 0, "the run does not end\n{state}");
     }
 
     pub fn leftovers(&self) -> Leftovers {
