@@ -29,7 +29,7 @@ fn a_message_of_logger_arrives() {
     assert_eq!(proxy.stop_finished().len(), 1);
     let mut tally = Tally::new(1);
     while tally.connections_ended == 0 {
-        tally.add(receivers.next());
+        tally.take(&receivers);
     }
     assert_eq!(tally.shares[0], 1);
 }
@@ -40,13 +40,13 @@ fn rsyslogd_messages_arrive_once(framing: Framing) {
     let agent = Agent::start(proxy.address(), framing, MESSAGES);
     let mut tally = Tally::new(MESSAGES);
     while tally.messages() < MESSAGES {
-        tally.add(receivers.next());
+        tally.take(&receivers);
     }
     agent.stop();
     // Every connection is read to its end, so that a message that came twice can not be missed.
     let sessions = proxy.stop_finished();
     while tally.connections_ended < sessions.len() {
-        tally.add(receivers.next());
+        tally.take(&receivers);
     }
     assert_eq!(tally.messages(), MESSAGES);
     assert!(tally.shares.iter().all(|share| *share > 0), "{:?}", tally.shares);
@@ -65,7 +65,10 @@ impl Tally {
         Tally { arrived: vec![false; messages], shares: [0; 2], connections_ended: 0 }
     }
 
-    fn add(&mut self, arrival: Arrival) {
+    fn take(&mut self, receivers: &Receivers) {
+        let Some(arrival) = receivers.next() else {
+            panic!("{} messages of {} arrived", self.messages(), self.arrived.len());
+        };
         match arrival {
             Arrival::Message { receiver, text } => {
                 let number: usize = text.split_whitespace().last().unwrap().parse().unwrap();
