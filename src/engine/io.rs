@@ -40,6 +40,14 @@ struct DescriptorState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Owner(pub u32);
 
+/// What is to be sent of which buffer.
+pub(super) struct Piece {
+    pub(super) id: u16,
+    pub(super) range: Range<u32>,
+    /// Whether the kernel may wait for room; it does so badly once the peer has ended its stream.
+    pub(super) patient: bool,
+}
+
 /// What a future finds when it looks at its operation.
 pub(super) enum Look {
     Pending,
@@ -71,18 +79,14 @@ impl Io {
         token
     }
 
-    /// Sends `range` of a buffer that the caller gives up until the send is over.
-    pub(super) fn start_send(
-        &mut self,
-        socket: Descriptor,
-        id: u16,
-        range: Range<u32>,
-        now: Time,
-    ) -> Token {
+    /// Sends a piece of a buffer, which the caller gives up until the send is over.
+    pub(super) fn start_send(&mut self, socket: Descriptor, piece: Piece, now: Time) -> Token {
+        let Piece { id, range, patient } = piece;
         let length = range.end - range.start;
         // SAFETY: the caller held the buffer and gives it up; the range was received into it.
         let data = unsafe { self.buffers.memory(id).add(range.start as usize) };
-        self.start(Operation::Send { socket, data, length }, Keep::Buffer(id), now)
+        let operation = Operation::Send { socket, data, length, patient };
+        self.start(operation, Keep::Buffer(id), now)
     }
 
     fn submit(&mut self, token: Token, operation: &Operation) {
@@ -115,17 +119,15 @@ impl Io {
                 if let Some(id) = buffer {
                     self.buffers.released(id);
                 }
-                self.finish(token);
+                if !more {
+                    self.finish(token);
+                }
                 None
             }
-            Phase::Waiting if result > 0 => {
-                slot.phase = Phase::InFlight;
-                let operation = slot.operation;
-                self.submit(token, &operation);
-                None
-            }
+            Phase::Ending(outcome) if !more => self.polled(token, outcome),
+            Phase::Ending(_) => None,
             Phase::InFlight if result == -libc::EAGAIN => {
-                self.wait_until_ready(token);
+                self.wait_until_ready(token, false);
                 None
             }
             Phase::InFlight if result == -libc::ENOBUFS && token.kind() == Kind::Receive => {
@@ -134,25 +136,68 @@ impl Io {
                 self.parked.push_back(token);
                 None
             }
-            Phase::InFlight | Phase::Waiting => {
+            Phase::InFlight if token.kind() != Kind::Poll => {
                 slot.phase = Phase::Finished(Outcome { result, buffer, nonempty });
                 slot.waker.take()
             }
+            Phase::InFlight | Phase::Waiting => self.poll_event(token, result, more),
             Phase::Free { .. } | Phase::Parked | Phase::Finished(_) => {
                 unreachable!("{token:?} is not with the kernel")
             }
         }
     }
 
-    /// Polls in an operation's place; older kernels answer EAGAIN on non-blocking sockets.
-    fn wait_until_ready(&mut self, token: Token) {
-        let Some(slot) = self.slots.find(token) else { return };
-        let interest = match token.kind() {
-            Kind::Receive => Interest::READ,
+    /// A poll says something. Once the peer has ended its stream a poll is told so at once and
+    /// every time, whatever it asked for; a lasting poll is told only once and goes on.
+    fn poll_event(&mut self, token: Token, result: i32, more: bool) -> Option<Waker> {
+        let asked = self.interest(token);
+        let found = Interest(result.max(0) as u32);
+        let useful = result < 0
+            || [asked, Interest::ERROR, Interest::HANG_UP].iter().any(|bits| found.contains(*bits));
+        let outcome = Outcome { result, buffer: None, nonempty: false };
+        match (useful, more) {
+            (true, false) => return self.polled(token, outcome),
+            (true, true) => {
+                self.slots.find(token)?.phase = Phase::Ending(outcome);
+                self.driver.cancel(token);
+            }
+            (false, true) => {}
+            (false, false) => self.wait_until_ready(token, true),
+        }
+        None
+    }
+
+    /// A poll is over: it was asked for, or the operation follows in whose place it stood.
+    fn polled(&mut self, token: Token, outcome: Outcome) -> Option<Waker> {
+        let slot = self.slots.find(token)?;
+        if token.kind() == Kind::Poll || outcome.result < 0 {
+            slot.phase = Phase::Finished(outcome);
+            return slot.waker.take();
+        }
+        slot.phase = Phase::InFlight;
+        let operation = slot.operation;
+        self.submit(token, &operation);
+        None
+    }
+
+    /// What a poll for an operation asks for.
+    fn interest(&mut self, token: Token) -> Interest {
+        match self.slots.find(token).map(|slot| slot.operation) {
+            Some(Operation::Poll { interest, .. }) => interest,
+            Some(Operation::Receive { .. }) => Interest::READ,
             _ => Interest::WRITE,
-        };
-        slot.phase = Phase::Waiting;
-        let poll = Operation::Poll { socket: slot.operation.descriptor(), interest };
+        }
+    }
+
+    /// Polls in an operation's place: the kernel said "not yet", as older ones do on non-blocking
+    /// sockets, or the poll that stood there must last.
+    fn wait_until_ready(&mut self, token: Token, lasting: bool) {
+        let interest = self.interest(token);
+        let Some(slot) = self.slots.find(token) else { return };
+        if token.kind() != Kind::Poll {
+            slot.phase = Phase::Waiting;
+        }
+        let poll = Operation::Poll { socket: slot.operation.descriptor(), interest, lasting };
         self.submit(token, &poll);
     }
 
@@ -226,7 +271,7 @@ impl Io {
         let Some(slot) = self.slots.find(token) else { return };
         slot.waker = None;
         match slot.phase {
-            Phase::InFlight | Phase::Waiting => {
+            Phase::InFlight | Phase::Waiting | Phase::Ending(_) => {
                 slot.phase = Phase::Orphaned;
                 if let Keep::Accepted(queue) = &mut slot.keep {
                     for number in std::mem::take(&mut **queue) {

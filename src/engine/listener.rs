@@ -45,7 +45,7 @@ impl Listener {
     /// Waits until a connection can be accepted.
     pub async fn ready(&self) -> io::Result<()> {
         let interest = Interest::READ;
-        let operation = Operation::Poll { socket: self.descriptor, interest };
+        let operation = Operation::Poll { socket: self.descriptor, interest, lasting: false };
         let (outcome, _) = Pending::start(&self.engine, operation, Keep::Nothing).await;
         outcome.checked().map(|_| ())
     }

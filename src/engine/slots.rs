@@ -44,6 +44,8 @@ pub(super) enum Phase {
     InFlight,
     /// The kernel said "not yet": a poll is in flight in its place, the operation follows.
     Waiting,
+    /// A lasting poll has found what was asked, and was cancelled; its last completion ends it.
+    Ending(Outcome),
     /// A receive that found no buffer and waits for one, not with the kernel.
     Parked,
     /// The last completion is here, the future has not looked yet.
@@ -157,7 +159,8 @@ mod tests {
 
     #[test]
     fn an_old_name_does_not_find_the_slots_new_owner() {
-        let poll = Operation::Poll { socket: Descriptor(3), interest: Interest::READ };
+        let poll =
+            Operation::Poll { socket: Descriptor(3), interest: Interest::READ, lasting: false };
         let mut slots = Slots::new();
         let first = slots.insert(poll, Keep::Nothing, Time::default());
         assert!(slots.find(first).is_some());

@@ -4,6 +4,7 @@
 //! operation; a receive or send that was dropped may have moved bytes, so the session ends with
 //! it. Dropping the socket closes it once nothing is in flight.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -16,7 +17,7 @@ use socket2::SockAddr;
 use super::buffer::Buffer;
 use super::driver::{Descriptor, Interest, Operation, SocketOptions, Token};
 use super::executor::Engine;
-use super::io::{Look, Owner};
+use super::io::{Look, Owner, Piece};
 use super::pipe::Pipe;
 use super::slots::{Keep, Outcome};
 
@@ -25,7 +26,9 @@ pub struct Socket {
     engine: Engine,
     descriptor: Descriptor,
     /// The last receive emptied it: wait before trying the next one.
-    drained: std::cell::Cell<bool>,
+    drained: Cell<bool>,
+    /// The peer has ended its stream, so that Linux no longer waits well for room to send.
+    ended: Cell<bool>,
 }
 
 /// What became of a send.
@@ -43,7 +46,7 @@ pub enum Sent {
 impl Socket {
     /// Takes charge of a descriptor that the engine has adopted.
     pub(super) fn adopted(engine: Engine, descriptor: Descriptor) -> Socket {
-        Socket { engine, descriptor, drained: std::cell::Cell::new(true) }
+        Socket { engine, descriptor, drained: Cell::new(true), ended: Cell::new(false) }
     }
 
     /// A socket to connect to `target`, from `source` if given.
@@ -85,13 +88,14 @@ impl Socket {
         let id = buffer.into_id();
         let now = self.engine.now();
         let mut io = self.engine.core().io.borrow_mut();
-        let token = io.start_send(self.descriptor, id, range.clone(), now);
+        let piece = Piece { id, range: range.clone(), patient: !self.ended.get() };
+        let token = io.start_send(self.descriptor, piece, now);
         Send { socket: self, token, over: false, start: range.start, end: range.end }
     }
 
     /// Waits for one of `interest`, an error or a hang-up; says which.
     pub async fn ready(&self, interest: Interest) -> io::Result<Interest> {
-        let operation = Operation::Poll { socket: self.descriptor, interest };
+        let operation = Operation::Poll { socket: self.descriptor, interest, lasting: false };
         let (outcome, _) = self.start(operation, Keep::Nothing).await;
         outcome.checked().map(Interest)
     }
@@ -131,7 +135,9 @@ impl Socket {
 
     /// Moves what is there into the pipe without blocking; 0 is the end of the stream.
     pub fn splice_into(&self, pipe: &mut Pipe) -> io::Result<usize> {
-        pipe.fill(self.descriptor)
+        let moved = pipe.fill(self.descriptor)?;
+        self.ended.set(moved == 0);
+        Ok(moved)
     }
 
     /// Moves bytes out of the pipe without blocking.
@@ -168,6 +174,7 @@ impl Future for Receive<'_> {
         let length = outcome.result.max(0) as u32;
         // Taken first: a buffer that came with an error or an end goes back at once.
         let buffer = outcome.buffer.map(|id| Buffer::new(socket.engine.clone(), id, length));
+        socket.ended.set(outcome.result == 0);
         Poll::Ready(outcome.checked().map(|length| buffer.filter(|_| length > 0)))
     }
 }
@@ -199,8 +206,9 @@ impl Future for Send<'_> {
             // A short send goes on where it stopped.
             self.start += u32::try_from(outcome.result).unwrap_or(0);
             if outcome.result > 0 && self.start < self.end {
-                let (range, now) = (self.start..self.end, socket.engine.now());
-                self.token = io.start_send(socket.descriptor, id, range, now);
+                let (range, patient) = (self.start..self.end, !socket.ended.get());
+                let piece = Piece { id, range, patient };
+                self.token = io.start_send(socket.descriptor, piece, socket.engine.now());
                 continue;
             }
             self.over = true;

@@ -204,3 +204,44 @@ fn a_multishot_accept_can_be_stopped_without_losing_anyone() {
         drop((first, accepted, others));
     });
 }
+
+/// Linux tells a one-shot poll of a socket whose peer has ended its stream so at once, whatever
+/// is asked, and hands a send that waits there to a kernel worker thread.
+#[test]
+fn a_full_half_closed_target_is_waited_for_without_spinning_or_worker_threads() {
+    let engine = engine(4, 4);
+    run(&engine, async {
+        let (slow, mut feeder) = connect(&engine).await;
+        let (target, mut reader) = connect(&engine).await;
+        reader.shutdown(std::net::Shutdown::Write).unwrap();
+        assert!(target.receive().await.unwrap().is_none());
+        feeder.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        let mut stalled = loop {
+            // Until the reader's window and our send buffer are full.
+            let _ = feeder.write(&[7; 65_536]);
+            let buffer = slow.receive().await.unwrap().unwrap();
+            sent += buffer.len();
+            let mut sending = target.send(buffer);
+            if let Sent::Stalled = (&mut sending).await {
+                break sending;
+            }
+        };
+        let before = engine.status().driver.turns;
+        engine.sleep_until(engine.now() + Duration::from_millis(300)).await;
+        assert!(engine.status().driver.turns - before < 10, "it spins");
+        let threads = std::fs::read_dir("/proc/self/task").unwrap();
+        let name = |path: std::path::PathBuf| std::fs::read_to_string(path.join("comm"));
+        let workers = threads
+            .filter_map(|thread| name(thread.unwrap().path()).ok())
+            .filter(|name| name.starts_with("iou-wrk"));
+        assert_eq!(workers.count(), 0, "a kernel worker thread sends");
+        let read = std::thread::spawn(move || {
+            let mut bytes = vec![0; sent];
+            reader.read_exact(&mut bytes).unwrap();
+        });
+        assert!(matches!((&mut stalled).await, Sent::Done));
+        drop(stalled);
+        read.join().unwrap();
+    });
+}

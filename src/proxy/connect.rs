@@ -152,17 +152,12 @@ async fn abandoned(session: &Session, deadline: Time) -> CloseReason {
     let watch = async {
         engine.sleep_until(deadline.min(engine.now() + PATIENCE)).await;
         // A client that has only ended its stream may wait for an answer; one that is gone
-        // reports an error, or a hang-up of both directions.
-        while session.client.ready(Interest::NONE).await.is_ok() {
-            if session.client.is_gone() {
-                break;
-            }
-            engine.sleep_until(engine.now() + PATIENCE).await;
-        }
+        // reports an error, or a hang-up of both directions, whatever is asked.
+        session.client.ready(Interest::NONE).await
     };
     match race(session.asked(), watch).await {
         Either::First(reason) => reason,
-        Either::Second(()) => CloseReason::ClientAborted,
+        Either::Second(_) => CloseReason::ClientAborted,
     }
 }
 

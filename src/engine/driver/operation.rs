@@ -66,11 +66,14 @@ pub enum Operation {
     /// Fills a buffer of the group and results in its length; 0 is the end of the stream and
     /// takes no buffer. With `wait_first` the socket is known to be empty, so wait before trying.
     Receive { socket: Descriptor, wait_first: bool },
-    /// Sends all bytes unless an error interrupts it; results in the bytes sent.
-    Send { socket: Descriptor, data: NonNull<u8>, length: u32 },
+    /// Sends all bytes unless an error interrupts it; results in the bytes sent. One that is not
+    /// `patient` sends what fits at once, and fails with -EAGAIN when nothing does.
+    Send { socket: Descriptor, data: NonNull<u8>, length: u32, patient: bool },
     /// Waits for one of `interest` (`Interest` bits; errors and hang-ups always count) and
-    /// results in the `Interest` bits that hold.
-    Poll { socket: Descriptor, interest: Interest },
+    /// results in the bits of poll(2) that hold. Once the peer has ended its stream, a poll may
+    /// say just that at once, whatever is asked; a `lasting` one then goes on, and completes for
+    /// every event until it is cancelled or says that it is the last.
+    Poll { socket: Descriptor, interest: Interest, lasting: bool },
 }
 
 impl Operation {

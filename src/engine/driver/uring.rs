@@ -175,15 +175,16 @@ impl Driver for Uring {
                     .build()
                     .flags(squeue::Flags::BUFFER_SELECT)
             }
-            Operation::Send { socket, data, length } => {
+            Operation::Send { socket, data, length, patient } => {
                 // MSG_WAITALL: the kernel retries short sends itself, so that there is one
                 // completion per buffer. MSG_NOSIGNAL: an error, not SIGPIPE.
+                let wait = if patient { libc::MSG_WAITALL } else { libc::MSG_DONTWAIT };
                 opcode::Send::new(types::Fd(socket.0), data.as_ptr(), length)
-                    .flags(libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+                    .flags(wait | libc::MSG_NOSIGNAL)
                     .build()
             }
-            Operation::Poll { socket, interest } => {
-                opcode::PollAdd::new(types::Fd(socket.0), interest.0).build()
+            Operation::Poll { socket, interest, lasting } => {
+                opcode::PollAdd::new(types::Fd(socket.0), interest.0).multi(lasting).build()
             }
         };
         self.push(entry.user_data(token.0));

@@ -171,7 +171,9 @@ impl Relay<'_> {
             race(run, engine.sleep_until(deadline)).await;
         }
         let mut pause = DELIVERY_CHECK;
-        while survivor.unsent().is_ok_and(|bytes| bytes > 0) && engine.now() < deadline {
+        // After a reset of its own the survivor would have unsent bytes for ever.
+        let undelivered = || !survivor.is_gone() && survivor.unsent().is_ok_and(|bytes| bytes > 0);
+        while undelivered() && engine.now() < deadline {
             engine.sleep_until(deadline.min(engine.now() + pause)).await;
             pause = (pause * 2).min(DELIVERY_CHECK_MOST);
         }

@@ -142,7 +142,7 @@ impl<'s> Flow<'s> {
         let engine = &self.session.worker.engine;
         let source_lost = async {
             let lost = match self.source.ready(Interest::NONE).await {
-                Ok(found) => found.contains(Interest::ERROR),
+                Ok(found) => found.contains(Interest::ERROR) || self.source_was_cut(),
                 Err(_) => true,
             };
             if !lost {
@@ -234,15 +234,23 @@ impl<'s> Flow<'s> {
     /// The source has ended its stream: tell the target. After an error the kernel says the same
     /// once more, and that is no end of stream. A source that we told of the end is gone in order.
     fn end_of_stream(&self) -> End {
-        let source_told = self.session.told[self.target_party.other() as usize].get();
-        let gone = || !source_told && self.source.is_gone();
-        if !self.stopping.get() && (self.source_gone.get() || gone()) {
+        if !self.stopping.get() && (self.source_gone.get() || self.source_was_cut()) {
             return End::SourceFailed(reset());
         }
         // The second end is told by closing the sockets, which spares a system call.
-        let told = source_told || self.target.shutdown_write().is_ok();
+        let told = self.source_was_told() || self.target.shutdown_write().is_ok();
         self.session.told[self.target_party as usize].set(told);
         if told { End::Finished } else { End::TargetFailed(reset()) }
+    }
+
+    /// We have passed the end of the other direction on to the source.
+    fn source_was_told(&self) -> bool {
+        self.session.told[self.target_party.other() as usize].get()
+    }
+
+    /// The source's connection is gone, and not because both sides ended it in order.
+    fn source_was_cut(&self) -> bool {
+        !self.source_was_told() && self.source.is_gone()
     }
 
     fn meter(&self) -> &Meter {

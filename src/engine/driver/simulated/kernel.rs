@@ -166,15 +166,20 @@ impl Kernel {
             (Operation::Receive { .. }, Object::Socket { end, .. }) => {
                 self.attempt_receive(ring, end)
             }
-            (Operation::Send { data, length, .. }, Object::Socket { end, .. }) => {
+            (Operation::Send { data, length, patient, .. }, Object::Socket { end, .. }) => {
                 // SAFETY: who submitted keeps the data valid and unchanged until the operation's
                 // last completion; `sent` is at most `length`.
                 let rest = unsafe {
                     std::slice::from_raw_parts(data.as_ptr().add(sent), length as usize - sent)
                 };
-                self.attempt_send(ring, token, end, rest)
+                match self.attempt_send(ring, token, end, rest) {
+                    Attempt::Waits if !patient => self.what_was_sent(ring, token),
+                    attempt => attempt,
+                }
             }
-            (Operation::Poll { socket, interest }, _) => self.attempt_poll(socket, interest),
+            (Operation::Poll { socket, interest, lasting }, _) => {
+                self.attempt_poll(socket, interest, lasting)
+            }
             (Operation::Accept { .. }, _) => Attempt::Completed(Err(Errno::INVAL)),
             _ => Attempt::Completed(Err(Errno::NOTSOCK)),
         };
@@ -291,9 +296,16 @@ impl Kernel {
         }
     }
 
-    fn attempt_poll(&mut self, socket: Descriptor, interest: Interest) -> Attempt {
+    /// How an impatient send ends when there is no room for the rest.
+    fn what_was_sent(&mut self, ring: RingId, token: Token) -> Attempt {
+        let sent = self.ring(ring).in_flight(token).sent;
+        Attempt::Completed(if sent > 0 { Ok(sent) } else { Err(Errno::AGAIN) })
+    }
+
+    fn attempt_poll(&mut self, socket: Descriptor, interest: Interest, lasting: bool) -> Attempt {
+        let once = !lasting && self.is_half_closed(socket);
         match self.ready(socket, interest) {
-            0 if self.is_half_closed(socket) && self.dice.strikes(|faults| faults.idle_poll) => {
+            0 if once && self.dice.strikes(|faults| faults.idle_poll) => {
                 Attempt::Completed(Ok(libc::POLLRDHUP as usize))
             }
             0 => Attempt::Waits,

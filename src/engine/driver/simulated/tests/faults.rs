@@ -45,13 +45,14 @@ fn each_fault_strikes() {
     assert_eq!(process.driver.splice(socket, writer, 1).unwrap(), 1);
     assert!(process.driver.splice(socket, writer, 1).is_err());
     let (mut process, socket) = certain(|faults| faults.delayed = 1000);
-    let token = process.submit(Operation::Poll { socket, interest: Interest::READ });
+    let token =
+        process.submit(Operation::Poll { socket, interest: Interest::READ, lasting: false });
     process.turn(Wait::No);
     assert!(process.early.is_empty());
     assert_eq!(process.completion(token).result, Interest::READ.0 as i32);
     let (mut process, socket) = certain(|faults| faults.submission_capacity = 1);
     for _ in 0..3 {
-        process.submit(Operation::Poll { socket, interest: Interest::READ });
+        process.submit(Operation::Poll { socket, interest: Interest::READ, lasting: false });
     }
     assert_eq!(process.driver.counters().early_submissions, 2);
 }
@@ -60,7 +61,8 @@ fn each_fault_strikes() {
 fn a_poll_can_end_for_a_peer_that_has_ended() {
     let mut process = Process::new(Faults { idle_poll: 1000, ..Faults::none() });
     let (socket, peer) = process.accepted();
-    let token = process.submit(Operation::Poll { socket, interest: Interest::NONE });
+    let token =
+        process.submit(Operation::Poll { socket, interest: Interest::NONE, lasting: false });
     process.pass();
     assert!(process.early.is_empty());
     process.driver.cancel(token);
@@ -94,7 +96,7 @@ fn completions_of_different_operations_change_places() {
     let mut process = Process::new(Faults::none());
     let (socket, _) = process.accepted();
     kernel(&process.world).dice.faults.reordered = 1000;
-    let poll = Operation::Poll { socket, interest: Interest::WRITE };
+    let poll = Operation::Poll { socket, interest: Interest::WRITE, lasting: false };
     let first = process.submit(poll);
     let second = process.submit(poll);
     process.turn(Wait::No);

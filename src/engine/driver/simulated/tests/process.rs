@@ -97,7 +97,7 @@ impl Process {
     }
 
     pub(super) fn poll(&mut self, socket: Descriptor, interest: Interest) -> Interest {
-        Interest(self.result(Operation::Poll { socket, interest }) as u32)
+        Interest(self.result(Operation::Poll { socket, interest, lasting: false }) as u32)
     }
 
     pub(super) fn connect(&mut self, target: SocketAddr) -> (Descriptor, i32) {
@@ -136,7 +136,7 @@ impl Process {
 
 pub(super) fn send_of(socket: Descriptor, data: &[u8]) -> Operation {
     let first = NonNull::new(data.as_ptr().cast_mut()).unwrap();
-    Operation::Send { socket, data: first, length: data.len() as u32 }
+    Operation::Send { socket, data: first, length: data.len() as u32, patient: true }
 }
 
 pub(super) fn kernel(world: &World) -> RefMut<'_, Kernel> {
