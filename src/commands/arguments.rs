@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use super::{check, exit, run};
+use super::{check, demo, exit, run};
 
 /// A load balancer for telemetry fleets: it spreads TCP connections of agents over aggregators,
 /// with io_uring and one pinned thread per CPU.
@@ -30,6 +30,12 @@ enum Command {
         #[arg(long, short, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Show the proxy at work with backends and clients of its own, then keep serving
+    Demo {
+        /// End after the tour; the exit code says whether everything arrived intact
+        #[arg(long)]
+        once: bool,
+    },
 }
 
 /// Runs the command that the arguments name.
@@ -37,5 +43,6 @@ pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(&config),
         Command::Check { config } => check::check(&config),
+        Command::Demo { once } => demo::demo(once),
     }
 }

@@ -1,7 +1,8 @@
-//! The commands of the `ringmain` program, one file each, and the exit codes they share.
+//! The commands of the `ringmain` program, one file or folder each, and the exit codes they share.
 
 mod arguments;
 mod check;
+mod demo;
 mod exit;
 mod run;
 

@@ -1,8 +1,9 @@
-//! Owns the access log: the bounded queue the workers push to, and the thread that writes it out.
+//! Owns the access log: the bounded queue the workers push to, and the thread that writes it out
+//! or hands it to a subscriber.
 //! Does not form lines (`access_record` does) and does not decide what is logged.
 //!
 //! A worker never waits here: where the queue is full, the record is dropped and counted. All that
-//! may block, a full pipe or a slow disk, happens on the writer thread.
+//! may block, a full pipe, a slow disk or a slow subscriber, happens on the writer thread.
 
 use super::access_record::{AccessLogFormat, AccessRecord};
 use super::tally::{AccessLogTally, Gauge};
@@ -42,6 +43,10 @@ pub enum AccessLogTarget {
     File(PathBuf),
 }
 
+/// Takes each record in place of a target, on the writer thread. It may block: then records are
+/// dropped and counted once the queue is full.
+pub type Subscriber = Box<dyn FnMut(AccessRecord) + Send>;
+
 impl AccessLog {
     /// Opens the target and starts the writer. `tally` is for this log alone while it runs.
     pub fn start(
@@ -55,11 +60,28 @@ impl AccessLog {
         };
         let shared = Arc::new(Shared::new(capacity, tally));
         let writer = Writer::new(shared.clone(), target, file, format);
-        let thread = thread::Builder::new()
-            .name("access-log".to_owned())
-            .spawn(|| writer.run())
-            .map_err(AccessLogError::Thread)?;
-        Ok(Self { shared, writer: thread.thread().clone() })
+        Self::on_thread(shared, || writer.run())
+    }
+
+    /// Starts a log whose records go to `subscriber`, which is dropped after the last one.
+    /// `tally` is for this log alone while it runs.
+    pub fn subscribed(
+        subscriber: Subscriber,
+        capacity: NonZeroUsize,
+        tally: Arc<AccessLogTally>,
+    ) -> Result<Self, AccessLogError> {
+        let shared = Arc::new(Shared::new(capacity, tally));
+        let giving = shared.clone();
+        Self::on_thread(shared, move || giving.give_to(subscriber))
+    }
+
+    fn on_thread(
+        shared: Arc<Shared>,
+        run: impl FnOnce() + Send + 'static,
+    ) -> Result<Self, AccessLogError> {
+        let thread = thread::Builder::new().name("access-log".to_owned()).spawn(run);
+        let writer = thread.map_err(AccessLogError::Thread)?.thread().clone();
+        Ok(Self { shared, writer })
     }
 
     /// Hands a record to the writer. Never blocks: a record that finds the queue full, or the log
@@ -191,6 +213,30 @@ impl Shared {
         }
         self.idle.store(false, Ordering::Relaxed);
     }
+
+    /// The writer's work where there is a subscriber instead of a target.
+    fn give_to(&self, mut subscriber: Subscriber) {
+        loop {
+            // Read before the queue, so that what was pushed before the stop is given.
+            let stopping = self.stopping.load(Ordering::Acquire);
+            while let Some(record) = self.queue.pop() {
+                self.lines_in_hand.set(1);
+                subscriber(record);
+                self.tally.lines_written.add(1);
+                self.lines_in_hand.set(0);
+            }
+            if stopping {
+                break;
+            }
+            self.park_until_pushed();
+        }
+        self.finish();
+    }
+
+    fn finish(&self) {
+        *self.finished.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.finishing.notify_all();
+    }
 }
 
 /// What the writer does after a turn.
@@ -239,8 +285,7 @@ impl Writer {
                 Next::Finish => break,
             }
         }
-        *self.shared.finished.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.shared.finishing.notify_all();
+        self.shared.finish();
     }
 
     fn turn(&mut self) -> Next {
@@ -437,6 +482,20 @@ mod tests {
         let text = fs::read_to_string(&path).expect("read");
         let text = text.strip_prefix("kept\n").expect("appended to");
         assert_eq!(workers(text), (0..50).collect::<Vec<_>>());
+        assert_eq!((tally.lines_written.get(), tally.lines_dropped()), (50, 0));
+    }
+
+    #[test]
+    fn a_subscriber_takes_the_records_in_their_order() {
+        let (sender, taken) = std::sync::mpsc::channel();
+        let subscriber = Box::new(move |record| sender.send(record).expect("taken"));
+        let tally = Arc::<AccessLogTally>::default();
+        let capacity = NonZeroUsize::new(64).expect("not zero");
+        let log = AccessLog::subscribed(subscriber, capacity, tally.clone()).expect("started");
+        (0..50).for_each(|worker| log.push(record(worker)));
+        assert_eq!(log.flush_and_stop(DEADLINE), 0);
+        let workers: Vec<_> = taken.iter().map(|record| record.worker).collect();
+        assert_eq!(workers, (0..50).collect::<Vec<_>>(), "the subscriber is dropped at the end");
         assert_eq!((tally.lines_written.get(), tally.lines_dropped()), (50, 0));
     }
 

@@ -14,7 +14,7 @@ mod metrics;
 mod series;
 mod tally;
 
-pub use access_log::{AccessLog, AccessLogError, AccessLogOptions, AccessLogTarget};
+pub use access_log::{AccessLog, AccessLogError, AccessLogOptions, AccessLogTarget, Subscriber};
 pub use access_record::{AccessLogFormat, AccessRecord, RelayMode};
 pub use admin::serve_admin;
 pub use close_reason::CloseReason;

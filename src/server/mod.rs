@@ -13,6 +13,6 @@ mod workers;
 
 pub use cpus::{CpuError, usable_cpus};
 pub use limits::{Budget, LimitError, budget};
-pub use serve::{Ended, Serving, StartError, serve};
+pub use serve::{Ended, Serving, StartError, serve, serve_with_subscriber};
 pub use sockets::ListenError;
 pub use workers::WorkerError;

@@ -15,7 +15,7 @@ use crate::engine::support::Unsupported;
 use crate::engine::{Inbox, Remote, support};
 use crate::observe::{
     AccessLog, AccessLogError, AccessLogFormat, AccessLogOptions, AccessLogTarget, BackendRow,
-    Metrics, serve_admin,
+    Metrics, Subscriber, serve_admin,
 };
 use crate::proxy::{Command, WorkerParts};
 use crate::view::{Places, Publication};
@@ -70,6 +70,8 @@ pub enum Ended {
 pub struct Serving {
     /// Every listener's name with an address as bound.
     pub listeners: Vec<(Arc<str>, std::net::SocketAddr)>,
+    /// The admin endpoint's address as bound; none if it is off.
+    pub admin: Option<std::net::SocketAddr>,
     pub workers: usize,
     pub connections: u32,
 }
@@ -80,13 +82,34 @@ pub fn serve(
     stop: Option<oneshot::Receiver<()>>,
     started: impl FnOnce(Serving),
 ) -> Result<Ended, StartError> {
+    start(config, None, stop, started)
+}
+
+/// Serves like `serve`, and hands each session that ended to `subscriber`, in place of the access
+/// log that the configuration names.
+pub fn serve_with_subscriber(
+    config: &Config,
+    subscriber: Subscriber,
+    stop: Option<oneshot::Receiver<()>>,
+    started: impl FnOnce(Serving),
+) -> Result<Ended, StartError> {
+    start(config, Some(subscriber), stop, started)
+}
+
+fn start(
+    config: &Config,
+    subscriber: Option<Subscriber>,
+    stop: Option<oneshot::Receiver<()>>,
+    started: impl FnOnce(Serving),
+) -> Result<Ended, StartError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(system("the control thread's runtime could not be made"))?;
-    runtime.block_on(run(config, stop, started))
+    runtime.block_on(run(config, subscriber, stop, started))
 }
 
 async fn run(
     config: &Config,
+    subscriber: Option<Subscriber>,
     stop: Option<oneshot::Receiver<()>>,
     started: impl FnOnce(Serving),
 ) -> Result<Ended, StartError> {
@@ -96,7 +119,8 @@ async fn run(
     let mut signals = Signals::new().map_err(system("signals cannot be received"))?;
     let sockets = Sockets::open(config, cpus.len()).map_err(StartError::Listen)?;
     let admin = bind_admin(config).await?;
-    let plane = Plane::new(config, &sockets, &cpus, budget.connections)?;
+    let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
+    let plane = Plane::new(config, subscriber, &sockets, &cpus, budget.connections)?;
     let (publication, metrics) = (plane.publication, plane.metrics);
     let access_log = plane.access_log;
     let mut workers = Workers::start(plane.blueprints).map_err(StartError::Worker)?;
@@ -114,7 +138,7 @@ async fn run(
     let (count, connections) = (workers.count(), budget.connections);
     tracing::info!(workers = count, max_connections = connections, "serving");
     tell_manager(&[sd_notify::NotifyState::Ready]);
-    started(Serving { listeners, workers: count, connections });
+    started(Serving { listeners, admin: admin_address, workers: count, connections });
 
     let ended = tokio::select! {
         () = signals.next() => None,
@@ -180,6 +204,7 @@ struct Plane {
 impl Plane {
     fn new(
         config: &Config,
+        subscriber: Option<Subscriber>,
         sockets: &Sockets,
         cpus: &[usize],
         connections: u32,
@@ -193,7 +218,7 @@ impl Plane {
         let publication = Arc::new(Publication::new(compose(config, &process)));
         let metrics = Arc::new(metrics(cpus.len(), &publication));
         metrics.set_view_version(publication.version());
-        let access_log = start_access_log(config, &metrics)?;
+        let access_log = start_access_log(config, subscriber, &metrics)?;
         let per_worker = connections.div_ceil(cpus.len() as u32);
         let (settings, sizes) = engine_settings(&config.process, per_worker);
         let mut blueprints = Vec::new();
@@ -237,8 +262,14 @@ fn metrics(workers: usize, publication: &Arc<Publication>) -> Metrics {
 
 fn start_access_log(
     config: &Config,
+    subscriber: Option<Subscriber>,
     metrics: &Metrics,
 ) -> Result<Option<Arc<AccessLog>>, StartError> {
+    let capacity = NonZeroUsize::new(config.log.access_queue).unwrap_or(NonZeroUsize::MIN);
+    if let Some(subscriber) = subscriber {
+        let log = AccessLog::subscribed(subscriber, capacity, metrics.access_log());
+        return Ok(Some(Arc::new(log.map_err(StartError::AccessLog)?)));
+    }
     let target = match &config.log.access {
         config::AccessLog::Off => return Ok(None),
         config::AccessLog::Stdout => AccessLogTarget::Stdout,
@@ -250,7 +281,6 @@ fn start_access_log(
         (config::LogFormat::Auto, AccessLogTarget::Stdout) if terminal => AccessLogFormat::Text,
         _ => AccessLogFormat::Json,
     };
-    let capacity = NonZeroUsize::new(config.log.access_queue).unwrap_or(NonZeroUsize::MIN);
     let options = AccessLogOptions { target, format, capacity };
     let log = AccessLog::start(options, metrics.access_log()).map_err(StartError::AccessLog)?;
     Ok(Some(Arc::new(log)))
