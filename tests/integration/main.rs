@@ -11,5 +11,11 @@ mod stream;
 
 mod balancing;
 mod bulk;
+mod descriptors;
+mod drain;
 mod endings;
+mod limits;
+mod many;
+mod records;
 mod stalls;
+mod start;

@@ -7,13 +7,15 @@ use socket2::{Domain, Socket, Type};
 use super::patience::eventually;
 use super::peer::Echo;
 use super::proxy::{Proxy, base, run};
-use super::stream::{connect, fill, pass, reset};
+use super::stream::{connect, fill, pass, ready, reset};
 
 /// A backend that accepts nothing and reads nothing: its connections wait in the kernel.
 fn frozen() -> (Socket, SocketAddr) {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    // Its window, which accepted connections inherit: a thousand must not fill the host's memory.
+    // Accepted connections inherit a small window, and small segments, by which the kernel sizes
+    // the queue of the sender: a thousand must not fill the host's memory for TCP.
     socket.set_recv_buffer_size(8 << 10).unwrap();
+    socket.set_tcp_mss(536).unwrap();
     socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
     socket.listen(4096).unwrap();
     let address = socket.local_addr().unwrap().as_socket().unwrap();
@@ -51,14 +53,21 @@ fn a_backend_that_stops_reading_costs_little_and_slows_nobody() {
 #[test]
 fn a_thousand_sessions_to_a_frozen_backend_do_not_hold_up_the_others() {
     const STALLED: u64 = 1000;
+    // More than the sockets behind the proxy take.
+    const ENOUGH: usize = 256 << 10;
     let (backend, working) = (frozen(), Echo::start());
     let proxy = beside(backend.1, working.address, "linger_timeout = \"500ms\"");
     let address = proxy.listener("frozen");
-    let stalled: Vec<_> = (0..STALLED).map(|_| connect(address)).collect();
-    stall(&stalled);
+    let stalled: Vec<_> = (0..STALLED).map(|_| connect_small(address)).collect();
     let held = |gauge| proxy.metric(gauge, "");
     let all_hold = || held("worker_buffers_held") + held("worker_pipes_held") >= STALLED;
-    eventually("every session holds a buffer or a pipe", || all_hold().then_some(()));
+    let mut taken = vec![0; stalled.len()];
+    eventually("every session holds a buffer or a pipe", || {
+        for (client, taken) in stalled.iter().zip(&mut taken) {
+            *taken += fill(client, ENOUGH - *taken);
+        }
+        all_hold().then_some(())
+    });
     std::thread::scope(|scope| {
         for _ in 0..8 {
             scope.spawn(|| {
@@ -94,4 +103,12 @@ fn stall(clients: &[TcpStream]) {
         let taken: usize = clients.iter().map(|client| fill(client, 64 << 10)).sum();
         (taken == 0).then_some(())
     });
+}
+
+/// A client with little room of its own: a thousand that stall must not fill the host's memory.
+fn connect_small(address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.set_send_buffer_size(32 << 10).unwrap();
+    socket.connect(&address.into()).unwrap();
+    ready(socket.into())
 }
