@@ -89,7 +89,7 @@ fn the_smallest_rings_and_buffers_carry_many_sessions() {
     let sessions = proxy.sessions(80);
     let moved = |key: &str| sessions.iter().map(|session| session[key].as_u64().unwrap()).sum();
     let moved: u64 = moved("bytes_to_backend");
-    assert_eq!(moved, 40 * 256 << 10);
+    assert_eq!(moved, 40 * (256 << 10));
     assert!(sessions.iter().all(|session| session["relay_to_backend"] == "copy"));
     proxy.await_rest();
 }

@@ -7,7 +7,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::patience::eventually;
 use super::peer::Backend;
 use super::proxy::{Plan, Proxy};
-use super::stream::{connect, expect, send};
+use super::stream::{expect, send};
 
 const CONNECTIONS: usize = 5000;
 /// Bytes of user-space memory for an idle connection.

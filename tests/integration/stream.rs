@@ -28,7 +28,7 @@ pub fn connect(address: SocketAddr) -> TcpStream {
 /// Sends the bytes of these places.
 pub fn send(mut stream: &TcpStream, places: Range<u64>) {
     for piece in pieces(places) {
-        stream.write_all(&piece).unwrap();
+        stream.write_all(piece).unwrap();
     }
 }
 
