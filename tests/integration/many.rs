@@ -4,9 +4,8 @@ use std::net::TcpStream;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-use super::patience::eventually;
 use super::peer::Backend;
-use super::proxy::{Plan, Proxy};
+use super::proxy::Plan;
 use super::stream::{expect, send};
 
 const CONNECTIONS: usize = 5000;
@@ -34,20 +33,14 @@ fn thousands_of_idle_connections_cost_little_and_leave_nothing() {
     }
     proxy.await_metric("worker_sessions_open", |open| open == CONNECTIONS as u64);
     proxy.await_metric("worker_buffers_held", |held| held == 0);
-    await_descriptors(&proxy, descriptors + 2 * CONNECTIONS);
+    proxy.await_descriptors(descriptors + 2 * CONNECTIONS);
     let each = (proxy.memory() - memory) / CONNECTIONS as u64;
     println!("{each} bytes of memory for an idle connection");
     assert!(each <= MEMORY_MOST, "{each} bytes for an idle connection");
 
     drop(sessions);
     proxy.await_rest();
-    await_descriptors(&proxy, descriptors);
-}
-
-/// That of the last scrape may still be open.
-fn await_descriptors(proxy: &Proxy, count: usize) {
-    let what = format!("{count} descriptors");
-    eventually(&what, || (proxy.descriptors() == count).then_some(()));
+    proxy.await_descriptors(descriptors);
 }
 
 fn exchange(source: &TcpStream, target: &TcpStream, place: u64) {

@@ -200,6 +200,12 @@ impl Proxy {
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(self.procfs("fd")).unwrap().count()
     }
+
+    /// Waits until it has so many open. That of the last scrape may stay open for a moment.
+    pub fn await_descriptors(&self, count: usize) {
+        let what = format!("{count} descriptors");
+        eventually(&what, || (self.descriptors() == count).then_some(()));
+    }
 }
 
 impl Drop for Proxy {

@@ -87,6 +87,14 @@ pub fn expect_silence(mut stream: &TcpStream, time: Duration) {
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
 }
 
+/// Something has come and was not read yet.
+pub fn has_received(stream: &TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let peeked = stream.peek(&mut [0; 1]);
+    stream.set_nonblocking(false).unwrap();
+    !matches!(peeked, Err(error) if error.kind() == ErrorKind::WouldBlock)
+}
+
 /// Sends until the connection takes no more for now, or was reset, or `most` bytes; how many it
 /// took.
 pub fn fill(mut stream: &TcpStream, most: usize) -> usize {
