@@ -1,0 +1,199 @@
+//! Starts: refused with a code and a sentence that helps, or with sockets and a manager of others.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::patience::{DEADLINE, eventually};
+use super::peer::{Echo, vacant};
+use super::proxy::{Plan, Proxy, refusal, run, run_after};
+use super::stream::{connect, pass};
+
+#[test]
+fn all_errors_of_a_configuration_are_told_with_key_and_line() {
+    let config = "\
+[process]
+workers = 0
+unknown = 1
+[listener.front]
+listen = \"nowhere\"
+pool = \"none\"
+[pool.back]
+backends = [\"127.0.0.1\"]
+";
+    let refusal = refusal(config, run);
+    assert_eq!(refusal.code, 78);
+    for place in [
+        ":2: process.workers:",
+        ":3: process.unknown:",
+        ":5: listener.front.listen:",
+        ":6: listener.front.pool:",
+        ":8: pool.back.backends",
+    ] {
+        assert!(refusal.reason.contains(place), "no {place} in\n{}", refusal.reason);
+    }
+}
+
+#[test]
+fn a_configuration_that_does_not_exist_is_named() {
+    let refusal = refusal("", |_| run(Path::new("/nonexistent/ringmain.toml")));
+    assert_eq!(refusal.code, 78);
+    assert!(refusal.reason.contains("/nonexistent/ringmain.toml"), "{}", refusal.reason);
+}
+
+#[test]
+fn a_port_in_use_is_told_and_refused() {
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let refusal = refusal(&Plan::of(&[vacant()]).text(&address), run);
+    assert_eq!(refusal.code, 71);
+    let sentence = format!("listener.front.listen: cannot listen on {address}");
+    assert!(refusal.reason.contains(&sentence), "{}", refusal.reason);
+    assert!(refusal.reason.contains("another program has the port"), "{}", refusal.reason);
+}
+
+#[test]
+fn a_second_instance_on_the_same_address_is_refused() {
+    let (backend, address) = (Echo::start(), vacant());
+    let config = |backend| Plan::of(&[backend]).text(&address.to_string());
+    let first = Proxy::start(&config(backend.address), run);
+    let second = refusal(&config(backend.address), run);
+    assert_eq!(second.code, 71);
+    let sentence = format!("another Ringmain serves {address} already");
+    assert!(second.reason.contains(&sentence), "{}", second.reason);
+    let client = connect(first.address());
+    pass(&client, &client, 0..100);
+}
+
+#[test]
+fn a_successor_may_take_the_address_while_the_first_drains() {
+    let (backend, address) = (Echo::start(), vacant());
+    let config = || Plan::of(&[backend.address]).text(&address.to_string());
+    let mut first = Proxy::start(&config(), run);
+    let client = connect(first.address());
+    pass(&client, &client, 0..100);
+    first.signal(Signal::TERM);
+    first.await_event("draining: no new connections");
+    let free = || TcpListener::bind(address).ok().map(drop);
+    eventually("the address is given up", free);
+    let second = Proxy::start(&config(), run);
+    let other = connect(second.address());
+    pass(&other, &other, 0..100);
+    pass(&client, &client, 100..200);
+    drop(client);
+    assert_eq!(first.exit_code(), 0);
+}
+
+#[test]
+fn too_few_descriptors_are_refused_with_the_arithmetic() {
+    let process = "workers = 1\nmax_connections = 1000";
+    let config = Plan { process, ..Plan::of(&[vacant()]) }.text("127.0.0.1:0");
+    let refusal = refusal(&config, run_after("ulimit -n 1024;"));
+    assert_eq!(refusal.code, 69);
+    for part in ["2 x 1000 connections =", "the limit is 1024", "LimitNOFILE="] {
+        assert!(refusal.reason.contains(part), "no {part} in\n{}", refusal.reason);
+    }
+}
+
+/// Serves a socket that was opened before the proxy, with two workers.
+fn inheriting(backend: &Echo) -> Proxy {
+    let inherited = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = inherited.local_addr().unwrap();
+    let plan = Plan { process: "workers = 2", ..Plan::of(&[backend.address]) };
+    let shell = run_after("exec 3<&0 0</dev/null; LISTEN_PID=$$ LISTEN_FDS=1");
+    let proxy = Proxy::start(&plan.text(&address.to_string()), |path| {
+        let mut command = shell(path);
+        command.stdin(OwnedFd::from(inherited));
+        command
+    });
+    assert_eq!(proxy.address(), address);
+    proxy
+}
+
+#[test]
+fn an_inherited_socket_is_served_to_the_end() {
+    let backend = Echo::start();
+    let mut proxy = inheriting(&backend);
+    let client = connect(proxy.address());
+    pass(&client, &client, 0..10_000);
+    proxy.signal(Signal::TERM);
+    proxy.await_event("draining: no new connections");
+    pass(&client, &client, 10_000..20_000);
+    drop(client);
+    assert_eq!(proxy.exit_code(), 0);
+}
+
+#[test]
+fn an_inherited_socket_is_shared_by_the_workers() {
+    let backend = Echo::start();
+    let proxy = inheriting(&backend);
+    let clients: Vec<_> = (0..64).map(|_| connect(proxy.address())).collect();
+    clients.iter().for_each(|client| pass(client, client, 0..10_000));
+    drop(clients);
+    let sessions = proxy.sessions(64);
+    let first = sessions.iter().filter(|session| session["worker"] == 0).count();
+    assert!((8..=56).contains(&first), "worker 0 has {first} of 64");
+}
+
+#[test]
+fn the_service_manager_hears_of_start_and_end() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(DEADLINE)).unwrap();
+    let hear = || {
+        let mut message = [0; 1000];
+        let length = manager.recv(&mut message).unwrap();
+        String::from_utf8(message[..length].to_vec()).unwrap()
+    };
+    let config = Plan::of(&[vacant()]).text("127.0.0.1:0");
+    let mut proxy = Proxy::start(&config, |config| {
+        let mut command = run(config);
+        command.env("NOTIFY_SOCKET", &path);
+        command
+    });
+    assert!(hear().lines().any(|line| line == "READY=1"));
+    proxy.signal(Signal::TERM);
+    assert!(hear().lines().any(|line| line == "STOPPING=1"));
+    assert_eq!(proxy.exit_code(), 0);
+}
+
+#[test]
+fn every_preset_is_valid_and_starts() {
+    let presets = presets();
+    assert!(presets.len() >= 5, "{presets:?}");
+    for path in presets {
+        let checked = check(&path).status().unwrap();
+        assert!(checked.success(), "{}", path.display());
+        // The same with ports that are free.
+        let text = std::fs::read_to_string(&path).unwrap();
+        let lines = text.lines().map(on_a_free_port).collect::<Vec<_>>().join("\n");
+        let mut proxy = Proxy::start(&format!("log.format = \"json\"\n{lines}"), run);
+        proxy.signal(Signal::TERM);
+        assert_eq!(proxy.exit_code(), 0, "{}", path.display());
+    }
+}
+
+fn presets() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    files.filter(|path| path.file_name().unwrap() != "reference.toml").collect()
+}
+
+fn check(path: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ringmain"));
+    command.args(["check", "--config"]).arg(path).stdout(Stdio::null());
+    command
+}
+
+fn on_a_free_port(line: &str) -> String {
+    if !line.starts_with("listen = ") {
+        return line.to_owned();
+    }
+    format!("listen = \"{}\"", vacant())
+}
