@@ -123,7 +123,7 @@ impl Kernel {
                 return;
             }
             for descriptor in touched {
-                let mut holders = self.descriptors.entry(descriptor).held_by.clone();
+                let mut holders = self.descriptors.holders(descriptor);
                 // Linux wakes the latest waiter first, and who waits again becomes the latest.
                 if self.dice.random.bool() {
                     holders.reverse();
