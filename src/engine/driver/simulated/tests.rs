@@ -547,6 +547,14 @@ fn a_pipe_carries_bytes_from_socket_to_socket() {
 }
 
 #[test]
+fn a_pipe_that_finds_one_descriptor_only_leaves_nothing() {
+    let mut process = Process::new(Faults::none());
+    process.world.limit_descriptors(4);
+    assert!(process.driver.pipe(4096).is_err());
+    assert_eq!(process.world.leftovers(), Leftovers::default());
+}
+
+#[test]
 fn nothing_that_can_happen_is_an_error_that_shows_what_is_pending() {
     let mut process = Process::new(Faults::none());
     let (socket, _) = process.accepted();
