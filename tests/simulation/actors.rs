@@ -5,7 +5,7 @@
 //! actor panics. What became of a connection is for the test to judge, from `Outcome` and `Log`.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -13,8 +13,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ringmain::engine::driver::simulated::{Actor, EndpointId, ListenerId, Next, Peers};
 use ringmain::engine::Time;
+use ringmain::engine::driver::simulated::{Actor, EndpointId, ListenerId, Next, Peers};
 
 /// What a client does, and what it expects.
 #[derive(Clone, Debug)]
@@ -84,6 +84,8 @@ pub struct Client {
     random: Rng,
     end: Option<EndpointId>,
     next_write: Time,
+    /// It has ended its stream.
+    shut: bool,
     outcome: Rc<Cell<Outcome>>,
 }
 
@@ -101,6 +103,7 @@ impl Client {
             plan,
             end: None,
             next_write: Time::default(),
+            shut: false,
             outcome: outcome.clone(),
         };
         (client, outcome)
@@ -176,14 +179,16 @@ impl Client {
 
     /// Everything is sent. Whether the client is done.
     fn finish(
-        &self,
+        &mut self,
         peers: &mut Peers<'_>,
         end: EndpointId,
         outcome: &Outcome,
     ) -> io::Result<bool> {
         match self.plan.ending {
             Ending::HalfClose if !outcome.end_seen => {
-                peers.shutdown_write(end)?;
+                if !std::mem::replace(&mut self.shut, true) {
+                    peers.shutdown_write(end)?;
+                }
                 return Ok(false);
             }
             Ending::Stay if !outcome.end_seen => return Ok(false),
@@ -253,8 +258,8 @@ pub struct Log {
     pub accepted: u64,
     /// Received bytes, by stream.
     pub received: BTreeMap<u64, u64>,
-    /// Connections in which the client's end was seen.
-    pub ends_seen: u64,
+    /// Streams whose end was seen.
+    pub ended: BTreeSet<u64>,
     /// Connections that ended with an error.
     pub failed: u64,
 }
@@ -405,7 +410,7 @@ impl Conversation {
                 None => break,
                 Some(0) => {
                     self.end_seen = true;
-                    log.ends_seen += 1;
+                    log.ended.extend(self.stream());
                 }
                 Some(length) => self.take(peers, kind, &buffer[..length], log)?,
             }
