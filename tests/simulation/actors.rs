@@ -5,7 +5,7 @@
 //! actor panics. What became of a connection is for the test to judge, from `Outcome` and `Log`.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -13,8 +13,8 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ringmain::engine::driver::simulated::{Actor, EndpointId, ListenerId, Next, Peers};
 use ringmain::engine::Time;
+use ringmain::engine::driver::simulated::{Actor, EndpointId, ListenerId, Next, Peers};
 
 /// What a client does, and what it expects.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ pub struct Plan {
 pub enum Answer {
     /// Those it sent.
     Echo,
-    /// Those of a `Behaviour::Source`.
+    /// Those of a `Kind::Source`.
     Source,
 }
 
@@ -84,6 +84,8 @@ pub struct Client {
     random: Rng,
     end: Option<EndpointId>,
     next_write: Time,
+    /// It has ended its stream.
+    shut: bool,
     outcome: Rc<Cell<Outcome>>,
 }
 
@@ -101,6 +103,7 @@ impl Client {
             plan,
             end: None,
             next_write: Time::default(),
+            shut: false,
             outcome: outcome.clone(),
         };
         (client, outcome)
@@ -176,14 +179,16 @@ impl Client {
 
     /// Everything is sent. Whether the client is done.
     fn finish(
-        &self,
+        &mut self,
         peers: &mut Peers<'_>,
         end: EndpointId,
         outcome: &Outcome,
     ) -> io::Result<bool> {
         match self.plan.ending {
             Ending::HalfClose if !outcome.end_seen => {
-                peers.shutdown_write(end)?;
+                if !std::mem::replace(&mut self.shut, true) {
+                    peers.shutdown_write(end)?;
+                }
                 return Ok(false);
             }
             Ending::Stay if !outcome.end_seen => return Ok(false),
@@ -218,7 +223,7 @@ impl Actor for Client {
 
 /// How a backend treats its connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Behaviour {
+pub enum Kind {
     /// Returns what it receives, and then the end.
     Echo,
     /// Sends so many bytes once it knows the stream, then the end; reads all.
@@ -253,8 +258,8 @@ pub struct Log {
     pub accepted: u64,
     /// Received bytes, by stream.
     pub received: BTreeMap<u64, u64>,
-    /// Connections in which the client's end was seen.
-    pub ends_seen: u64,
+    /// Streams whose end was seen.
+    pub ended: BTreeSet<u64>,
     /// Connections that ended with an error.
     pub failed: u64,
 }
@@ -262,7 +267,7 @@ pub struct Log {
 pub struct Backend {
     address: SocketAddr,
     backlog: usize,
-    behaviour: Behaviour,
+    kind: Kind,
     listener: Option<ListenerId>,
     conversations: Vec<Conversation>,
     log: Rc<RefCell<Log>>,
@@ -284,16 +289,12 @@ struct Conversation {
 
 impl Backend {
     /// It listens from its first step on; a refusing backend is an address without one.
-    pub fn new(
-        address: SocketAddr,
-        backlog: usize,
-        behaviour: Behaviour,
-    ) -> (Backend, Rc<RefCell<Log>>) {
+    pub fn new(address: SocketAddr, backlog: usize, kind: Kind) -> (Backend, Rc<RefCell<Log>>) {
         let log = Rc::new(RefCell::new(Log::default()));
         let backend = Backend {
             address,
             backlog,
-            behaviour,
+            kind,
             listener: None,
             conversations: Vec::new(),
             log: log.clone(),
@@ -305,7 +306,7 @@ impl Backend {
         let backlog = self.backlog;
         let address = self.address;
         let listener = *self.listener.get_or_insert_with(|| peers.listen(address, backlog));
-        if self.behaviour == Behaviour::NeverAccept {
+        if self.kind == Kind::NeverAccept {
             return;
         }
         while let Some(end) = peers.accept(listener) {
@@ -317,7 +318,7 @@ impl Backend {
 
 impl Actor for Backend {
     fn step(&mut self, peers: &mut Peers<'_>) -> Next {
-        if self.behaviour == Behaviour::BlackHole {
+        if self.kind == Kind::BlackHole {
             peers.black_hole(self.address);
             return Next::Done;
         }
@@ -325,7 +326,7 @@ impl Actor for Backend {
         let mut log = self.log.borrow_mut();
         let mut next_read = None;
         self.conversations.retain_mut(|conversation| {
-            match conversation.proceed(peers, self.behaviour, &mut log) {
+            match conversation.proceed(peers, self.kind, &mut log) {
                 Ok(true) => {
                     if conversation.next_read > peers.now() {
                         let earliest = next_read.unwrap_or(conversation.next_read);
@@ -360,28 +361,23 @@ impl Conversation {
     }
 
     /// Whether the connection goes on.
-    fn proceed(
-        &mut self,
-        peers: &mut Peers<'_>,
-        behaviour: Behaviour,
-        log: &mut Log,
-    ) -> io::Result<bool> {
-        if behaviour == Behaviour::NeverRead {
+    fn proceed(&mut self, peers: &mut Peers<'_>, kind: Kind, log: &mut Log) -> io::Result<bool> {
+        if kind == Kind::NeverRead {
             return Ok(true);
         }
-        self.read(peers, behaviour, log)?;
-        match behaviour {
-            Behaviour::ResetAfter { received } if self.received >= received => {
+        self.read(peers, kind, log)?;
+        match kind {
+            Kind::ResetAfter { received } if self.received >= received => {
                 peers.reset(self.end);
                 return Ok(false);
             }
-            Behaviour::CloseAfter { received } if self.received >= received => {
+            Kind::CloseAfter { received } if self.received >= received => {
                 peers.close(self.end);
                 return Ok(false);
             }
             _ => {}
         }
-        let answered = self.answer(peers, behaviour)?;
+        let answered = self.answer(peers, kind)?;
         if answered && !self.shut {
             self.shut = true;
             peers.shutdown_write(self.end)?;
@@ -393,21 +389,16 @@ impl Conversation {
         Ok(true)
     }
 
-    fn read(
-        &mut self,
-        peers: &mut Peers<'_>,
-        behaviour: Behaviour,
-        log: &mut Log,
-    ) -> io::Result<()> {
+    fn read(&mut self, peers: &mut Peers<'_>, kind: Kind, log: &mut Log) -> io::Result<()> {
         let mut buffer = [0; 4096];
         // Back-pressure: an echo reads on when the bytes before are written.
         while !self.end_seen && self.pending.is_empty() && peers.now() >= self.next_read {
-            let most = match behaviour {
-                Behaviour::SlowReader { chunk, pause } => {
+            let most = match kind {
+                Kind::SlowReader { chunk, pause } => {
                     self.next_read = peers.now() + pause;
                     chunk.min(buffer.len())
                 }
-                Behaviour::ResetAfter { received } | Behaviour::CloseAfter { received } => {
+                Kind::ResetAfter { received } | Kind::CloseAfter { received } => {
                     (received.saturating_sub(self.received) as usize).min(buffer.len())
                 }
                 _ => buffer.len(),
@@ -419,9 +410,9 @@ impl Conversation {
                 None => break,
                 Some(0) => {
                     self.end_seen = true;
-                    log.ends_seen += 1;
+                    log.ended.extend(self.stream());
                 }
-                Some(length) => self.take(peers, behaviour, &buffer[..length], log)?,
+                Some(length) => self.take(peers, kind, &buffer[..length], log)?,
             }
         }
         Ok(())
@@ -430,7 +421,7 @@ impl Conversation {
     fn take(
         &mut self,
         peers: &mut Peers<'_>,
-        behaviour: Behaviour,
+        kind: Kind,
         bytes: &[u8],
         log: &mut Log,
     ) -> io::Result<()> {
@@ -442,7 +433,7 @@ impl Conversation {
             *log.received.entry(stream).or_default() = self.received + bytes.len() as u64;
         }
         self.received += bytes.len() as u64;
-        if behaviour == Behaviour::Echo {
+        if kind == Kind::Echo {
             self.pending.extend(bytes);
             self.echo(peers)?;
         }
@@ -454,9 +445,9 @@ impl Conversation {
     }
 
     /// Whether all that there is to send was written.
-    fn answer(&mut self, peers: &mut Peers<'_>, behaviour: Behaviour) -> io::Result<bool> {
-        match behaviour {
-            Behaviour::Source { length } => match self.stream() {
+    fn answer(&mut self, peers: &mut Peers<'_>, kind: Kind) -> io::Result<bool> {
+        match kind {
+            Kind::Source { length } => match self.stream() {
                 Some(stream) => self.send_own(peers, answer_to(stream), length),
                 None => Ok(self.end_seen),
             },
@@ -545,139 +536,3 @@ const BLOCK: usize = 1024;
 
 /// The length of a stream's number.
 const NUMBER: usize = 8;
-
-#[cfg(test)]
-mod tests {
-    use ringmain::engine::driver::simulated::{Faults, World};
-
-    use super::*;
-
-    /// A client and a backend that speak directly, in several worlds.
-    fn meet(behaviour: Behaviour, answer: Answer, ending: Ending, judge: impl Fn(Outcome, &Log)) {
-        for seed in 0..8 {
-            let world = World::new(seed, Faults::none());
-            let target: SocketAddr = "127.0.0.1:9000".parse().unwrap();
-            let (backend, log) = Backend::new(target, 8, behaviour);
-            let (client, outcome) = Client::new(Plan {
-                stream: seed + 1,
-                target,
-                source: "127.0.0.2:0".parse().unwrap(),
-                length: LENGTH,
-                chunk: 3000,
-                pause: Duration::from_millis(1),
-                answer,
-                ending,
-            });
-            world.spawn(Time::default(), backend);
-            world.spawn(Time::from_nanos(1), client);
-            world.run(Duration::from_secs(300));
-            judge(outcome.get(), &log.borrow());
-        }
-    }
-
-    const LENGTH: u64 = 300_000;
-
-    fn failed(outcome: Outcome) -> bool {
-        matches!(
-            outcome.fate,
-            Fate::Failed(io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe)
-        )
-    }
-
-    #[test]
-    fn an_echo_returns_all_and_then_the_end() {
-        meet(Behaviour::Echo, Answer::Echo, Ending::HalfClose, |outcome, log| {
-            let all = Outcome { sent: LENGTH, received: LENGTH, end_seen: true, fate: Fate::Done };
-            assert_eq!(outcome, all);
-            assert_eq!((log.accepted, log.ends_seen, log.failed), (1, 1, 0));
-            assert_eq!(log.received.values().sum::<u64>(), LENGTH);
-        });
-    }
-
-    #[test]
-    fn a_source_sends_its_own_bytes_and_reads_on() {
-        let behaviour = Behaviour::Source { length: 100_000 };
-        meet(behaviour, Answer::Source, Ending::HalfClose, |outcome, log| {
-            assert_eq!((outcome.received, outcome.fate), (100_000, Fate::Done));
-            assert_eq!(log.received.values().sum::<u64>(), LENGTH);
-        });
-    }
-
-    #[test]
-    fn a_slow_reader_gets_everything() {
-        let behaviour = Behaviour::SlowReader { chunk: 2000, pause: Duration::from_millis(5) };
-        meet(behaviour, Answer::Echo, Ending::HalfClose, |outcome, log| {
-            assert_eq!((outcome.received, outcome.fate), (0, Fate::Done));
-            assert_eq!(log.received.values().sum::<u64>(), LENGTH);
-        });
-    }
-
-    #[test]
-    fn a_client_can_close_at_once() {
-        meet(Behaviour::Sink, Answer::Echo, Ending::Close, |outcome, log| {
-            assert_eq!(outcome.fate, Fate::Done);
-            assert_eq!((log.ends_seen, log.failed), (1, 0));
-            assert_eq!(log.received.values().sum::<u64>(), LENGTH);
-        });
-    }
-
-    #[test]
-    fn a_client_can_reset_after_an_answer() {
-        let ending = Ending::ResetAfter { received: LENGTH };
-        meet(Behaviour::Echo, Answer::Echo, ending, |outcome, log| {
-            assert_eq!((outcome.received, outcome.fate), (LENGTH, Fate::Done));
-            assert_eq!((log.ends_seen, log.failed), (0, 1));
-        });
-    }
-
-    #[test]
-    fn a_client_can_reset_at_once() {
-        meet(Behaviour::Sink, Answer::Echo, Ending::Reset, |outcome, log| {
-            assert_eq!((outcome.sent, outcome.fate), (LENGTH, Fate::Done));
-            assert_eq!((log.ends_seen, log.failed), (0, 1));
-        });
-    }
-
-    #[test]
-    fn backends_reset_and_close_in_the_middle() {
-        let reset = Behaviour::ResetAfter { received: 50_000 };
-        meet(reset, Answer::Echo, Ending::HalfClose, |outcome, log| {
-            assert!(failed(outcome));
-            assert_eq!(log.received.values().sum::<u64>(), 50_000);
-        });
-        let close = Behaviour::CloseAfter { received: 50_000 };
-        meet(close, Answer::Echo, Ending::HalfClose, |outcome, _| assert!(failed(outcome)));
-    }
-
-    #[test]
-    fn who_never_reads_stops_the_client() {
-        meet(Behaviour::NeverRead, Answer::Echo, Ending::HalfClose, |outcome, log| {
-            assert!(outcome.sent < LENGTH || outcome.fate == Fate::Open);
-            assert_eq!(log.accepted, 1);
-        });
-    }
-
-    #[test]
-    fn a_black_hole_lets_the_client_time_out() {
-        meet(Behaviour::BlackHole, Answer::Echo, Ending::Stay, |outcome, _| {
-            assert_eq!(outcome.fate, Fate::Failed(io::ErrorKind::TimedOut));
-        });
-    }
-
-    #[test]
-    fn who_never_accepts_is_connected_and_silent() {
-        meet(Behaviour::NeverAccept, Answer::Echo, Ending::Stay, |outcome, log| {
-            assert_eq!((outcome.received, outcome.fate), (0, Fate::Open));
-            assert_eq!(log.accepted, 0);
-        });
-    }
-
-    #[test]
-    #[should_panic(expected = "a wrong byte at offset 1030")]
-    fn a_lost_byte_is_found() {
-        let mut bytes = vec![0; 2000];
-        fill(7, 0, &mut bytes);
-        bytes.remove(1030);
-        check(7, 0, &bytes);
-    }
-}

@@ -69,12 +69,10 @@ impl Descriptors {
         }
     }
 
-    /// The operations that hold a descriptor; none when it was closed since it changed.
+    /// The operations on a descriptor; none when it was closed since it changed.
     pub(super) fn holders(&self, descriptor: Descriptor) -> Vec<(RingId, Token)> {
-        match self.entries.get(descriptor.0 as usize - FIRST) {
-            Some(Some(entry)) => entry.held_by.clone(),
-            _ => Vec::new(),
-        }
+        let entry = self.entries.get((descriptor.0 as usize).wrapping_sub(FIRST));
+        entry.and_then(Option::as_ref).map_or_else(Vec::new, |entry| entry.held_by.clone())
     }
 
     pub(super) fn object(&mut self, descriptor: Descriptor) -> Object {

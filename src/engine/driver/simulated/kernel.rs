@@ -418,6 +418,7 @@ impl Kernel {
         self.descriptors.insert(reader, Object::PipeReader(pipe));
         let writer = self.descriptors.vacant().inspect_err(|_| {
             self.descriptors.remove(reader);
+            self.descriptors.pipe(pipe).writer_open = false;
         })?;
         self.descriptors.insert(writer, Object::PipeWriter(pipe));
         Ok((reader, writer))

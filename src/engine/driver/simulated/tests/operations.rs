@@ -142,6 +142,14 @@ fn a_reset_cuts_a_send_short_and_loses_the_error() {
 }
 
 #[test]
+fn a_pipe_that_finds_one_descriptor_only_leaves_nothing() {
+    let mut process = Process::new(Faults::none());
+    process.world.limit_descriptors(4);
+    assert!(process.driver.pipe(4096).is_err());
+    assert_eq!(process.world.leftovers(), Leftovers::default());
+}
+
+#[test]
 fn a_pipe_carries_bytes_from_socket_to_socket() {
     let mut process = Process::new(Faults::none());
     let (socket, peer) = process.accepted();

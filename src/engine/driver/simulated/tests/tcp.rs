@@ -126,6 +126,16 @@ fn a_descriptor_may_change_and_be_closed_in_one_turn() {
 }
 
 #[test]
+fn a_socket_can_be_closed_right_after_its_own_end() {
+    let mut process = Process::new(Faults::none());
+    let (socket, peer) = process.accepted();
+    process.driver.shutdown_write(socket).unwrap();
+    process.driver.close(socket);
+    process.pass();
+    assert_eq!(process.read(peer).unwrap(), b"");
+}
+
+#[test]
 fn a_close_with_unread_bytes_is_a_reset() {
     let mut process = Process::new(Faults::none());
     let (socket, peer) = process.accepted();

@@ -1,0 +1,352 @@
+//! A whole run drawn from a seed: who is there, what they do, within which limits, and what may
+//! have become of each of them. How the worker is set up and wound up is `stage`'s affair.
+
+use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use ringmain::balance::Pool;
+use ringmain::engine::driver::simulated::Faults;
+use ringmain::engine::{BufferSizes, EngineSettings, PipeSizes, Time};
+use ringmain::observe::CloseReason;
+
+use crate::actors::{Answer, Backend, Client, Ending, Fate, Kind, Log, Outcome, Plan};
+use crate::stage::{HOUR, ListenerSettings, Settings, Stage, front, pool};
+
+pub struct Scene {
+    pub stage: Stage,
+    clients: Vec<(Plan, Rc<Cell<Outcome>>)>,
+    backends: Vec<(Kind, Rc<RefCell<Log>>)>,
+    traits: Traits,
+}
+
+/// What was drawn and matters for what may happen.
+#[derive(Clone, Copy, Debug)]
+struct Traits {
+    faults: Faults,
+    /// Everyone behaves, and everything suffices.
+    healthy: bool,
+    /// Descriptors may run out.
+    few_descriptors: bool,
+    /// Backends take so many connections each.
+    backend_limit: Option<u32>,
+    /// The worker drains whether the clients are done or not.
+    early_drain: bool,
+}
+
+/// A pool as drawn.
+struct Cast {
+    answer: Answer,
+    /// None refuses.
+    kinds: Vec<Option<Kind>>,
+}
+
+impl Scene {
+    /// Anything may happen.
+    pub fn any(seed: u64) -> Scene {
+        let mut random = Rng::with_seed(seed ^ SALT);
+        let faults = Faults::from_seed(seed);
+        let traits = Traits {
+            faults,
+            healthy: false,
+            few_descriptors: random.u8(0..4) == 0,
+            backend_limit: (random.u8(0..4) == 0).then(|| random.u32(1..=8)),
+            early_drain: random.bool(),
+        };
+        Scene::draw(seed, &mut random, traits)
+    }
+
+    /// No faults, healthy backends, enough of everything: each byte and each end must arrive.
+    pub fn healthy(seed: u64) -> Scene {
+        let mut random = Rng::with_seed(!seed ^ SALT);
+        let traits = Traits {
+            faults: Faults::none(),
+            healthy: true,
+            few_descriptors: false,
+            backend_limit: None,
+            early_drain: false,
+        };
+        Scene::draw(seed, &mut random, traits)
+    }
+
+    fn draw(seed: u64, random: &mut Rng, traits: Traits) -> Scene {
+        let casts: Vec<Cast> = (0..random.usize(1..=2)).map(|_| cast(random, &traits)).collect();
+        let limit = random.u32(1..=48);
+        let pools = casts.iter().enumerate();
+        let pools = pools.map(|(index, cast)| draw_pool(index, cast, random, &traits)).collect();
+        let stage = Stage::new(Settings {
+            seed,
+            faults: traits.faults,
+            engine: engine(random, &traits, limit),
+            pools,
+            listeners: casts.iter().map(|_| draw_listener(random, &traits)).collect(),
+            process_limit: limit,
+            linger_timeout: Duration::from_millis(1 << random.u32(6..=12)),
+        });
+        if traits.few_descriptors {
+            stage.world.limit_descriptors(random.usize(12..=60));
+        }
+        let mut scene = Scene { stage, clients: Vec::new(), backends: Vec::new(), traits };
+        scene.populate(casts, random);
+        scene.end(random);
+        scene
+    }
+
+    fn populate(&mut self, casts: Vec<Cast>, random: &mut Rng) {
+        for (index, cast) in casts.iter().enumerate() {
+            for (number, kind) in cast.kinds.iter().enumerate() {
+                let Some(kind) = *kind else { continue };
+                let backlog = random.usize(1..=64);
+                let (backend, log) = Backend::new(address(index, number), backlog, kind);
+                self.stage.world.spawn(Time::default(), backend);
+                self.backends.push((kind, log));
+            }
+        }
+        let spread = Duration::from_millis(1 << random.u32(0..=11));
+        for number in 0..random.u64(8..=40) {
+            let index = random.usize(..casts.len());
+            let plan = plan(number, index, &casts[index], random, &self.traits);
+            let (client, outcome) = Client::new(plan.clone());
+            let start = Duration::from_nanos(random.u64(1..=spread.as_nanos() as u64));
+            self.stage.world.spawn(Time::default() + start, client);
+            self.clients.push((plan, outcome));
+        }
+    }
+
+    fn end(&self, random: &mut Rng) {
+        let outcomes: Vec<_> = self.clients.iter().map(|(_, outcome)| outcome.clone()).collect();
+        let is_done = |outcome: &Rc<Cell<Outcome>>| {
+            matches!(outcome.get().fate, Fate::Done | Fate::Failed(_))
+        };
+        let latest = match self.traits {
+            Traits { healthy: true, .. } => HOUR,
+            Traits { early_drain: true, .. } => Duration::from_millis(random.u64(1..3000)),
+            _ => Duration::from_secs(300),
+        };
+        // A client can be done before its session is.
+        let limit = match self.traits.healthy {
+            true => HOUR,
+            false => Duration::from_millis(1 << random.u32(0..=12)),
+        };
+        self.stage.drain(Time::default() + latest, limit, move || outcomes.iter().all(is_done));
+    }
+
+    /// Runs it and judges what became of everyone.
+    pub fn play(mut self) {
+        self.stage.run();
+        for (plan, outcome) in &self.clients {
+            self.judge_client(plan, outcome.get());
+        }
+        self.judge_ends();
+        self.judge_reasons();
+    }
+
+    fn judge_client(&self, plan: &Plan, outcome: Outcome) {
+        use ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, TimedOut};
+        match outcome.fate {
+            Fate::Done => {}
+            // Only before the connection: the listener is gone, or its backlog full for too long.
+            Fate::Failed(ConnectionRefused) => assert_eq!(outcome.sent + outcome.received, 0),
+            Fate::Failed(ConnectionReset | BrokenPipe | TimedOut) => {}
+            fate => panic!("{plan:?}: {fate:?}"),
+        }
+        if self.traits.healthy {
+            assert_eq!(outcome.fate, Fate::Done, "{plan:?}");
+            assert_eq!(outcome.sent, plan.length, "{plan:?}");
+            assert!(self.is_complete(plan, outcome), "{plan:?}: {outcome:?}");
+        }
+    }
+
+    /// Who sees an end of stream has all bytes before it, unless the proxy ended the session for a
+    /// reason that is no failure of the other side. A reset is never made an end.
+    fn judge_ends(&self) {
+        let in_order =
+            [CloseReason::Drained, CloseReason::IdleTimeout, CloseReason::HalfClosedTimeout];
+        let allowed: u64 = in_order.map(|reason| self.stage.ended(reason)).iter().sum();
+        let clients = self.clients.iter().map(|(plan, outcome)| (plan, outcome.get()));
+        let early: Vec<_> = clients
+            .clone()
+            .filter(|(plan, outcome)| outcome.end_seen && !self.is_complete(plan, *outcome))
+            .collect();
+        assert!(early.len() as u64 <= allowed, "clients saw an early end: {early:#?}");
+        let early: Vec<_> = clients.filter(|(plan, _)| self.is_cut_in_order(plan)).collect();
+        assert!(early.len() as u64 <= allowed, "backends saw an early end: {early:#?}");
+    }
+
+    /// Whether a client that saw the end has what its backend meant it to have.
+    fn is_complete(&self, plan: &Plan, outcome: Outcome) -> bool {
+        let Some((kind, received)) = self.served(plan) else { return false };
+        match kind {
+            Kind::Echo => outcome.received == plan.length,
+            Kind::Source { length } => outcome.received == length,
+            Kind::Sink | Kind::SlowReader { .. } => received == plan.length,
+            Kind::ResetAfter { received: limit } => limit > plan.length && received == plan.length,
+            Kind::CloseAfter { .. } => true,
+            Kind::NeverRead | Kind::NeverAccept | Kind::BlackHole => false,
+        }
+    }
+
+    /// Whether a backend saw the end of a stream that its client did not end there.
+    fn is_cut_in_order(&self, plan: &Plan) -> bool {
+        self.backends.iter().any(|(_, log)| {
+            let log = log.borrow();
+            let resets = matches!(plan.ending, Ending::Reset | Ending::ResetAfter { .. });
+            log.ended.contains(&plan.stream) && (resets || log.received[&plan.stream] < plan.length)
+        })
+    }
+
+    /// The backend that a client's bytes reached, and how many did.
+    fn served(&self, plan: &Plan) -> Option<(Kind, u64)> {
+        self.backends.iter().find_map(|(kind, log)| {
+            log.borrow().received.get(&plan.stream).map(|received| (*kind, *received))
+        })
+    }
+
+    fn judge_reasons(&self) {
+        let faults = self.traits.faults;
+        for reason in CloseReason::ALL {
+            let possible = match reason {
+                CloseReason::Finished => true,
+                _ if self.traits.healthy => false,
+                CloseReason::Panicked | CloseReason::SocketError => false,
+                CloseReason::NoBackend => false,
+                CloseReason::BackendLimit => self.traits.backend_limit.is_some(),
+                CloseReason::SourcePorts => faults.no_port > 0,
+                CloseReason::Descriptors => faults.no_descriptor > 0 || self.traits.few_descriptors,
+                CloseReason::ClientTimedOut => faults.cut_timeout > 0,
+                _ => true,
+            };
+            let count = self.stage.ended(reason);
+            assert!(possible || count == 0, "{count} sessions ended {}", reason.as_str());
+        }
+    }
+}
+
+fn cast(random: &mut Rng, traits: &Traits) -> Cast {
+    let answer = if random.bool() { Answer::Echo } else { Answer::Source };
+    let mut kinds: Vec<Option<Kind>> = (0..random.usize(1..=5))
+        .map(|_| match random.u8(0..4) {
+            0 if traits.healthy => None,
+            0 => unhealthy(random),
+            _ => Some(healthy(random, answer)),
+        })
+        .collect();
+    if traits.healthy {
+        kinds.push(Some(healthy(random, answer)));
+    }
+    Cast { answer, kinds }
+}
+
+fn healthy(random: &mut Rng, answer: Answer) -> Kind {
+    match random.u8(0..6) {
+        0 => Kind::Sink,
+        1 => Kind::SlowReader {
+            chunk: random.usize(256..=4096),
+            pause: Duration::from_micros(random.u64(1..=10_000)),
+        },
+        _ if answer == Answer::Echo => Kind::Echo,
+        _ => Kind::Source { length: length(random) },
+    }
+}
+
+fn unhealthy(random: &mut Rng) -> Option<Kind> {
+    // Behind its number, so that it is known whose stream it was.
+    let received = length(random);
+    Some(match random.u8(0..6) {
+        0 => Kind::NeverRead,
+        1 => Kind::NeverAccept,
+        2 => Kind::BlackHole,
+        3 => Kind::ResetAfter { received },
+        4 => Kind::CloseAfter { received },
+        _ => return None,
+    })
+}
+
+/// Mostly small, at times large enough to be spliced.
+fn length(random: &mut Rng) -> u64 {
+    let most = 1 << random.u32(4..=18);
+    random.u64(8..=most)
+}
+
+fn draw_pool(index: usize, cast: &Cast, random: &mut Rng, traits: &Traits) -> Pool {
+    let named = |number| (format!("backend-{number}").into(), address(index, number));
+    let mut pool = pool(index, &(0..cast.kinds.len()).map(named).collect::<Vec<_>>());
+    for backend in &mut pool.backends {
+        *backend = backend.changed(random.u16(1..=3), traits.backend_limit).into();
+    }
+    pool.settings.tries = if traits.healthy { cast.kinds.len() } else { random.usize(1..=5) };
+    pool.settings.connect_timeout = match traits.healthy {
+        true => HOUR,
+        false => Duration::from_millis(1 << random.u32(6..=12)),
+    };
+    pool
+}
+
+fn draw_listener(random: &mut Rng, traits: &Traits) -> ListenerSettings {
+    let mut timeout = || match random.bool() && !traits.healthy {
+        true => Duration::from_millis(1 << random.u32(6..=13)),
+        false => HOUR,
+    };
+    let (idle, half_closed_timeout) = (timeout(), timeout());
+    ListenerSettings {
+        limit: random.bool().then(|| random.u32(1..=20)),
+        backlog: random.usize(1..=64),
+        idle_timeout: random.bool().then_some(idle),
+        half_closed_timeout,
+    }
+}
+
+fn engine(random: &mut Rng, traits: &Traits, sessions: u32) -> EngineSettings {
+    // A session holds at most a buffer in each direction: with these nobody waits for one for ever.
+    let least = if traits.healthy { 2 * sessions as u16 } else { 4 };
+    let count = random.u16(least..=least + 60);
+    EngineSettings {
+        buffers: BufferSizes {
+            size: 1 << random.u32(8..=14),
+            count,
+            offered: random.u16(1..=count.min(8)),
+        },
+        pipes: PipeSizes { count: random.u32(0..=8), size: 4096 << random.u32(0..=4) },
+        stall_after: Duration::from_millis(1 << random.u32(6..=12)),
+        stalled_share: match traits.healthy {
+            true => usize::from(count),
+            false => random.usize(1..=usize::from(count)),
+        },
+    }
+}
+
+fn plan(number: u64, index: usize, cast: &Cast, random: &mut Rng, traits: &Traits) -> Plan {
+    let length = length(random);
+    let least = (length / 64).max(1) as usize;
+    Plan {
+        stream: random.u64(..) & !0xff | number,
+        target: front(index),
+        source: SocketAddr::from(([0; 4], 0)),
+        length,
+        chunk: random.usize(least..=least + 4096),
+        pause: Duration::from_micros(1 << random.u32(0..=13)),
+        answer: cast.answer,
+        ending: if traits.healthy { Ending::HalfClose } else { ending(length, random) },
+    }
+}
+
+fn ending(length: u64, random: &mut Rng) -> Ending {
+    match random.u8(0..8) {
+        0 => Ending::Close,
+        1 => Ending::Reset,
+        2 => Ending::Stay,
+        3 => Ending::CloseAfter { received: random.u64(0..=length) },
+        4 => Ending::ResetAfter { received: random.u64(0..=length) },
+        _ => Ending::HalfClose,
+    }
+}
+
+fn address(pool: usize, backend: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 1, pool as u8], 9000 + backend as u16))
+}
+
+/// Keeps the draws here apart from the world's.
+const SALT: u64 = 0x5ce1_e000_0000_0000;

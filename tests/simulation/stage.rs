@@ -1,0 +1,247 @@
+//! One worker with all that the server would give it, on a world made from a seed, and what must
+//! hold after every run. Who connects, and what becomes of it, is for the tests.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crossbeam_utils::CachePadded;
+use ringmain::balance::{Backend, Pool, PoolId, PoolSettings, Snapshot, SocketOptions};
+use ringmain::engine::driver::simulated::{Faults, Leftovers, Next, Peers, World};
+use ringmain::engine::{
+    BufferSizes, Engine, EngineSettings, EngineStatus, Inbox, Listener, PipeSizes, Remote, Time,
+};
+use ringmain::observe::{CloseReason, ListenerTally, Metrics, SessionTally, WorkerMetrics};
+use ringmain::proxy::{self, Command, WorkerParts};
+use ringmain::view::{Limits, ListenerView, Places, Publication, View};
+
+/// What a stage is built from.
+pub struct Settings {
+    pub seed: u64,
+    pub faults: Faults,
+    pub engine: EngineSettings,
+    pub pools: Vec<Pool>,
+    pub listeners: Vec<ListenerSettings>,
+    pub process_limit: u32,
+    pub linger_timeout: Duration,
+}
+
+/// A listener of its own for the pool with the same number.
+#[derive(Clone, Copy, Debug)]
+pub struct ListenerSettings {
+    pub limit: Option<u32>,
+    pub backlog: usize,
+    pub idle_timeout: Option<Duration>,
+    pub half_closed_timeout: Duration,
+}
+
+pub struct Stage {
+    pub world: World,
+    pub engine: Engine,
+    pub inbox: Inbox<Command>,
+    pub publication: Arc<Publication>,
+    /// Every pool that any View of the run has had.
+    pub pools: Vec<Arc<Pool>>,
+    seed: u64,
+    metrics: Arc<WorkerMetrics>,
+    process: Arc<Places>,
+    listeners: Vec<(usize, Listener)>,
+}
+
+impl Settings {
+    /// No faults, plenty of everything, and time-outs that no test waits for by chance.
+    pub fn plenty(pools: Vec<Pool>) -> Settings {
+        let listener = ListenerSettings {
+            limit: None,
+            backlog: 4096,
+            idle_timeout: None,
+            half_closed_timeout: HOUR,
+        };
+        Settings {
+            seed: 1,
+            faults: Faults::none(),
+            engine: EngineSettings {
+                buffers: BufferSizes { size: 4096, count: 4096, offered: 16 },
+                pipes: PipeSizes { count: 64, size: 64 << 10 },
+                stall_after: proxy::STALL_AFTER,
+                stalled_share: 4096,
+            },
+            listeners: vec![listener; pools.len()],
+            pools,
+            process_limit: 100_000,
+            linger_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Stage {
+    pub fn new(settings: Settings) -> Stage {
+        let world = World::new(settings.seed, settings.faults);
+        let remote = Arc::new(Remote::without_signal());
+        let driver = world.driver(remote.clone());
+        let engine = Engine::new(driver, remote.clone(), &settings.engine).unwrap();
+        let caller = remote.clone();
+        let announce = Box::new(move || caller.raise());
+        let process = Arc::new(Places::of_process(settings.process_limit, announce));
+        let pools: Vec<Arc<Pool>> = settings.pools.into_iter().map(Arc::new).collect();
+        let mut views = Vec::new();
+        let mut listeners = Vec::new();
+        for (index, listener) in settings.listeners.iter().enumerate() {
+            let socket = world.listen(front(index), listener.backlog);
+            listeners.push((index, Listener::from_descriptor(&engine, socket)));
+            views.push(Arc::new(listener.view(index, &process)));
+        }
+        let limits = Limits { linger_timeout: settings.linger_timeout };
+        let snapshot = Arc::new(Snapshot::new(pools.clone()));
+        let view = View { snapshot, listeners: views, limits };
+        Stage {
+            world,
+            engine,
+            inbox: Inbox::new(4, remote),
+            publication: Arc::new(Publication::new(view)),
+            pools,
+            seed: settings.seed,
+            metrics: Metrics::new(1, SystemTime::UNIX_EPOCH, Box::new(Vec::new)).worker(0),
+            process,
+            listeners,
+        }
+    }
+
+    /// Has the worker drain at `time`, or before when `done` says so.
+    pub fn drain(&self, time: Time, limit: Duration, done: impl Fn() -> bool + 'static) {
+        let inbox = self.inbox.clone();
+        self.world.spawn(Time::default(), move |peers: &mut Peers<'_>| {
+            if peers.now() < time && !done() {
+                return peers.after(GLANCE.min(time.since(peers.now())));
+            }
+            inbox.push(Command::Drain(limit)).expect("the inbox has room");
+            Next::Done
+        });
+    }
+
+    /// Runs the worker until a command ends it, and then the world until everyone has noticed.
+    pub fn run(&mut self) {
+        let parts = WorkerParts {
+            index: 0,
+            publication: self.publication.clone(),
+            metrics: self.metrics.clone(),
+            access_log: None,
+            inbox: self.inbox.clone(),
+            seed: self.seed,
+            unix_origin: 0,
+        };
+        let listeners = std::mem::take(&mut self.listeners);
+        proxy::run(&self.engine, listeners, parts).unwrap();
+        self.world.run(AFTERWARDS);
+        self.check_nothing_left();
+        self.check_accounts();
+    }
+
+    fn check_nothing_left(&self) {
+        let EngineStatus {
+            tasks, operations, descriptors, buffers_held, pipes_held, timers, ..
+        } = self.engine.status();
+        let held = [tasks, operations, descriptors, buffers_held, pipes_held, timers];
+        let named = "tasks, operations, descriptors, buffers, pipes, timers";
+        assert_eq!(held, [0; 6], "{named}: {:?}", self.engine.describe_operations());
+        let left = self.world.leftovers();
+        let buffers_provided = left.buffers_provided;
+        assert_eq!(left, Leftovers { buffers_provided, ..Leftovers::default() });
+        assert_eq!(self.process.taken(), 0, "places of the process");
+        for listener in &self.publication.current().listeners {
+            assert_eq!(listener.places.taken(), 0, "places of {}", listener.name);
+        }
+        for backend in self.pools.iter().flat_map(|pool| &pool.backends) {
+            assert_eq!(backend.connections(), 0, "leases on {}", backend.name);
+        }
+    }
+
+    /// Whatever was begun has ended, and was counted once.
+    fn check_accounts(&self) {
+        for index in 0..self.publication.current().listeners.len() {
+            let listener = self.listener(index);
+            let mut ended = total(|reason| listener.sessions_closed.get(reason));
+            for tally in self.sessions_of(index) {
+                let closed = total(|reason| tally.sessions_closed.get(reason));
+                assert_eq!(tally.sessions_opened.get(), closed, "sessions opened and closed");
+                ended += closed;
+            }
+            assert_eq!(listener.accepted.get(), ended, "connections accepted and sessions ended");
+        }
+    }
+
+    pub fn listener(&self, index: usize) -> Arc<CachePadded<ListenerTally>> {
+        self.metrics.listener(&listener_name(index))
+    }
+
+    /// What was counted for a listener's sessions on one backend of its pool.
+    pub fn session(&self, listener: usize, backend: &Backend) -> Arc<CachePadded<SessionTally>> {
+        let pool = &self.pools[listener].name;
+        self.metrics.session(&listener_name(listener), pool, &backend.name)
+    }
+
+    pub fn sessions_of(&self, listener: usize) -> Vec<Arc<CachePadded<SessionTally>>> {
+        let backends = &self.pools[listener].backends;
+        backends.iter().map(|backend| self.session(listener, backend)).collect()
+    }
+
+    /// Sessions that ended for `reason`, with a backend or without.
+    pub fn ended(&self, reason: CloseReason) -> u64 {
+        let of = |index| {
+            let sessions = self.sessions_of(index);
+            let routed = sessions.iter().map(|tally| tally.sessions_closed.get(reason));
+            self.listener(index).sessions_closed.get(reason) + routed.sum::<u64>()
+        };
+        (0..self.publication.current().listeners.len()).map(of).sum()
+    }
+}
+
+impl ListenerSettings {
+    fn view(&self, index: usize, process: &Arc<Places>) -> ListenerView {
+        ListenerView {
+            name: listener_name(index),
+            pool: PoolId(index),
+            idle_timeout: self.idle_timeout,
+            half_closed_timeout: self.half_closed_timeout,
+            places: Arc::new(Places::of_listener(self.limit, process.clone())),
+        }
+    }
+}
+
+/// A pool of backends with these names and addresses, all alike.
+pub fn pool(index: usize, backends: &[(Arc<str>, SocketAddr)]) -> Pool {
+    let backend = |(name, address): &(Arc<str>, SocketAddr)| {
+        Arc::new(Backend::new(name.clone(), *address, 1, None))
+    };
+    Pool {
+        name: format!("pool-{index}").into(),
+        backends: backends.iter().map(backend).collect(),
+        settings: PoolSettings {
+            connect_timeout: Duration::from_secs(5),
+            tries: 3,
+            sources: Vec::new(),
+            socket: SocketOptions { nodelay: true, keepalive: None, user_timeout: None },
+        },
+    }
+}
+
+/// Where listener `index` accepts.
+pub fn front(index: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], 1000 + index as u16))
+}
+
+fn listener_name(index: usize) -> Arc<str> {
+    format!("listener-{index}").into()
+}
+
+fn total(count: impl Fn(CloseReason) -> u64) -> u64 {
+    CloseReason::ALL.into_iter().map(count).sum()
+}
+
+pub const HOUR: Duration = Duration::from_secs(3600);
+
+/// How often it is looked whether a run is over.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// Longer than anyone outside waits for anything: a connect gives up after 127 seconds.
+const AFTERWARDS: Duration = Duration::from_secs(300);
