@@ -294,6 +294,8 @@ async fn bind_admin(config: &Config) -> Result<Option<TcpListener>, StartError> 
              switch the endpoint off with listen = \"off\""
         ))
     })?;
+    // As bound: the kernel chooses a port for 0.
+    let address = listener.local_addr().unwrap_or(address);
     tracing::info!(%address, "metrics at /metrics");
     Ok(Some(listener))
 }

@@ -24,6 +24,7 @@ pub(super) struct SimulatedDriver {
 }
 
 impl Driver for SimulatedDriver {
+    // SAFETY: the caller keeps the trait's promise: what the operation points to stays valid.
     unsafe fn submit(&mut self, token: Token, operation: &Operation) {
         self.state.borrow_mut().kernel.submit(self.ring, token, operation);
     }
@@ -32,6 +33,7 @@ impl Driver for SimulatedDriver {
         self.state.borrow_mut().kernel.cancel(self.ring, token);
     }
 
+    // SAFETY: the caller keeps the trait's promise: the memory is the ring's meanwhile.
     unsafe fn provide(&mut self, id: u16, memory: NonNull<u8>, length: u32) {
         let buffer = Buffer { id, memory, length: length as usize };
         self.state.borrow_mut().kernel.ring(self.ring).provide(buffer);
