@@ -1,10 +1,12 @@
 //! What operators read of a session: its line in the access log, and the metrics.
 
+use std::net::TcpStream;
+
 use serde_json::json;
 
 use super::peer::{Backend, Echo, vacant};
 use super::proxy::{Plan, Proxy, assert_fields, run};
-use super::stream::{connect, expect_end, finish, pass};
+use super::stream::{connect, expect_end, finish, pass, reset};
 
 #[test]
 fn the_access_log_tells_of_a_session_what_happened() {
@@ -40,6 +42,37 @@ fn the_access_log_tells_of_a_session_what_happened() {
     let total = session["total_us"].as_u64().unwrap();
     assert!(session["connect_us"].as_u64().unwrap() <= total, "{session}");
     assert!(session["accepted"].as_str().unwrap().ends_with('Z'), "{session}");
+}
+
+#[test]
+fn the_access_log_names_the_client_however_the_session_ends() {
+    let backend = Backend::listen();
+    let proxy = Plan::of(&[backend.address]).start();
+    let ends: [fn([TcpStream; 2]); 5] = [
+        |[client, _server]| reset(client),
+        |[_client, server]| reset(server),
+        |[client, server]| {
+            drop(client);
+            expect_end(&server);
+        },
+        |[client, server]| {
+            drop(server);
+            expect_end(&client);
+        },
+        |[client, server]| {
+            finish(&server);
+            expect_end(&client);
+            drop(client);
+            expect_end(&server);
+        },
+    ];
+    for (count, end) in (1..).zip(ends) {
+        let [client, server] = backend.session(&proxy);
+        let name = client.local_addr().unwrap().to_string();
+        end([client, server]);
+        let sessions = proxy.sessions(count);
+        assert_eq!(sessions[count - 1]["client"], name, "{sessions:?}");
+    }
 }
 
 #[test]

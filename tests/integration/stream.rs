@@ -25,6 +25,15 @@ pub fn connect(address: SocketAddr) -> TcpStream {
     ready(TcpStream::connect_timeout(&address, DEADLINE).unwrap())
 }
 
+/// Connects, and is reset; connect(2) itself may tell of it already.
+#[track_caller]
+pub fn connect_in_vain(address: SocketAddr) {
+    match TcpStream::connect_timeout(&address, DEADLINE) {
+        Ok(stream) => expect_reset(&ready(stream)),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    }
+}
+
 /// Sends the bytes of these places.
 pub fn send(mut stream: &TcpStream, places: Range<u64>) {
     for piece in pieces(places) {
