@@ -14,6 +14,7 @@ pub enum Candidate {
     Ringmain,
     Haproxy,
     HaproxyBufsize,
+    HaproxySplice,
     Nginx,
     TokioUring,
     Tokio,
@@ -42,10 +43,11 @@ pub enum Missing {
 }
 
 impl Candidate {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Ringmain,
         Self::Haproxy,
         Self::HaproxyBufsize,
+        Self::HaproxySplice,
         Self::Nginx,
         Self::TokioUring,
         Self::Tokio,
@@ -56,6 +58,7 @@ impl Candidate {
             Self::Ringmain => "ringmain",
             Self::Haproxy => "haproxy",
             Self::HaproxyBufsize => "haproxy-bufsize",
+            Self::HaproxySplice => "haproxy-splice",
             Self::Nginx => "nginx",
             Self::TokioUring => "tokio-uring",
             Self::Tokio => "tokio",
@@ -64,7 +67,7 @@ impl Candidate {
 
     /// The others are compared with the best of these.
     pub fn is_reference(self) -> bool {
-        matches!(self, Self::Haproxy | Self::HaproxyBufsize | Self::Nginx)
+        matches!(self, Self::Haproxy | Self::HaproxyBufsize | Self::HaproxySplice | Self::Nginx)
     }
 
     /// Writes the configuration and says how to start with it.
@@ -82,6 +85,9 @@ impl Candidate {
             Self::Haproxy => self.haproxy(place, include_str!("../../peers/haproxy.cfg")),
             Self::HaproxyBufsize => {
                 self.haproxy(place, include_str!("../../peers/haproxy-bufsize.cfg"))
+            }
+            Self::HaproxySplice => {
+                self.haproxy(place, include_str!("../../peers/haproxy-splice.cfg"))
             }
             Self::Nginx => self.nginx(place),
             Self::TokioUring | Self::Tokio => self.peer(place),
