@@ -40,14 +40,6 @@ struct DescriptorState {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Owner(pub u32);
 
-/// What is to be sent of which buffer.
-pub(super) struct Piece {
-    pub(super) id: u16,
-    pub(super) range: Range<u32>,
-    /// Whether the kernel may wait for room; it does so badly once the peer has ended its stream.
-    pub(super) patient: bool,
-}
-
 /// What a future finds when it looks at its operation.
 pub(super) enum Look {
     Pending,
@@ -79,13 +71,20 @@ impl Io {
         token
     }
 
-    /// Sends a piece of a buffer, which the caller gives up until the send is over.
-    pub(super) fn start_send(&mut self, socket: Descriptor, piece: Piece, now: Time) -> Token {
-        let Piece { id, range, patient } = piece;
+    /// Sends `range` of a buffer, which the caller gives up until the send is over. A `quiet` one
+    /// says that it is when a turn ends for another reason.
+    pub(super) fn start_send(
+        &mut self,
+        socket: Descriptor,
+        id: u16,
+        range: Range<u32>,
+        quiet: bool,
+        now: Time,
+    ) -> Token {
         let length = range.end - range.start;
         // SAFETY: the caller held the buffer and gives it up; the range was received into it.
         let data = unsafe { self.buffers.memory(id).add(range.start as usize) };
-        let operation = Operation::Send { socket, data, length, patient };
+        let operation = Operation::Send { socket, data, length, quiet };
         self.start(operation, Keep::Buffer(id), now)
     }
 

@@ -17,7 +17,7 @@ use socket2::SockAddr;
 use super::buffer::Buffer;
 use super::driver::{Descriptor, Interest, Operation, SocketOptions, Token};
 use super::executor::Engine;
-use super::io::{Look, Owner, Piece};
+use super::io::{Look, Owner};
 use super::pipe::Pipe;
 use super::slots::{Keep, Outcome};
 
@@ -27,8 +27,6 @@ pub struct Socket {
     descriptor: Descriptor,
     /// The last receive emptied it: wait before trying the next one.
     drained: Cell<bool>,
-    /// The peer has ended its stream, so that Linux no longer waits well for room to send.
-    ended: Cell<bool>,
 }
 
 /// What became of a send.
@@ -46,7 +44,7 @@ pub enum Sent {
 impl Socket {
     /// Takes charge of a descriptor that the engine has adopted.
     pub(super) fn adopted(engine: Engine, descriptor: Descriptor) -> Socket {
-        Socket { engine, descriptor, drained: Cell::new(true), ended: Cell::new(false) }
+        Socket { engine, descriptor, drained: Cell::new(true) }
     }
 
     /// A socket to connect to `target`, from `source` if given.
@@ -79,17 +77,28 @@ impl Socket {
     pub fn receive(&self) -> Receive<'_> {
         let wait_first = self.drained.get();
         let operation = Operation::Receive { socket: self.descriptor, wait_first };
-        Receive { socket: self, pending: self.start(operation, Keep::Nothing) }
+        let now = self.engine.now();
+        let token = self.engine.core().io.borrow_mut().start(operation, Keep::Nothing, now);
+        Receive { socket: self, token, over: false }
     }
 
     /// Sends all of `buffer`.
     pub fn send(&self, buffer: Buffer) -> Send<'_> {
+        self.begin_send(buffer, false)
+    }
+
+    /// Sends all of `buffer` for one who has nothing to do when it succeeds: that does not end a
+    /// turn of the loop by itself, which spares a system call.
+    pub fn send_quietly(&self, buffer: Buffer) -> Send<'_> {
+        self.begin_send(buffer, true)
+    }
+
+    fn begin_send(&self, buffer: Buffer, quiet: bool) -> Send<'_> {
         let range = buffer.range();
         let id = buffer.into_id();
         let now = self.engine.now();
         let mut io = self.engine.core().io.borrow_mut();
-        let piece = Piece { id, range: range.clone(), patient: !self.ended.get() };
-        let token = io.start_send(self.descriptor, piece, now);
+        let token = io.start_send(self.descriptor, id, range.clone(), quiet, now);
         Send { socket: self, token, over: false, start: range.start, end: range.end }
     }
 
@@ -135,9 +144,7 @@ impl Socket {
 
     /// Moves what is there into the pipe without blocking; 0 is the end of the stream.
     pub fn splice_into(&self, pipe: &mut Pipe) -> io::Result<usize> {
-        let moved = pipe.fill(self.descriptor)?;
-        self.ended.set(moved == 0);
-        Ok(moved)
+        pipe.fill(self.descriptor)
     }
 
     /// Moves bytes out of the pipe without blocking.
@@ -159,23 +166,31 @@ impl Drop for Socket {
 /// A receive under way; see [`Socket::receive`].
 pub struct Receive<'s> {
     socket: &'s Socket,
-    pending: Pending<'s>,
+    token: Token,
+    over: bool,
 }
 
 impl Future for Receive<'_> {
     type Output = io::Result<Option<Buffer>>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Poll::Ready((outcome, _)) = Pin::new(&mut self.pending).poll(context) else {
-            return Poll::Pending;
-        };
         let socket = self.socket;
+        let look = socket.engine.core().io.borrow_mut().look(self.token, context.waker());
+        let Look::Finished(outcome, _) = look else { return Poll::Pending };
+        self.over = true;
         socket.drained.set(!outcome.nonempty);
         let length = outcome.result.max(0) as u32;
         // Taken first: a buffer that came with an error or an end goes back at once.
         let buffer = outcome.buffer.map(|id| Buffer::new(socket.engine.clone(), id, length));
-        socket.ended.set(outcome.result == 0);
         Poll::Ready(outcome.checked().map(|length| buffer.filter(|_| length > 0)))
+    }
+}
+
+impl Drop for Receive<'_> {
+    fn drop(&mut self) {
+        if !self.over {
+            self.socket.engine.core().io.borrow_mut().orphan(self.token);
+        }
     }
 }
 
@@ -206,9 +221,8 @@ impl Future for Send<'_> {
             // A short send goes on where it stopped.
             self.start += u32::try_from(outcome.result).unwrap_or(0);
             if outcome.result > 0 && self.start < self.end {
-                let (range, patient) = (self.start..self.end, !socket.ended.get());
-                let piece = Piece { id, range, patient };
-                self.token = io.start_send(socket.descriptor, piece, socket.engine.now());
+                let (range, now) = (self.start..self.end, socket.engine.now());
+                self.token = io.start_send(socket.descriptor, id, range, false, now);
                 continue;
             }
             self.over = true;

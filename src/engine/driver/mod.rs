@@ -6,6 +6,7 @@
 
 mod buffer_ring;
 mod operation;
+mod silent_sends;
 pub mod simulated;
 pub mod uring;
 

@@ -66,9 +66,9 @@ pub enum Operation {
     /// Fills a buffer of the group and results in its length; 0 is the end of the stream and
     /// takes no buffer. With `wait_first` the socket is known to be empty, so wait before trying.
     Receive { socket: Descriptor, wait_first: bool },
-    /// Sends all bytes unless an error interrupts it; results in the bytes sent. One that is not
-    /// `patient` sends what fits at once, and fails with -EAGAIN when nothing does.
-    Send { socket: Descriptor, data: NonNull<u8>, length: u32, patient: bool },
+    /// Sends what there is room for at once and results in the bytes sent; -EAGAIN: none. That a
+    /// `quiet` one sent everything may be said only when a turn ends for another reason.
+    Send { socket: Descriptor, data: NonNull<u8>, length: u32, quiet: bool },
     /// Waits for one of `interest` (`Interest` bits; errors and hang-ups always count) and
     /// results in the bits of poll(2) that hold. Once the peer has ended its stream, a poll may
     /// say just that at once, whatever is asked; a `lasting` one then goes on, and completes for

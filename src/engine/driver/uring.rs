@@ -18,6 +18,7 @@ use rustix::pipe::{PipeFlags, SpliceFlags};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use super::buffer_ring::BufferRing;
+use super::silent_sends::SilentSends;
 use super::{
     Completion, Descriptor, Driver, DriverCounters, Interest, Kind, Operation, SocketOptions,
     Token, Wait,
@@ -43,6 +44,8 @@ pub struct Uring {
     buffers: BufferRing,
     /// Entries that found the submission queue full even after an early hand-over.
     waiting: VecDeque<squeue::Entry>,
+    /// Sends whose success the kernel does not announce.
+    silent: SilentSends,
     remote: Arc<Remote>,
     /// Where the kernel puts the eventfd's counter; boxed, because a read is always in flight.
     wake_value: Box<u64>,
@@ -80,6 +83,7 @@ impl Uring {
             ring,
             buffers,
             waiting: VecDeque::new(),
+            silent: SilentSends::default(),
             remote,
             wake_value: Box::new(0),
             counters: DriverCounters::default(),
@@ -103,6 +107,7 @@ impl Uring {
     }
 
     fn push(&mut self, entry: squeue::Entry) {
+        self.silent.pushed();
         // SAFETY: `Driver::submit` makes the caller keep what the entry points to; the eventfd's
         // value is boxed and lives as long as the ring.
         if self.waiting.is_empty() && unsafe { self.ring.submission().push(&entry) }.is_ok() {
@@ -126,6 +131,19 @@ impl Uring {
             }
             self.waiting.pop_front();
         }
+    }
+
+    /// Moves what the kernel has posted; whether the eventfd was among it.
+    fn take(&mut self, completions: &mut Vec<Completion>) -> bool {
+        let mut woken = false;
+        for entry in self.ring.completion() {
+            if entry.user_data() == WAKE {
+                woken = true;
+            } else if Token(entry.user_data()).kind() != Kind::Internal {
+                completions.push(completion(&entry));
+            }
+        }
+        woken
     }
 
     fn enter(&mut self, wait: Wait) -> io::Result<()> {
@@ -175,13 +193,20 @@ impl Driver for Uring {
                     .build()
                     .flags(squeue::Flags::BUFFER_SELECT)
             }
-            Operation::Send { socket, data, length, patient } => {
-                // MSG_WAITALL: the kernel retries short sends itself, so that there is one
-                // completion per buffer. MSG_NOSIGNAL: an error, not SIGPIPE.
-                let wait = if patient { libc::MSG_WAITALL } else { libc::MSG_DONTWAIT };
-                opcode::Send::new(types::Fd(socket.0), data.as_ptr(), length)
-                    .flags(wait | libc::MSG_NOSIGNAL)
-                    .build()
+            Operation::Send { socket, data, length, quiet } => {
+                // MSG_DONTWAIT: done or refused while it is submitted; we wait for room better
+                // than the kernel does (`Io::poll_event`). With MSG_WAITALL a short send counts
+                // as refused. MSG_NOSIGNAL: an error, not SIGPIPE.
+                let flags = libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
+                let send = opcode::Send::new(types::Fd(socket.0), data.as_ptr(), length);
+                let entry = send.flags(flags).build();
+                if quiet {
+                    // Linux 5.17: only a refusal posts a completion and ends a wait.
+                    self.silent.push(token, length);
+                    entry.flags(squeue::Flags::SKIP_SUCCESS)
+                } else {
+                    entry
+                }
             }
             Operation::Poll { socket, interest, lasting } => {
                 opcode::PollAdd::new(types::Fd(socket.0), interest.0).multi(lasting).build()
@@ -205,18 +230,17 @@ impl Driver for Uring {
         self.push_waiting();
         self.counters.turns += 1;
         self.enter(wait)?;
-        if self.ring.submission().cq_overflow() {
-            self.counters.overflows += 1;
-        }
         let before = completions.len();
-        let mut woken = false;
-        for entry in self.ring.completion() {
-            if entry.user_data() == WAKE {
-                woken = true;
-            } else if Token(entry.user_data()).kind() != Kind::Internal {
-                completions.push(completion(&entry));
-            }
+        let mut woken = self.take(completions);
+        while self.ring.submission().cq_overflow() {
+            // Nothing is lost: the kernel kept what found no room, and posts it now. All must be
+            // here before it is concluded which sends were silent.
+            self.counters.overflows += 1;
+            self.enter(Wait::No)?;
+            woken |= self.take(completions);
         }
+        let unsubmitted = self.ring.submission().len() + self.waiting.len();
+        self.silent.conclude(unsubmitted, before, completions);
         self.counters.completions += (completions.len() - before) as u64;
         if woken {
             self.read_signal();

@@ -100,17 +100,26 @@ impl<'s> Flow<'s> {
     /// Copies until the flow has grown so that a pipe pays; gives the pipe.
     async fn copy(&self) -> Result<Pipe, End> {
         let mut full_in_a_row = 0;
+        let mut receiving = self.source.receive();
         loop {
-            let mut sending = match self.source.receive().await {
-                Ok(Some(buffer)) => {
-                    self.moved(buffer.len());
-                    full_in_a_row = if buffer.is_full() { full_in_a_row + 1 } else { 0 };
-                    self.at_rest.set(false);
-                    self.target.send(buffer)
-                }
+            let buffer = match (&mut receiving).await {
+                Ok(Some(buffer)) => buffer,
                 Ok(None) => return Err(self.end_of_stream()),
                 Err(error) => return Err(End::SourceFailed(error)),
             };
+            self.moved(buffer.len());
+            self.at_rest.set(false);
+            full_in_a_row = if buffer.is_full() { full_in_a_row + 1 } else { 0 };
+            let grown = full_in_a_row >= PROMOTE_AFTER;
+            let pipe = grown.then(|| Pipe::borrow_from(&self.session.worker.engine)).flatten();
+            let mut sending = if pipe.is_some() || self.stopping.get() {
+                self.target.send(buffer)
+            } else {
+                // Begun together with the send, so that both cost one turn of the loop.
+                receiving = self.source.receive();
+                self.target.send_quietly(buffer)
+            };
+            full_in_a_row %= PROMOTE_AFTER;
             let sent = match (&mut sending).await {
                 Sent::Stalled => Box::pin(self.while_watching_the_source(&mut sending)).await?,
                 sent => sent,
@@ -121,14 +130,11 @@ impl<'s> Flow<'s> {
                 Sent::Failed(error) => return Err(End::TargetFailed(error)),
                 Sent::Stalled => unreachable!("a stall is said once"),
             }
+            if let Some(pipe) = pipe {
+                return Ok(pipe);
+            }
             if self.stopping.get() {
                 return Err(self.end_of_stream());
-            }
-            if full_in_a_row >= PROMOTE_AFTER {
-                full_in_a_row = 0;
-                if let Some(pipe) = Pipe::borrow_from(&self.session.worker.engine) {
-                    return Ok(pipe);
-                }
             }
         }
     }

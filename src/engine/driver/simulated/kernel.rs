@@ -166,14 +166,14 @@ impl Kernel {
             (Operation::Receive { .. }, Object::Socket { end, .. }) => {
                 self.attempt_receive(ring, end)
             }
-            (Operation::Send { data, length, patient, .. }, Object::Socket { end, .. }) => {
+            (Operation::Send { data, length, .. }, Object::Socket { end, .. }) => {
                 // SAFETY: who submitted keeps the data valid and unchanged until the operation's
                 // last completion; `sent` is at most `length`.
                 let rest = unsafe {
                     std::slice::from_raw_parts(data.as_ptr().add(sent), length as usize - sent)
                 };
                 match self.attempt_send(ring, token, end, rest) {
-                    Attempt::Waits if !patient => self.what_was_sent(ring, token),
+                    Attempt::Waits => self.what_was_sent(ring, token),
                     attempt => attempt,
                 }
             }
@@ -296,7 +296,7 @@ impl Kernel {
         }
     }
 
-    /// How an impatient send ends when there is no room for the rest.
+    /// How a send ends when there is no room for the rest.
     fn what_was_sent(&mut self, ring: RingId, token: Token) -> Attempt {
         let sent = self.ring(ring).in_flight(token).sent;
         Attempt::Completed(if sent > 0 { Ok(sent) } else { Err(Errno::AGAIN) })

@@ -136,7 +136,7 @@ impl Process {
 
 pub(super) fn send_of(socket: Descriptor, data: &[u8]) -> Operation {
     let first = NonNull::new(data.as_ptr().cast_mut()).unwrap();
-    Operation::Send { socket, data: first, length: data.len() as u32, patient: true }
+    Operation::Send { socket, data: first, length: data.len() as u32, quiet: false }
 }
 
 pub(super) fn kernel(world: &World) -> RefMut<'_, Kernel> {
