@@ -27,7 +27,7 @@ pub struct Scene {
 #[derive(Clone, Copy, Debug)]
 struct Traits {
     faults: Faults,
-    /// Everyone behaves, and everything suffices.
+    /// Everyone behaves, and everything suffices: each byte and each end must arrive.
     healthy: bool,
     /// Descriptors may run out.
     few_descriptors: bool,
@@ -59,11 +59,21 @@ impl Scene {
         Scene::draw(seed, &mut random, traits)
     }
 
-    /// No faults, healthy backends, enough of everything: each byte and each end must arrive.
+    /// Healthy backends, well-behaved clients and enough of everything.
     pub fn healthy(seed: u64) -> Scene {
+        Scene::peaceful(seed, Faults::none())
+    }
+
+    /// The same, with those faults that the proxy has to get over.
+    pub fn healthy_but_bumpy(seed: u64) -> Scene {
+        let faults = Faults::from_seed(seed);
+        Scene::peaceful(seed, Faults { no_port: 0, cut_reset: 0, cut_timeout: 0, ..faults })
+    }
+
+    fn peaceful(seed: u64, faults: Faults) -> Scene {
         let mut random = Rng::with_seed(!seed ^ SALT);
         let traits = Traits {
-            faults: Faults::none(),
+            faults,
             healthy: true,
             few_descriptors: false,
             backend_limit: None,
@@ -137,11 +147,11 @@ impl Scene {
     /// Runs it and judges what became of everyone.
     pub fn play(mut self) {
         self.stage.run();
+        self.judge_reasons();
         for (plan, outcome) in &self.clients {
             self.judge_client(plan, outcome.get());
         }
         self.judge_ends();
-        self.judge_reasons();
     }
 
     fn judge_client(&self, plan: &Plan, outcome: Outcome) {
