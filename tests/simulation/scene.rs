@@ -14,7 +14,7 @@ use ringmain::engine::{BufferSizes, EngineSettings, PipeSizes, Time};
 use ringmain::observe::CloseReason;
 
 use crate::actors::{Answer, Backend, Client, Ending, Fate, Kind, Log, Outcome, Plan};
-use crate::stage::{HOUR, ListenerSettings, Settings, Stage, front, pool};
+use crate::stage::{HOUR, ListenerSettings, Settings, Stage, address, front, is_over, pool};
 
 pub struct Scene {
     pub stage: Stage,
@@ -128,9 +128,6 @@ impl Scene {
 
     fn end(&self, random: &mut Rng) {
         let outcomes: Vec<_> = self.clients.iter().map(|(_, outcome)| outcome.clone()).collect();
-        let is_done = |outcome: &Rc<Cell<Outcome>>| {
-            matches!(outcome.get().fate, Fate::Done | Fate::Failed(_))
-        };
         let latest = match self.traits {
             Traits { healthy: true, .. } => HOUR,
             Traits { early_drain: true, .. } => Duration::from_millis(random.u64(1..3000)),
@@ -141,7 +138,7 @@ impl Scene {
             true => HOUR,
             false => Duration::from_millis(1 << random.u32(0..=12)),
         };
-        self.stage.drain(Time::default() + latest, limit, move || outcomes.iter().all(is_done));
+        self.stage.drain(Time::default() + latest, limit, move || outcomes.iter().all(is_over));
     }
 
     /// Runs it and judges what became of everyone.
@@ -282,8 +279,7 @@ fn length(random: &mut Rng) -> u64 {
 }
 
 fn draw_pool(index: usize, cast: &Cast, random: &mut Rng, traits: &Traits) -> Pool {
-    let named = |number| (format!("backend-{number}").into(), address(index, number));
-    let mut pool = pool(index, &(0..cast.kinds.len()).map(named).collect::<Vec<_>>());
+    let mut pool = pool(index, cast.kinds.len());
     for backend in &mut pool.backends {
         *backend = backend.changed(random.u16(1..=3), traits.backend_limit).into();
     }
@@ -352,10 +348,6 @@ fn ending(length: u64, random: &mut Rng) -> Ending {
         4 => Ending::ResetAfter { received: random.u64(0..=length) },
         _ => Ending::HalfClose,
     }
-}
-
-fn address(pool: usize, backend: usize) -> SocketAddr {
-    SocketAddr::from(([10, 0, 1, pool as u8], 9000 + backend as u16))
 }
 
 /// Keeps the draws here apart from the world's.
