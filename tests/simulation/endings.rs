@@ -1,18 +1,15 @@
 //! How sessions end that do not end by themselves: in order when the worker drains, and with a
 //! reset when a party was reset, also while the other one does not read.
 
-use std::cell::Cell;
 use std::io;
-use std::net::SocketAddr;
-use std::rc::Rc;
 use std::time::Duration;
 
 use ringmain::engine::Time;
-use ringmain::engine::driver::simulated::{Next, Peers};
+use ringmain::engine::driver::simulated::{EndpointId, Next, Peers};
 use ringmain::observe::CloseReason;
 
 use crate::actors::{Fate, Kind, Plan};
-use crate::stage::{HOUR, Settings, Stage, address, front, plan, pool};
+use crate::stage::{ANYWHERE, HOUR, Settings, Stage, address, front, plan, pool, silent_client};
 
 fn at(time: Duration) -> Time {
     Time::default() + time
@@ -53,7 +50,7 @@ fn a_session_that_ends_within_the_drain_limit_notices_nothing() {
 }
 
 /// Writes whatever fits, and resets the connection at `RESET`.
-fn flood(peers: &mut Peers<'_>, end: ringmain::engine::driver::simulated::EndpointId) -> Next {
+fn flood(peers: &mut Peers<'_>, end: EndpointId) -> Next {
     if peers.now() >= at(RESET) {
         peers.reset(end);
         return Next::Done;
@@ -116,30 +113,8 @@ fn a_backends_reset_is_noticed_while_the_client_does_not_read_and_reaches_the_cl
             end = end.or_else(|| peers.accept(listener));
             end.map_or(Next::OnEvent, |end| flood(peers, end))
         });
-        let failure = silent_client(&stage);
+        let failure = silent_client(&stage, Duration::ZERO, 1);
         assert_noticed(&mut stage, CloseReason::BackendReset, pipes > 0);
         assert_eq!(failure.get(), Some(io::ErrorKind::ConnectionReset));
     }
 }
-
-/// A client that connects and never reads; the error that its connection ends with.
-fn silent_client(stage: &Stage) -> Rc<Cell<Option<io::ErrorKind>>> {
-    let failure = Rc::new(Cell::new(None));
-    let seen = failure.clone();
-    let mut end = None;
-    stage.world.spawn(Time::default(), move |peers: &mut Peers<'_>| {
-        let end = *end.get_or_insert_with(|| peers.connect(ANYWHERE, front(0)).unwrap());
-        match peers.is_connected(end) {
-            Ok(_) => Next::OnEvent,
-            Err(error) => {
-                seen.set(Some(error.kind()));
-                peers.close(end);
-                Next::Done
-            }
-        }
-    });
-    failure
-}
-
-const ANYWHERE: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);

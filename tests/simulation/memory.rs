@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use ringmain::engine::BufferSizes;
+use ringmain::engine::{BufferSizes, Time};
 use ringmain::observe::CloseReason;
 
 use crate::actors::{Ending, Fate, Kind, Plan};
-use crate::stage::{Settings, Stage, front, plan, pool};
+use crate::stage::{Settings, Stage, front, is_over, plan, pool, silent_client};
 
 #[test]
 fn a_thousand_sessions_to_a_frozen_backend_do_not_hold_up_the_others() {
@@ -28,7 +28,7 @@ fn a_thousand_sessions_to_a_frozen_backend_do_not_hold_up_the_others() {
         })
         .collect();
     let clients = others.clone();
-    let over = stage.moment(Duration::ZERO, move || clients.iter().all(crate::stage::is_over));
+    let over = stage.moment(Duration::ZERO, move || clients.iter().all(is_over));
     stage.run_until_done(&others);
     assert!(others.iter().all(|client| client.get().received == 50_000));
     assert!(over.get().unwrap() < Duration::from_secs(30), "they took until {over:?}");
@@ -53,7 +53,7 @@ fn when_the_relay_memory_is_used_up_the_longest_stalled_session_is_closed() {
         })
         .collect();
     let enough = Duration::from_secs(10 * (BUFFERS + 6));
-    stage.drain(ringmain::engine::Time::default() + enough, Duration::ZERO, || false);
+    stage.drain(Time::default() + enough, Duration::ZERO, || false);
     let accounts = stage.sessions_of(0).remove(0);
     let evicted = stage.moment(Duration::ZERO, move || {
         accounts.sessions_closed.get(CloseReason::RelayMemory) == 4
@@ -65,4 +65,20 @@ fn when_the_relay_memory_is_used_up_the_longest_stalled_session_is_closed() {
     let reset = Fate::Failed(std::io::ErrorKind::ConnectionReset);
     assert!(clients[..4].iter().all(|client| client.get().fate == reset));
     assert!(clients[..4].iter().all(|client| !client.get().end_seen));
+}
+
+#[test]
+fn a_client_that_loses_its_session_to_the_relay_memory_is_reset() {
+    let mut settings = Settings::plenty(vec![pool(0, 1)]);
+    settings.engine.buffers = BufferSizes { size: 4096, count: 4, offered: 2 };
+    let mut stage = Stage::new(settings);
+    stage.backend(0, 0, Kind::Source { length: 1 << 20 });
+    let failures: Vec<_> = (1..=6u64)
+        .map(|stream| silent_client(&stage, Duration::from_secs(10 * stream), stream))
+        .collect();
+    stage.drain(Time::default() + Duration::from_secs(90), Duration::ZERO, || false);
+    stage.run();
+    assert_eq!(stage.ended(CloseReason::RelayMemory), 2);
+    let reset = Some(std::io::ErrorKind::ConnectionReset);
+    assert!(failures[..2].iter().all(|failure| failure.get() == reset), "{failures:?}");
 }

@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,7 +13,9 @@ use ringmain::engine::{BufferSizes, EngineSettings, PipeSizes, Time};
 use ringmain::observe::CloseReason;
 
 use crate::actors::{Answer, Backend, Client, Ending, Fate, Kind, Log, Outcome, Plan};
-use crate::stage::{HOUR, ListenerSettings, Settings, Stage, address, front, is_over, pool};
+use crate::stage::{
+    ANYWHERE, HOUR, ListenerSettings, Settings, Stage, address, front, is_over, pool,
+};
 
 pub struct Scene {
     pub stage: Stage,
@@ -84,13 +85,14 @@ impl Scene {
 
     fn draw(seed: u64, random: &mut Rng, traits: Traits) -> Scene {
         let casts: Vec<Cast> = (0..random.usize(1..=2)).map(|_| cast(random, &traits)).collect();
-        let limit = random.u32(1..=48);
+        // Few places are given one at a time, many as clients come.
+        let limit = if random.bool() { random.u32(1..=48) } else { 10_000 };
         let pools = casts.iter().enumerate();
         let pools = pools.map(|(index, cast)| draw_pool(index, cast, random, &traits)).collect();
         let stage = Stage::new(Settings {
             seed,
             faults: traits.faults,
-            engine: engine(random, &traits, limit),
+            engine: engine(random, &traits, limit.min(MOST_CLIENTS)),
             pools,
             listeners: casts.iter().map(|_| draw_listener(random, &traits)).collect(),
             process_limit: limit,
@@ -116,9 +118,9 @@ impl Scene {
             }
         }
         let spread = Duration::from_millis(1 << random.u32(0..=11));
-        for number in 0..random.u64(8..=40) {
+        for number in 0..random.u32(8..=MOST_CLIENTS) {
             let index = random.usize(..casts.len());
-            let plan = plan(number, index, &casts[index], random, &self.traits);
+            let plan = plan(number.into(), index, &casts[index], random, &self.traits);
             let (client, outcome) = Client::new(plan.clone());
             let start = Duration::from_nanos(random.u64(1..=spread.as_nanos() as u64));
             self.stage.world.spawn(Time::default() + start, client);
@@ -308,7 +310,8 @@ fn draw_listener(random: &mut Rng, traits: &Traits) -> ListenerSettings {
 fn engine(random: &mut Rng, traits: &Traits, sessions: u32) -> EngineSettings {
     // A session holds at most a buffer in each direction: with these nobody waits for one for ever.
     let least = if traits.healthy { 2 * sessions as u16 } else { 4 };
-    let count = random.u16(least..=least + 60);
+    let more = if random.bool() { 4 } else { 60 };
+    let count = random.u16(least..=least + more);
     EngineSettings {
         buffers: BufferSizes {
             size: 1 << random.u32(8..=14),
@@ -330,7 +333,7 @@ fn plan(number: u64, index: usize, cast: &Cast, random: &mut Rng, traits: &Trait
     Plan {
         stream: random.u64(..) & !0xff | number,
         target: front(index),
-        source: SocketAddr::from(([0; 4], 0)),
+        source: ANYWHERE,
         length,
         chunk: random.usize(least..=least + 4096),
         pause: Duration::from_micros(1 << random.u32(0..=13)),
@@ -349,6 +352,8 @@ fn ending(length: u64, random: &mut Rng) -> Ending {
         _ => Ending::HalfClose,
     }
 }
+
+const MOST_CLIENTS: u32 = 40;
 
 /// Keeps the draws here apart from the world's.
 const SALT: u64 = 0x5ce1_e000_0000_0000;

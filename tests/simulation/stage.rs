@@ -2,7 +2,8 @@
 //! hold after every run. Who connects, and what becomes of it, is for the tests.
 
 use std::cell::{Cell, RefCell};
-use std::net::SocketAddr;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -270,13 +271,41 @@ pub fn plan(stream: u64, length: u64) -> Plan {
     Plan {
         stream,
         target: front(0),
-        source: SocketAddr::from(([0; 4], 0)),
+        source: ANYWHERE,
         length,
         chunk: 4096,
         pause: Duration::from_millis(1),
         answer: Answer::Echo,
         ending: Ending::HalfClose,
     }
+}
+
+/// A client that names its stream and never reads; the error that its connection ends with.
+pub fn silent_client(
+    stage: &Stage,
+    start: Duration,
+    stream: u64,
+) -> Rc<Cell<Option<io::ErrorKind>>> {
+    let failure = Rc::new(Cell::new(None));
+    let seen = failure.clone();
+    let (mut end, mut named) = (None, false);
+    stage.world.spawn(Time::default() + start, move |peers: &mut Peers<'_>| {
+        let end = *end.get_or_insert_with(|| peers.connect(ANYWHERE, front(0)).unwrap());
+        match peers.is_connected(end) {
+            Ok(connected) => {
+                if connected && !std::mem::replace(&mut named, true) {
+                    peers.write(end, &stream.to_le_bytes()).unwrap();
+                }
+                Next::OnEvent
+            }
+            Err(error) => {
+                seen.set(Some(error.kind()));
+                peers.close(end);
+                Next::Done
+            }
+        }
+    });
+    failure
 }
 
 pub fn is_over(outcome: &Rc<Cell<Outcome>>) -> bool {
@@ -318,6 +347,9 @@ fn listener_name(index: usize) -> Arc<str> {
 fn total(count: impl Fn(CloseReason) -> u64) -> u64 {
     CloseReason::ALL.into_iter().map(count).sum()
 }
+
+/// An address and a port that the network chooses.
+pub const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
 
 pub const HOUR: Duration = Duration::from_secs(3600);
 
