@@ -7,6 +7,7 @@ use std::time::Duration;
 use ringmain::engine::Time;
 use ringmain::engine::driver::simulated::{EndpointId, Next, Peers};
 use ringmain::observe::CloseReason;
+use ringmain::proxy::Command;
 
 use crate::actors::{Fate, Kind, Plan};
 use crate::stage::{ANYWHERE, HOUR, Settings, Stage, address, front, plan, pool, silent_client};
@@ -47,6 +48,19 @@ fn a_session_that_ends_within_the_drain_limit_notices_nothing() {
     assert_eq!((client.get().fate, client.get().received), (Fate::Done, 100_000));
     assert_eq!(late.get().fate, Fate::Failed(io::ErrorKind::ConnectionRefused));
     assert_eq!(stage.ended(CloseReason::Finished), 1);
+}
+
+#[test]
+fn a_stop_ends_everything_at_once() {
+    let mut stage = Stage::new(Settings::plenty(vec![pool(0, 1)]));
+    stage.backend(0, 0, Kind::Echo);
+    let slow = |stream| Plan { pause: Duration::from_millis(100), ..plan(stream, 1 << 20) };
+    let clients = [1, 2, 3].map(|stream| stage.client(Duration::ZERO, slow(stream)));
+    let inbox = stage.inbox.clone();
+    stage.at(Duration::from_secs(1), move |_| inbox.push(Command::Stop).unwrap());
+    stage.run();
+    assert!(clients.iter().all(|client| client.get().sent < 1 << 20));
+    assert_eq!(stage.ended(CloseReason::Drained), 3);
 }
 
 /// Writes whatever fits, and resets the connection at `RESET`.

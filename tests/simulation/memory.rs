@@ -45,7 +45,7 @@ fn when_the_relay_memory_is_used_up_the_longest_stalled_session_is_closed() {
     settings.engine.buffers = BufferSizes { size: 4096, count: BUFFERS as u16, offered: 2 };
     let mut stage = Stage::new(settings);
     stage.backend(0, 0, Kind::NeverRead);
-    // Each stalls before the next one comes, and has more to send than the way to the backend holds.
+    // Each stalls before the next one comes: it sends more than the way to the backend holds.
     let clients: Vec<_> = (1..=BUFFERS + 4)
         .map(|stream| {
             let plan = Plan { chunk: 64 << 10, ending: Ending::Stay, ..plan(stream, 1 << 20) };

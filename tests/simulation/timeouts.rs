@@ -41,7 +41,7 @@ fn an_idle_session_ends_when_the_time_out_has_passed_since_the_last_byte() {
     let client = stage.client(START, Plan { ending: Ending::Stay, ..plan(1, 100) });
     let moved = reaches(&stage, 100, |tally| tally.bytes_to_client.get());
     let ended = reaches(&stage, 1, |tally| tally.sessions_closed.get(CloseReason::IdleTimeout));
-    stage.run_until_done(&[client.clone()]);
+    stage.run_until_done([&client]);
     assert_apart(&moved, &ended, Duration::from_secs(10));
     assert!(client.get().end_seen);
 }
@@ -54,7 +54,7 @@ fn a_session_that_moves_a_byte_now_and_then_is_not_idle() {
     stage.backend(0, 0, Kind::Echo);
     let plan = Plan { chunk: 1, pause: Duration::from_secs(9), ..plan(1, 30) };
     let client = stage.client(START, plan);
-    stage.run_until_done(&[client.clone()]);
+    stage.run_until_done([&client]);
     assert_eq!(client.get().received, 30);
     assert_eq!(stage.ended(CloseReason::Finished), 1);
 }
@@ -69,7 +69,7 @@ fn a_half_closed_session_ends_when_its_own_time_out_has_passed() {
     let moved = reaches(&stage, 100, |tally| tally.bytes_to_backend.get());
     let reason = CloseReason::HalfClosedTimeout;
     let ended = reaches(&stage, 1, move |tally| tally.sessions_closed.get(reason));
-    stage.run_until_done(&[client]);
+    stage.run_until_done([&client]);
     assert_apart(&moved, &ended, Duration::from_secs(5));
 }
 
@@ -119,7 +119,7 @@ fn when_every_try_has_timed_out_the_client_is_reset() {
     let ended = stage.moment(Duration::ZERO, move || {
         accounts.sessions_closed.get(CloseReason::ConnectTimeout) == 1
     });
-    stage.run_until_done(&[client.clone()]);
+    stage.run_until_done([&client]);
     assert_apart(&accepted, &ended, Duration::from_secs(2));
     assert_eq!(client.get().fate, Fate::Failed(std::io::ErrorKind::ConnectionReset));
     let attempts: Vec<u64> =
@@ -139,6 +139,6 @@ fn a_client_that_leaves_before_its_backend_answers_is_noticed() {
     let aborted = stage.moment(Duration::ZERO, move || {
         accounts.sessions_closed.get(CloseReason::ClientAborted) == 1
     });
-    stage.run_until_done(&[client]);
+    stage.run_until_done([&client]);
     assert!(aborted.get().unwrap() < START + Duration::from_secs(1));
 }
