@@ -1,12 +1,14 @@
 //! Who is let in: at a limit accepting pauses, without spinning, and goes on when there is room.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use ringmain::engine::Time;
 use ringmain::engine::driver::simulated::Faults;
 use ringmain::observe::CloseReason;
 
-use crate::actors::{Ending, Fate, Kind, Plan};
+use crate::actors::{Ending, Fate, Kind, Outcome, Plan};
 use crate::stage::{HOUR, Settings, Stage, plan, pool};
 
 /// Whether a run of an hour took at most so many turns per second. The gauges look up once a
@@ -107,6 +109,37 @@ fn whoever_was_accepted_beyond_the_limit_is_served_also_when_the_worker_drains()
     assert!(accepted > 600, "{accepted} were accepted");
     let served = clients.iter().filter(|client| client.get().received == 200).count();
     assert_eq!((served as u64, stage.ended(CloseReason::Finished)), (accepted, accepted));
+}
+
+/// A client that was accepted when the sessions of other workers had just taken every place. They
+/// give them back at ten seconds; this worker drains from the third second on.
+fn drain_with_one_waiting(limit: Duration) -> (Stage, Outcome) {
+    let mut stage = stage(|settings| settings.process_limit = 600);
+    let places = stage.process.clone();
+    let taken = Rc::new(RefCell::new(Vec::new()));
+    let given_back = taken.clone();
+    stage.at(Duration::from_secs(1), move |_| {
+        taken.borrow_mut().extend(std::iter::from_fn(|| places.take()));
+    });
+    stage.at(Duration::from_secs(10), move |_| given_back.borrow_mut().clear());
+    let client = stage.client(Duration::from_secs(2), plan(1, 200));
+    stage.drain(Time::default() + Duration::from_secs(3), limit, || false);
+    stage.run();
+    (stage, client.get())
+}
+
+#[test]
+fn a_draining_worker_waits_for_those_who_wait_for_a_place() {
+    let (stage, client) = drain_with_one_waiting(HOUR);
+    assert_eq!((client.fate, client.received), (Fate::Done, 200));
+    assert_eq!(stage.ended(CloseReason::Finished), 1);
+}
+
+#[test]
+fn whoever_still_waits_for_a_place_when_draining_is_over_is_reset() {
+    let (stage, client) = drain_with_one_waiting(Duration::from_secs(1));
+    assert_eq!(client.fate, Fate::Failed(std::io::ErrorKind::ConnectionReset));
+    assert_eq!(stage.ended(CloseReason::Drained), 1);
 }
 
 #[test]

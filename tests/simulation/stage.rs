@@ -45,11 +45,11 @@ pub struct Stage {
     pub engine: Engine,
     pub inbox: Inbox<Command>,
     pub publication: Arc<Publication>,
+    pub process: Arc<Places>,
     /// Every pool that any View of the run has had.
     pub pools: Vec<Arc<Pool>>,
     seed: u64,
     metrics: Arc<WorkerMetrics>,
-    process: Arc<Places>,
     listeners: Vec<(usize, Listener)>,
 }
 
@@ -153,8 +153,8 @@ impl Stage {
     }
 
     /// Has the worker drain when all these clients are done, and runs it.
-    pub fn run_until_done(&mut self, clients: &[Rc<Cell<Outcome>>]) {
-        let clients = clients.to_vec();
+    pub fn run_until_done<'c>(&mut self, clients: impl IntoIterator<Item = &'c Rc<Cell<Outcome>>>) {
+        let clients: Vec<_> = clients.into_iter().cloned().collect();
         self.drain(Time::default() + 10 * HOUR, HOUR, move || clients.iter().all(is_over));
         self.run();
     }
