@@ -20,12 +20,14 @@ pub(super) struct TaskName {
     pub(super) generation: u32,
 }
 
-/// The tasks to poll, each at most once in the queue. Shared between the engine and its thread.
+/// The tasks to poll, queued once however often they are woken. Shared between the engine and its
+/// thread.
 pub(super) struct Ready {
     engine: u64,
     queue: RefCell<VecDeque<TaskName>>,
-    /// By task slot: is in the queue.
-    queued: RefCell<Vec<bool>>,
+    /// By task slot: the generation that is in the queue. An old waker may bring in a generation
+    /// that is over, which must not keep out its successor.
+    queued: RefCell<Vec<Option<u32>>>,
 }
 
 const SLOT_BITS: u32 = 28;
@@ -71,9 +73,9 @@ impl Ready {
         let mut queued = self.queued.borrow_mut();
         let index = if task.slot == ROOT { 0 } else { task.slot as usize + 1 };
         if index >= queued.len() {
-            queued.resize(index + 1, false);
+            queued.resize(index + 1, None);
         }
-        if !std::mem::replace(&mut queued[index], true) {
+        if queued[index].replace(task.generation) != Some(task.generation) {
             self.queue.borrow_mut().push_back(task);
         }
     }
@@ -81,7 +83,7 @@ impl Ready {
     pub(super) fn pop(&self) -> Option<TaskName> {
         let task = self.queue.borrow_mut().pop_front()?;
         let index = if task.slot == ROOT { 0 } else { task.slot as usize + 1 };
-        self.queued.borrow_mut()[index] = false;
+        self.queued.borrow_mut()[index].take_if(|queued| *queued == task.generation);
         Some(task)
     }
 
@@ -166,6 +168,18 @@ mod tests {
         assert_eq!(ready.pop(), Some(task));
         assert_eq!(ready.pop(), None);
         assert!(!remote.is_raised());
+    }
+
+    #[test]
+    fn an_old_waker_does_not_hide_the_task_that_came_after() {
+        let ready = Ready::register(&Arc::new(Remote::without_signal()));
+        let _entered = ready.enter();
+        let [old, new] = [3, 4].map(|generation| TaskName { slot: 7, generation });
+        ready.waker(old).wake();
+        ready.push(new);
+        assert_eq!(ready.pop(), Some(old));
+        assert_eq!(ready.pop(), Some(new));
+        assert_eq!(ready.pop(), None);
     }
 
     #[test]

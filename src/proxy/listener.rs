@@ -12,6 +12,7 @@ use std::time::Duration;
 use crate::engine::{Either, Listener, Socket, race};
 use crate::view::{ListenerView, Place};
 
+use super::control::LineNumber;
 use super::session;
 use super::worker::Worker;
 
@@ -113,10 +114,10 @@ impl Door {
         let engine = worker.engine.clone();
         match place {
             Some(place) => engine.spawn(session::serve(worker, listener, client, place)),
-            None => engine.spawn(async move {
-                let place = await_place(&worker, &listener).await;
-                session::serve(worker, listener, client, place).await;
-            }),
+            None => {
+                let line = worker.controls.enlist();
+                engine.spawn(serve_later(worker, listener, client, line));
+            }
         }
     }
 
@@ -143,6 +144,31 @@ impl Door {
         worker.awaiting_descriptor(true);
         race(race(freed, worker.drain.notified()), over).await;
         worker.awaiting_descriptor(false);
+    }
+}
+
+/// Starts the session when there is a place for it. The client is on the worker's list while it
+/// waits, so that a worker that drains waits for it too, and ends it when its time is over.
+async fn serve_later(
+    worker: Rc<Worker>,
+    listener: Arc<ListenerView>,
+    client: Socket,
+    line: LineNumber,
+) {
+    let place = race(await_place(&worker, &listener), worker.controls.asked(line)).await;
+    match place {
+        Either::First(place) => {
+            let session = session::serve(Rc::clone(&worker), listener, client, place);
+            worker.controls.leave(line);
+            session.await;
+        }
+        Either::Second(reason) => {
+            // The client must not take this for an orderly end.
+            client.reset_on_close();
+            worker.accounts.of_listener(&listener).sessions_closed.add(reason);
+            worker.controls.leave(line);
+            worker.session_ended();
+        }
     }
 }
 

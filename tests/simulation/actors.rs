@@ -394,10 +394,7 @@ impl Conversation {
         // Back-pressure: an echo reads on when the bytes before are written.
         while !self.end_seen && self.pending.is_empty() && peers.now() >= self.next_read {
             let most = match kind {
-                Kind::SlowReader { chunk, pause } => {
-                    self.next_read = peers.now() + pause;
-                    chunk.min(buffer.len())
-                }
+                Kind::SlowReader { chunk, .. } => chunk.min(buffer.len()),
                 Kind::ResetAfter { received } | Kind::CloseAfter { received } => {
                     (received.saturating_sub(self.received) as usize).min(buffer.len())
                 }
@@ -412,7 +409,12 @@ impl Conversation {
                     self.end_seen = true;
                     log.ended.extend(self.stream());
                 }
-                Some(length) => self.take(peers, kind, &buffer[..length], log)?,
+                Some(length) => {
+                    if let Kind::SlowReader { pause, .. } = kind {
+                        self.next_read = peers.now() + pause;
+                    }
+                    self.take(peers, kind, &buffer[..length], log)?;
+                }
             }
         }
         Ok(())

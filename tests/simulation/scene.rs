@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,7 +13,9 @@ use ringmain::engine::{BufferSizes, EngineSettings, PipeSizes, Time};
 use ringmain::observe::CloseReason;
 
 use crate::actors::{Answer, Backend, Client, Ending, Fate, Kind, Log, Outcome, Plan};
-use crate::stage::{HOUR, ListenerSettings, Settings, Stage, front, pool};
+use crate::stage::{
+    ANYWHERE, HOUR, ListenerSettings, Settings, Stage, address, front, is_over, pool,
+};
 
 pub struct Scene {
     pub stage: Stage,
@@ -27,7 +28,7 @@ pub struct Scene {
 #[derive(Clone, Copy, Debug)]
 struct Traits {
     faults: Faults,
-    /// Everyone behaves, and everything suffices.
+    /// Everyone behaves, and everything suffices: each byte and each end must arrive.
     healthy: bool,
     /// Descriptors may run out.
     few_descriptors: bool,
@@ -59,11 +60,21 @@ impl Scene {
         Scene::draw(seed, &mut random, traits)
     }
 
-    /// No faults, healthy backends, enough of everything: each byte and each end must arrive.
+    /// Healthy backends, well-behaved clients and enough of everything.
     pub fn healthy(seed: u64) -> Scene {
+        Scene::peaceful(seed, Faults::none())
+    }
+
+    /// The same, with those faults that the proxy has to get over.
+    pub fn healthy_but_bumpy(seed: u64) -> Scene {
+        let faults = Faults::from_seed(seed);
+        Scene::peaceful(seed, Faults { no_port: 0, cut_reset: 0, cut_timeout: 0, ..faults })
+    }
+
+    fn peaceful(seed: u64, faults: Faults) -> Scene {
         let mut random = Rng::with_seed(!seed ^ SALT);
         let traits = Traits {
-            faults: Faults::none(),
+            faults,
             healthy: true,
             few_descriptors: false,
             backend_limit: None,
@@ -74,13 +85,14 @@ impl Scene {
 
     fn draw(seed: u64, random: &mut Rng, traits: Traits) -> Scene {
         let casts: Vec<Cast> = (0..random.usize(1..=2)).map(|_| cast(random, &traits)).collect();
-        let limit = random.u32(1..=48);
+        // Few places are given one at a time, many as clients come.
+        let limit = if random.bool() { random.u32(1..=48) } else { 10_000 };
         let pools = casts.iter().enumerate();
         let pools = pools.map(|(index, cast)| draw_pool(index, cast, random, &traits)).collect();
         let stage = Stage::new(Settings {
             seed,
             faults: traits.faults,
-            engine: engine(random, &traits, limit),
+            engine: engine(random, &traits, limit.min(MOST_CLIENTS)),
             pools,
             listeners: casts.iter().map(|_| draw_listener(random, &traits)).collect(),
             process_limit: limit,
@@ -106,9 +118,9 @@ impl Scene {
             }
         }
         let spread = Duration::from_millis(1 << random.u32(0..=11));
-        for number in 0..random.u64(8..=40) {
+        for number in 0..random.u32(8..=MOST_CLIENTS) {
             let index = random.usize(..casts.len());
-            let plan = plan(number, index, &casts[index], random, &self.traits);
+            let plan = plan(number.into(), index, &casts[index], random, &self.traits);
             let (client, outcome) = Client::new(plan.clone());
             let start = Duration::from_nanos(random.u64(1..=spread.as_nanos() as u64));
             self.stage.world.spawn(Time::default() + start, client);
@@ -118,9 +130,6 @@ impl Scene {
 
     fn end(&self, random: &mut Rng) {
         let outcomes: Vec<_> = self.clients.iter().map(|(_, outcome)| outcome.clone()).collect();
-        let is_done = |outcome: &Rc<Cell<Outcome>>| {
-            matches!(outcome.get().fate, Fate::Done | Fate::Failed(_))
-        };
         let latest = match self.traits {
             Traits { healthy: true, .. } => HOUR,
             Traits { early_drain: true, .. } => Duration::from_millis(random.u64(1..3000)),
@@ -131,17 +140,17 @@ impl Scene {
             true => HOUR,
             false => Duration::from_millis(1 << random.u32(0..=12)),
         };
-        self.stage.drain(Time::default() + latest, limit, move || outcomes.iter().all(is_done));
+        self.stage.drain(Time::default() + latest, limit, move || outcomes.iter().all(is_over));
     }
 
     /// Runs it and judges what became of everyone.
     pub fn play(mut self) {
         self.stage.run();
+        self.judge_reasons();
         for (plan, outcome) in &self.clients {
             self.judge_client(plan, outcome.get());
         }
         self.judge_ends();
-        self.judge_reasons();
     }
 
     fn judge_client(&self, plan: &Plan, outcome: Outcome) {
@@ -272,8 +281,7 @@ fn length(random: &mut Rng) -> u64 {
 }
 
 fn draw_pool(index: usize, cast: &Cast, random: &mut Rng, traits: &Traits) -> Pool {
-    let named = |number| (format!("backend-{number}").into(), address(index, number));
-    let mut pool = pool(index, &(0..cast.kinds.len()).map(named).collect::<Vec<_>>());
+    let mut pool = pool(index, cast.kinds.len());
     for backend in &mut pool.backends {
         *backend = backend.changed(random.u16(1..=3), traits.backend_limit).into();
     }
@@ -302,7 +310,8 @@ fn draw_listener(random: &mut Rng, traits: &Traits) -> ListenerSettings {
 fn engine(random: &mut Rng, traits: &Traits, sessions: u32) -> EngineSettings {
     // A session holds at most a buffer in each direction: with these nobody waits for one for ever.
     let least = if traits.healthy { 2 * sessions as u16 } else { 4 };
-    let count = random.u16(least..=least + 60);
+    let more = if random.bool() { 4 } else { 60 };
+    let count = random.u16(least..=least + more);
     EngineSettings {
         buffers: BufferSizes {
             size: 1 << random.u32(8..=14),
@@ -324,7 +333,7 @@ fn plan(number: u64, index: usize, cast: &Cast, random: &mut Rng, traits: &Trait
     Plan {
         stream: random.u64(..) & !0xff | number,
         target: front(index),
-        source: SocketAddr::from(([0; 4], 0)),
+        source: ANYWHERE,
         length,
         chunk: random.usize(least..=least + 4096),
         pause: Duration::from_micros(1 << random.u32(0..=13)),
@@ -344,9 +353,7 @@ fn ending(length: u64, random: &mut Rng) -> Ending {
     }
 }
 
-fn address(pool: usize, backend: usize) -> SocketAddr {
-    SocketAddr::from(([10, 0, 1, pool as u8], 9000 + backend as u16))
-}
+const MOST_CLIENTS: u32 = 40;
 
 /// Keeps the draws here apart from the world's.
 const SALT: u64 = 0x5ce1_e000_0000_0000;

@@ -68,3 +68,17 @@ macro_rules! parts {
 
 parts!(whatever_happens_nothing_is_lost_unnoticed_or_left_over, 256, Scene::any);
 parts!(without_faults_every_byte_arrives_and_every_session_finishes, 64, Scene::healthy);
+parts!(harmless_faults_change_nothing_for_anyone, 128, Scene::healthy_but_bumpy);
+
+#[test]
+fn a_seed_gives_the_same_run_each_time() {
+    let fingerprint = |seed| {
+        let scene = Scene::any(seed);
+        let world = scene.stage.world.clone();
+        scene.play();
+        world.fingerprint()
+    };
+    for seed in 0..8 {
+        assert_eq!(fingerprint(seed), fingerprint(seed), "seed {seed}");
+    }
+}

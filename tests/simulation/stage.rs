@@ -1,12 +1,15 @@
 //! One worker with all that the server would give it, on a world made from a seed, and what must
 //! hold after every run. Who connects, and what becomes of it, is for the tests.
 
-use std::net::SocketAddr;
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crossbeam_utils::CachePadded;
-use ringmain::balance::{Backend, Pool, PoolId, PoolSettings, Snapshot, SocketOptions};
+use ringmain::balance::{self, Pool, PoolId, PoolSettings, Snapshot, SocketOptions};
 use ringmain::engine::driver::simulated::{Faults, Leftovers, Next, Peers, World};
 use ringmain::engine::{
     BufferSizes, Engine, EngineSettings, EngineStatus, Inbox, Listener, PipeSizes, Remote, Time,
@@ -14,6 +17,8 @@ use ringmain::engine::{
 use ringmain::observe::{CloseReason, ListenerTally, Metrics, SessionTally, WorkerMetrics};
 use ringmain::proxy::{self, Command, WorkerParts};
 use ringmain::view::{Limits, ListenerView, Places, Publication, View};
+
+use crate::actors::{Answer, Backend, Client, Ending, Fate, Kind, Log, Outcome, Plan};
 
 /// What a stage is built from.
 pub struct Settings {
@@ -40,11 +45,11 @@ pub struct Stage {
     pub engine: Engine,
     pub inbox: Inbox<Command>,
     pub publication: Arc<Publication>,
+    pub process: Arc<Places>,
     /// Every pool that any View of the run has had.
     pub pools: Vec<Arc<Pool>>,
     seed: u64,
     metrics: Arc<WorkerMetrics>,
-    process: Arc<Places>,
     listeners: Vec<(usize, Listener)>,
 }
 
@@ -105,6 +110,53 @@ impl Stage {
             process,
             listeners,
         }
+    }
+
+    pub fn client(&self, start: Duration, plan: Plan) -> Rc<Cell<Outcome>> {
+        let (client, outcome) = Client::new(plan);
+        self.world.spawn(Time::default() + start, client);
+        outcome
+    }
+
+    /// A backend of pool `pool`, at the address that `pool` gives it.
+    pub fn backend(&self, pool: usize, number: usize, kind: Kind) -> Rc<RefCell<Log>> {
+        let (backend, log) = Backend::new(address(pool, number), BACKLOG, kind);
+        self.world.spawn(Time::default(), backend);
+        log
+    }
+
+    /// Does `act` at `time`.
+    pub fn at(&self, time: Duration, mut act: impl FnMut(&mut Peers<'_>) + 'static) {
+        self.world.spawn(Time::default() + time, move |peers: &mut Peers<'_>| {
+            act(peers);
+            Next::Done
+        });
+    }
+
+    /// When `event` was first seen to have happened, to within a millisecond. The first look is at
+    /// `from`.
+    pub fn moment(
+        &self,
+        from: Duration,
+        event: impl Fn() -> bool + 'static,
+    ) -> Rc<Cell<Option<Duration>>> {
+        let moment = Rc::new(Cell::new(None));
+        let seen = moment.clone();
+        self.world.spawn(Time::default() + from, move |peers: &mut Peers<'_>| {
+            if !event() {
+                return peers.after(Duration::from_millis(1));
+            }
+            seen.set(Some(peers.now().since(Time::default())));
+            Next::Done
+        });
+        moment
+    }
+
+    /// Has the worker drain when all these clients are done, and runs it.
+    pub fn run_until_done<'c>(&mut self, clients: impl IntoIterator<Item = &'c Rc<Cell<Outcome>>>) {
+        let clients: Vec<_> = clients.into_iter().cloned().collect();
+        self.drain(Time::default() + 10 * HOUR, HOUR, move || clients.iter().all(is_over));
+        self.run();
     }
 
     /// Has the worker drain at `time`, or before when `done` says so.
@@ -175,14 +227,20 @@ impl Stage {
     }
 
     /// What was counted for a listener's sessions on one backend of its pool.
-    pub fn session(&self, listener: usize, backend: &Backend) -> Arc<CachePadded<SessionTally>> {
+    pub fn session(
+        &self,
+        listener: usize,
+        backend: &balance::Backend,
+    ) -> Arc<CachePadded<SessionTally>> {
         let pool = &self.pools[listener].name;
         self.metrics.session(&listener_name(listener), pool, &backend.name)
     }
 
     pub fn sessions_of(&self, listener: usize) -> Vec<Arc<CachePadded<SessionTally>>> {
-        let backends = &self.pools[listener].backends;
-        backends.iter().map(|backend| self.session(listener, backend)).collect()
+        let name = &self.pools[listener].name;
+        let pools = self.pools.iter().filter(|pool| pool.name == *name);
+        let backends = pools.flat_map(|pool| &pool.backends);
+        backends.map(|backend| self.session(listener, backend)).collect()
     }
 
     /// Sessions that ended for `reason`, with a backend or without.
@@ -208,14 +266,61 @@ impl ListenerSettings {
     }
 }
 
-/// A pool of backends with these names and addresses, all alike.
-pub fn pool(index: usize, backends: &[(Arc<str>, SocketAddr)]) -> Pool {
-    let backend = |(name, address): &(Arc<str>, SocketAddr)| {
-        Arc::new(Backend::new(name.clone(), *address, 1, None))
+/// A client of listener 0 that expects its bytes back.
+pub fn plan(stream: u64, length: u64) -> Plan {
+    Plan {
+        stream,
+        target: front(0),
+        source: ANYWHERE,
+        length,
+        chunk: 4096,
+        pause: Duration::from_millis(1),
+        answer: Answer::Echo,
+        ending: Ending::HalfClose,
+    }
+}
+
+/// A client that names its stream and never reads; the error that its connection ends with.
+pub fn silent_client(
+    stage: &Stage,
+    start: Duration,
+    stream: u64,
+) -> Rc<Cell<Option<io::ErrorKind>>> {
+    let failure = Rc::new(Cell::new(None));
+    let seen = failure.clone();
+    let (mut end, mut named) = (None, false);
+    stage.world.spawn(Time::default() + start, move |peers: &mut Peers<'_>| {
+        let end = *end.get_or_insert_with(|| peers.connect(ANYWHERE, front(0)).unwrap());
+        match peers.is_connected(end) {
+            Ok(connected) => {
+                if connected && !std::mem::replace(&mut named, true) {
+                    peers.write(end, &stream.to_le_bytes()).unwrap();
+                }
+                Next::OnEvent
+            }
+            Err(error) => {
+                seen.set(Some(error.kind()));
+                peers.close(end);
+                Next::Done
+            }
+        }
+    });
+    failure
+}
+
+pub fn is_over(outcome: &Rc<Cell<Outcome>>) -> bool {
+    matches!(outcome.get().fate, Fate::Done | Fate::Failed(_))
+}
+
+/// A pool of `count` backends, all alike.
+pub fn pool(index: usize, count: usize) -> Pool {
+    let backend = |number| {
+        let name = format!("backend-{number}").into();
+        Arc::new(balance::Backend::new(name, address(index, number), 1, None))
     };
     Pool {
         name: format!("pool-{index}").into(),
-        backends: backends.iter().map(backend).collect(),
+        backends: (0..count).map(backend).collect(),
         settings: PoolSettings {
             connect_timeout: Duration::from_secs(5),
             tries: 3,
@@ -230,6 +335,11 @@ pub fn front(index: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, 1], 1000 + index as u16))
 }
 
+/// Where a backend of a pool is.
+pub fn address(pool: usize, number: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 1, pool as u8], 9000 + number as u16))
+}
+
 fn listener_name(index: usize) -> Arc<str> {
     format!("listener-{index}").into()
 }
@@ -238,7 +348,13 @@ fn total(count: impl Fn(CloseReason) -> u64) -> u64 {
     CloseReason::ALL.into_iter().map(count).sum()
 }
 
+/// An address and a port that the network chooses.
+pub const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
 pub const HOUR: Duration = Duration::from_secs(3600);
+
+/// Connections that a backend lets wait.
+const BACKLOG: usize = 4096;
 
 /// How often it is looked whether a run is over.
 const GLANCE: Duration = Duration::from_millis(20);

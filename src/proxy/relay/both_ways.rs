@@ -58,15 +58,12 @@ pub(in crate::proxy) async fn relay(session: &Session, backend: &Socket) -> Clos
         }
         (_, End::Finished) => return CloseReason::Finished,
     };
-    let deadline = session.worker.linger_deadline();
     match gone {
         Party::Client => {
-            let delivered = relay.survive(&up, upward, backend, Party::Backend, deadline);
-            Box::pin(delivered).await;
+            Box::pin(relay.survive(&up, upward, backend, Party::Backend)).await;
         }
         Party::Backend => {
-            let delivered = relay.survive(&down, downward, client, Party::Client, deadline);
-            Box::pin(delivered).await;
+            Box::pin(relay.survive(&down, downward, client, Party::Client)).await;
         }
     }
     reason(gone, &error)
@@ -162,12 +159,11 @@ impl Relay<'_> {
         run: Pin<&mut impl Future<Output = Run>>,
         survivor: &Socket,
         party: Party,
-        deadline: Time,
     ) {
         let engine = &self.session.worker.engine;
+        // An end of stream from here on is only what the kernel says after an error.
+        let deadline = flow.source_is_gone();
         if !self.ended[party as usize] {
-            // An end of stream from here on is only what the kernel says after an error.
-            flow.source_is_gone();
             race(run, engine.sleep_until(deadline)).await;
         }
         let mut pause = DELIVERY_CHECK;

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 
-use crate::engine::{Either, Interest, Pipe, Sent, Socket, race};
+use crate::engine::{Either, Interest, Pipe, Sent, Socket, Time, race};
 
 use crate::observe::SessionTally;
 use crate::proxy::session::{Meter, Session};
@@ -49,7 +49,8 @@ pub(super) struct Flow<'s> {
     target: &'s Socket,
     target_party: Party,
     /// The source's connection is known to be gone: what is left is read, then that is the end.
-    source_gone: Cell<bool>,
+    /// Until when it may be delivered.
+    source_gone: Cell<Option<Time>>,
     /// Nothing is on its way: every byte received was handed to the target.
     at_rest: Cell<bool>,
     /// Receive no more once at rest.
@@ -67,7 +68,7 @@ impl<'s> Flow<'s> {
             source,
             target,
             target_party: party,
-            source_gone: Cell::new(false),
+            source_gone: Cell::new(None),
             at_rest: Cell::new(true),
             stopping: Cell::new(false),
         }
@@ -85,8 +86,13 @@ impl<'s> Flow<'s> {
         }
     }
 
-    pub(super) fn source_is_gone(&self) {
-        self.source_gone.set(true);
+    /// Notes that the source's connection is gone; until when what it sent may be delivered. The
+    /// time runs from when that was first noticed.
+    pub(super) fn source_is_gone(&self) -> Time {
+        let noted = self.source_gone.get();
+        let deadline = noted.unwrap_or_else(|| self.session.worker.linger_deadline());
+        self.source_gone.set(Some(deadline));
+        deadline
     }
 
     pub(super) fn stop_at_rest(&self) {
@@ -155,7 +161,7 @@ impl<'s> Flow<'s> {
                 // Both directions of the source have ended in order; nothing more will come.
                 std::future::pending::<()>().await;
             }
-            engine.sleep_until(self.session.worker.linger_deadline()).await;
+            engine.sleep_until(self.source_is_gone()).await;
         };
         match race(stalled, source_lost).await {
             Either::First(output) => Ok(output),
@@ -240,7 +246,7 @@ impl<'s> Flow<'s> {
     /// The source has ended its stream: tell the target. After an error the kernel says the same
     /// once more, and that is no end of stream. A source that we told of the end is gone in order.
     fn end_of_stream(&self) -> End {
-        if !self.stopping.get() && (self.source_gone.get() || self.source_was_cut()) {
+        if !self.stopping.get() && (self.source_gone.get().is_some() || self.source_was_cut()) {
             return End::SourceFailed(reset());
         }
         // The second end is told by closing the sockets, which spares a system call.

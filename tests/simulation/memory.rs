@@ -1,0 +1,84 @@
+//! Backends that do not read: they cost their sessions only, and no more memory than there is.
+
+use std::time::Duration;
+
+use ringmain::engine::{BufferSizes, Time};
+use ringmain::observe::CloseReason;
+
+use crate::actors::{Ending, Fate, Kind, Plan};
+use crate::stage::{Settings, Stage, front, is_over, plan, pool, silent_client};
+
+#[test]
+fn a_thousand_sessions_to_a_frozen_backend_do_not_hold_up_the_others() {
+    let mut settings = Settings::plenty(vec![pool(0, 1), pool(1, 1)]);
+    settings.engine.buffers = BufferSizes { size: 4096, count: 256, offered: 16 };
+    settings.engine.stalled_share = 128;
+    let mut stage = Stage::new(settings);
+    stage.backend(0, 0, Kind::NeverRead);
+    stage.backend(1, 0, Kind::Echo);
+    for stream in 1..=1000 {
+        let chunk = 32 << 10;
+        let plan = Plan { chunk, ending: Ending::Stay, ..plan(stream, 120_000) };
+        stage.client(Duration::from_millis(stream), plan);
+    }
+    let others: Vec<_> = (2001..=2050)
+        .map(|stream| {
+            let plan = Plan { target: front(1), ..plan(stream, 50_000) };
+            stage.client(Duration::from_millis(100 * (stream - 2000)), plan)
+        })
+        .collect();
+    let clients = others.clone();
+    let over = stage.moment(Duration::ZERO, move || clients.iter().all(is_over));
+    stage.run_until_done(&others);
+    assert!(others.iter().all(|client| client.get().received == 50_000));
+    assert!(over.get().unwrap() < Duration::from_secs(30), "they took until {over:?}");
+    let healthy = &stage.sessions_of(1)[0].sessions_closed;
+    assert_eq!(healthy.get(CloseReason::Finished), 50);
+    let evicted = stage.ended(CloseReason::RelayMemory);
+    assert!((1..1000).contains(&evicted), "{evicted} were evicted");
+}
+
+#[test]
+fn when_the_relay_memory_is_used_up_the_longest_stalled_session_is_closed() {
+    const BUFFERS: u64 = 8;
+    let mut settings = Settings::plenty(vec![pool(0, 1)]);
+    settings.engine.buffers = BufferSizes { size: 4096, count: BUFFERS as u16, offered: 2 };
+    let mut stage = Stage::new(settings);
+    stage.backend(0, 0, Kind::NeverRead);
+    // Each stalls before the next one comes: it sends more than the way to the backend holds.
+    let clients: Vec<_> = (1..=BUFFERS + 4)
+        .map(|stream| {
+            let plan = Plan { chunk: 64 << 10, ending: Ending::Stay, ..plan(stream, 1 << 20) };
+            stage.client(Duration::from_secs(10 * stream), plan)
+        })
+        .collect();
+    let enough = Duration::from_secs(10 * (BUFFERS + 6));
+    stage.drain(Time::default() + enough, Duration::ZERO, || false);
+    let accounts = stage.sessions_of(0).remove(0);
+    let evicted = stage.moment(Duration::ZERO, move || {
+        accounts.sessions_closed.get(CloseReason::RelayMemory) == 4
+    });
+    stage.run();
+    assert_eq!(stage.ended(CloseReason::RelayMemory), 4);
+    assert_eq!(stage.ended(CloseReason::Drained), BUFFERS);
+    assert!(evicted.get().unwrap() < enough);
+    let reset = Fate::Failed(std::io::ErrorKind::ConnectionReset);
+    assert!(clients[..4].iter().all(|client| client.get().fate == reset));
+    assert!(clients[..4].iter().all(|client| !client.get().end_seen));
+}
+
+#[test]
+fn a_client_that_loses_its_session_to_the_relay_memory_is_reset() {
+    let mut settings = Settings::plenty(vec![pool(0, 1)]);
+    settings.engine.buffers = BufferSizes { size: 4096, count: 4, offered: 2 };
+    let mut stage = Stage::new(settings);
+    stage.backend(0, 0, Kind::Source { length: 1 << 20 });
+    let failures: Vec<_> = (1..=6u64)
+        .map(|stream| silent_client(&stage, Duration::from_secs(10 * stream), stream))
+        .collect();
+    stage.drain(Time::default() + Duration::from_secs(90), Duration::ZERO, || false);
+    stage.run();
+    assert_eq!(stage.ended(CloseReason::RelayMemory), 2);
+    let reset = Some(std::io::ErrorKind::ConnectionReset);
+    assert!(failures[..2].iter().all(|failure| failure.get() == reset), "{failures:?}");
+}

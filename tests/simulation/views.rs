@@ -1,0 +1,42 @@
+//! A new View: it redirects new sessions and leaves those in progress alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ringmain::balance::PoolId;
+use ringmain::observe::CloseReason;
+use ringmain::view::View;
+
+use crate::actors::{Kind, Plan};
+use crate::stage::{Settings, Stage, plan, pool};
+
+#[test]
+fn a_new_view_redirects_new_sessions_and_leaves_those_in_progress_alone() {
+    let mut both = pool(0, 2);
+    let second = both.backends.pop().unwrap();
+    let mut stage = Stage::new(Settings::plenty(vec![both]));
+    let logs = [0, 1].map(|number| stage.backend(0, number, Kind::Echo));
+    // About five seconds each, over the publication of the new View.
+    let slow = |stream| Plan { chunk: 10, pause: Duration::from_millis(100), ..plan(stream, 1000) };
+    let early = |stream| stage.client(Duration::from_millis(100 * stream), slow(stream));
+    let late = |stream| stage.client(Duration::from_secs(stream), plan(stream, 1000));
+    let clients: Vec<_> = (1..=4).map(early).chain((5..=8).map(late)).collect();
+    let (publication, inbox) = (stage.publication.clone(), stage.inbox.clone());
+    let mut changed = pool(0, 0);
+    changed.backends.push(second);
+    let changed = Arc::new(changed);
+    stage.pools.push(changed.clone());
+    stage.at(Duration::from_secs(3), move |_| {
+        let old = publication.current();
+        let snapshot = Arc::new(old.snapshot.with_pool(PoolId(0), changed.clone()));
+        let (listeners, limits) = (old.listeners.clone(), old.limits.clone());
+        publication.publish(View { snapshot, listeners, limits });
+        inbox.wake();
+    });
+    stage.run_until_done(&clients);
+    assert!(clients.iter().all(|client| client.get().received == 1000));
+    let streams =
+        |number: usize| logs[number].borrow().received.keys().copied().collect::<Vec<_>>();
+    assert_eq!((streams(0), streams(1)), (vec![1, 2, 3, 4], vec![5, 6, 7, 8]));
+    assert_eq!(stage.ended(CloseReason::Finished), 8);
+}
