@@ -43,6 +43,8 @@ pub struct Owner(pub u32);
 /// What a future finds when it looks at its operation.
 pub(super) enum Look {
     Pending,
+    /// A send found no room; it goes on when there is some, and this is said once.
+    Full,
     /// A send lasts long; it goes on, and this is said once.
     Stalled,
     /// A send must give its buffer up.
@@ -126,8 +128,10 @@ impl Io {
             Phase::Ending(outcome) if !more => self.polled(token, outcome),
             Phase::Ending(_) => None,
             Phase::InFlight if result == -libc::EAGAIN => {
+                slot.full = token.kind() == Kind::Send;
+                let waker = slot.full.then(|| slot.waker.clone()).flatten();
                 self.wait_until_ready(token, false);
-                None
+                waker
             }
             Phase::InFlight if result == -libc::ENOBUFS && token.kind() == Kind::Receive => {
                 slot.phase = Phase::Parked;
@@ -259,10 +263,28 @@ impl Io {
         if slot.evicted {
             return Look::Evicted;
         }
+        if std::mem::take(&mut slot.full) {
+            return Look::Full;
+        }
         if std::mem::take(&mut slot.stalled) {
             return Look::Stalled;
         }
         Look::Pending
+    }
+
+    /// Asks for the end of a receive that nobody should fill any more. It still completes: with
+    /// -ECANCELED, or with what had come before.
+    pub(super) fn recall(&mut self, token: Token) {
+        let Some(slot) = self.slots.find(token) else { return };
+        match slot.phase {
+            Phase::InFlight | Phase::Waiting => self.driver.cancel(token),
+            Phase::Parked => {
+                let result = -libc::ECANCELED;
+                slot.phase = Phase::Finished(Outcome { result, buffer: None, nonempty: false });
+                self.parked.retain(|parked| *parked != token);
+            }
+            Phase::Free { .. } | Phase::Ending(_) | Phase::Finished(_) | Phase::Orphaned => {}
+        }
     }
 
     /// A future was dropped: its operation is cancelled, and freed by its last completion.

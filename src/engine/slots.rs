@@ -62,6 +62,8 @@ pub(super) struct Slot {
     pub(super) waker: Option<Waker>,
     /// When it was started, for finding what has stalled.
     pub(super) since: Time,
+    /// A send that found no room, of which its future has not heard.
+    pub(super) full: bool,
     /// A send that has lasted so long that its direction should look after its source.
     pub(super) stalled: bool,
     /// A send whose buffer is wanted back: its future ends it.
@@ -97,6 +99,7 @@ impl Slots {
             keep,
             waker: None,
             since: now,
+            full: false,
             stalled: false,
             evicted: false,
         };

@@ -34,6 +34,8 @@ pub struct Socket {
 pub enum Sent {
     /// Every byte is with the kernel.
     Done,
+    /// There is no room now; it goes on when there is. Ask again.
+    Full,
     /// It lasts long; ask again.
     Stalled,
     /// The buffer is wanted back by the relay memory; drop the send and end the session.
@@ -170,6 +172,14 @@ pub struct Receive<'s> {
     over: bool,
 }
 
+impl Receive<'_> {
+    /// Asks for the end of the receive, which then fails with ECANCELED, unless something had
+    /// come before. Nothing is lost.
+    pub fn recall(&self) {
+        self.socket.engine.core().io.borrow_mut().recall(self.token);
+    }
+}
+
 impl Future for Receive<'_> {
     type Output = io::Result<Option<Buffer>>;
 
@@ -194,7 +204,7 @@ impl Drop for Receive<'_> {
     }
 }
 
-/// A send under way; see [`Socket::send`]. After `Stalled` it can be awaited again.
+/// A send under way; see [`Socket::send`]. After `Full` and `Stalled` it can be awaited again.
 pub struct Send<'s> {
     socket: &'s Socket,
     token: Token,
@@ -213,6 +223,7 @@ impl Future for Send<'_> {
             let mut io = socket.engine.core().io.borrow_mut();
             let (outcome, keep) = match io.look(self.token, context.waker()) {
                 Look::Pending => return Poll::Pending,
+                Look::Full => return Poll::Ready(Sent::Full),
                 Look::Stalled => return Poll::Ready(Sent::Stalled),
                 Look::Evicted => return Poll::Ready(Sent::Evicted),
                 Look::Finished(outcome, keep) => (outcome, keep),
@@ -268,7 +279,7 @@ impl Future for Pending<'_> {
                 self.over = true;
                 Poll::Ready((outcome, keep))
             }
-            Look::Pending | Look::Stalled | Look::Evicted => Poll::Pending,
+            Look::Pending | Look::Full | Look::Stalled | Look::Evicted => Poll::Pending,
         }
     }
 }

@@ -81,7 +81,7 @@ fn stalling(pipes: u32) -> Stage {
     let mut settings = Settings::plenty(vec![pool(0, 1)]);
     settings.engine.pipes.count = pipes;
     // Small, so that they are full and the flow counts as a large one.
-    settings.engine.buffers.size = 256;
+    settings.engine.buffers.size = 64;
     settings.linger_timeout = LINGER;
     Stage::new(settings)
 }
