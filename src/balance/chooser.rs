@@ -12,8 +12,24 @@ use super::snapshot::{PoolId, Snapshot};
 pub struct Chooser {
     snapshot: Arc<Snapshot>,
     /// By pool.
-    rotations: Vec<Rotation>,
+    cursors: Vec<Cursors>,
     random: fastrand::Rng,
+}
+
+/// Where a worker stands in one pool.
+#[derive(Debug)]
+struct Cursors {
+    first: Rotation,
+    /// For retries. With one cursor for both, the sessions of a dead backend would use up the
+    /// turns of those after it, and its own turn would come round all the sooner.
+    retry: Rotation,
+}
+
+impl Cursors {
+    fn new(pool: &Pool, random: &mut fastrand::Rng) -> Cursors {
+        let mut rotation = || Rotation::new(pool, random.u64(..));
+        Cursors { first: rotation(), retry: rotation() }
+    }
 }
 
 /// Why there is no backend.
@@ -28,9 +44,8 @@ pub enum NoChoice {
 impl Chooser {
     /// Begins each pool at a phase drawn from `random`, which differs from worker to worker.
     pub fn new(snapshot: Arc<Snapshot>, mut random: fastrand::Rng) -> Chooser {
-        let rotations =
-            snapshot.pools().map(|(_, pool)| Rotation::new(pool, random.u64(..))).collect();
-        Chooser { snapshot, rotations, random }
+        let cursors = snapshot.pools().map(|(_, pool)| Cursors::new(pool, &mut random)).collect();
+        Chooser { snapshot, cursors, random }
     }
 
     /// Goes over to another Snapshot; pools that did not change keep their cursors.
@@ -43,19 +58,24 @@ impl Chooser {
         for (id, pool) in snapshot.pools() {
             match olds.get(id.0) {
                 Some(old) if Arc::ptr_eq(old, pool) => {}
-                Some(old) if old.name == pool.name => self.rotations[id.0].change(old, pool),
-                Some(_) => self.rotations[id.0] = Rotation::new(pool, self.random.u64(..)),
-                None => self.rotations.push(Rotation::new(pool, self.random.u64(..))),
+                Some(old) if old.name == pool.name => {
+                    self.cursors[id.0].first.change(old, pool);
+                    self.cursors[id.0].retry.change(old, pool);
+                }
+                Some(_) => self.cursors[id.0] = Cursors::new(pool, &mut self.random),
+                None => self.cursors.push(Cursors::new(pool, &mut self.random)),
             }
         }
-        self.rotations.truncate(snapshot.pools().count());
+        self.cursors.truncate(snapshot.pools().count());
     }
 
     /// The next backend of the pool whose name is not in `tried`, with a place reserved on it.
     pub fn choose(&mut self, id: PoolId, tried: &[Arc<str>]) -> Result<Lease, NoChoice> {
         let pool = self.snapshot.pool(id);
         let mut full = false;
-        let lease = self.rotations[id.0].pick(pool, |backend| {
+        let cursors = &mut self.cursors[id.0];
+        let cursor = if tried.is_empty() { &mut cursors.first } else { &mut cursors.retry };
+        let lease = cursor.pick(pool, |backend| {
             if tried.contains(&backend.name) {
                 return None;
             }
@@ -88,6 +108,28 @@ mod tests {
             tried.push(Arc::clone(&lease.backend().name));
         }
         assert_eq!(chooser.choose(PoolId(0), &tried).unwrap_err(), NoChoice::Exhausted);
+    }
+
+    #[test]
+    fn a_dead_backend_is_met_in_its_own_turn_only_and_the_others_share_its_load() {
+        let mut chooser = chooser(pool(&[1, 1, 1]));
+        let mut served = std::collections::HashMap::new();
+        let mut met = 0;
+        for _ in 0..300 {
+            let mut tried = Vec::new();
+            let name = loop {
+                let lease = chooser.choose(PoolId(0), &tried).unwrap();
+                let name = Arc::clone(&lease.backend().name);
+                if &*name != "b0" {
+                    break name;
+                }
+                met += 1;
+                tried.push(name);
+            };
+            *served.entry(name).or_insert(0) += 1;
+        }
+        assert_eq!(met, 100);
+        assert!(served.values().all(|count| (149..=151).contains(count)), "{served:?}");
     }
 
     #[test]

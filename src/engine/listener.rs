@@ -15,6 +15,8 @@ use super::socket::{Pending, Socket};
 pub struct Listener {
     engine: Engine,
     descriptor: Descriptor,
+    /// Other workers accept on the same socket.
+    shared: bool,
 }
 
 /// Connections of one listener as they come; see [`Listener::incoming`].
@@ -26,14 +28,18 @@ pub struct Incoming<'l> {
 }
 
 impl Listener {
-    pub fn new(engine: &Engine, socket: OwnedFd) -> Listener {
-        Listener::from_descriptor(engine, Descriptor(socket.into_raw_fd()))
+    /// Accepts on `socket`; `shared` says that other workers do so too.
+    pub fn new(engine: &Engine, socket: OwnedFd, shared: bool) -> Listener {
+        let descriptor = Descriptor(socket.into_raw_fd());
+        let mut listener = Listener::from_descriptor(engine, descriptor);
+        listener.shared = shared;
+        listener
     }
 
     /// A listening socket that the engine's driver knows, and that nobody else owns.
     pub fn from_descriptor(engine: &Engine, descriptor: Descriptor) -> Listener {
         engine.core().io.borrow_mut().adopt(descriptor);
-        Listener { engine: engine.clone(), descriptor }
+        Listener { engine: engine.clone(), descriptor, shared: false }
     }
 
     /// Accepts whatever comes. Connections that were accepted and not taken when this is dropped
@@ -77,7 +83,10 @@ impl Incoming<'_> {
                     return Poll::Ready(Ok(None));
                 }
                 let token = *self.armed.get_or_insert_with(|| {
-                    let operation = Operation::Accept { listener, multishot: true };
+                    // The kernel wakes whoever has waited longest, and a multishot accept keeps
+                    // its place in that queue: on a shared socket it would take everyone.
+                    let multishot = !self.listener.shared;
+                    let operation = Operation::Accept { listener, multishot };
                     io.start(operation, Keep::Accepted(Box::default()), engine.now())
                 });
                 match io.look_accepted(token, context.waker()) {

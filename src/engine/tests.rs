@@ -188,7 +188,7 @@ fn a_multishot_accept_can_be_stopped_without_losing_anyone() {
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
         let address = socket.local_addr().unwrap();
-        let listener = Listener::new(&engine, socket.into());
+        let listener = Listener::new(&engine, socket.into(), false);
         let mut incoming = listener.incoming();
         let first = TcpStream::connect(address).unwrap();
         let accepted = incoming.next().await.unwrap().unwrap();

@@ -19,6 +19,8 @@ use super::worker::Worker;
 /// Accepts on `socket` until the worker drains; then what the kernel had queued is served, and
 /// the socket closed. `index` is the listener's place in the View.
 pub(super) async fn accept(worker: Rc<Worker>, index: usize, socket: Listener) {
+    // The worker does not end before what the kernel had queued is served.
+    let _accepting = worker.begin_accepting();
     let door = Door { worker, index, socket };
     while !door.worker.is_draining() {
         let outcome = if door.listener().places.free() > MARGIN {

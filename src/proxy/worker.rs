@@ -50,6 +50,8 @@ pub(super) struct Worker {
     /// Rings when the worker is to accept no more.
     pub(super) drain: Notify,
     draining: Cell<bool>,
+    /// Listeners that still accept.
+    accepting: Cell<usize>,
     /// Rings with every session that ends while the worker drains.
     session_ended: Notify,
     descriptors_awaited: Cell<u32>,
@@ -103,6 +105,7 @@ impl Worker {
             descriptor_freed: Notify::default(),
             drain: Notify::default(),
             draining: Cell::new(false),
+            accepting: Cell::new(0),
             session_ended: Notify::default(),
             descriptors_awaited: Cell::new(0),
             watch: RefCell::new(watch),
@@ -132,11 +135,17 @@ impl Worker {
 
     async fn all_ended(&self, deadline: Time) {
         let mut timer = std::pin::pin!(self.engine.sleep_until(deadline));
-        while self.controls.open() > 0 {
+        while self.controls.open() + self.accepting.get() > 0 {
             if let Either::Second(()) = race(self.session_ended.notified(), timer.as_mut()).await {
                 return;
             }
         }
+    }
+
+    /// Notes that sessions may still begin, until the guard is dropped.
+    pub(super) fn begin_accepting(self: &Rc<Self>) -> Accepting {
+        self.accepting.set(self.accepting.get() + 1);
+        Accepting(Rc::clone(self))
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -224,5 +233,15 @@ impl Worker {
         tally.pipes_held.set(status.pipes_held as u64);
         tally.operations_in_flight.set(status.operations as u64);
         tally.descriptors_open.set(status.descriptors as u64);
+    }
+}
+
+/// See [`Worker::begin_accepting`].
+pub(super) struct Accepting(Rc<Worker>);
+
+impl Drop for Accepting {
+    fn drop(&mut self) {
+        self.0.accepting.set(self.0.accepting.get() - 1);
+        self.0.session_ended();
     }
 }

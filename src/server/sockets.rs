@@ -9,7 +9,6 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::OwnedFd;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixDatagram;
 
@@ -20,11 +19,13 @@ use crate::engine::driver::SocketOptions;
 use crate::engine::{inherited_sockets, set_options};
 
 use super::compose::engine_options;
+use super::workers::Handle;
 
 /// The listening sockets of the process.
 #[derive(Debug)]
 pub(super) struct Sockets {
     listening: Vec<Listening>,
+    workers: usize,
     /// Held while the addresses are served.
     locks: Vec<UnixDatagram>,
 }
@@ -82,7 +83,7 @@ impl Sockets {
     /// Locks and binds every address of the configuration, or takes the inherited socket for it.
     pub(super) fn open(config: &Config, workers: usize) -> Result<Sockets, ListenError> {
         let mut inherited = inherited().map_err(ListenError::Inherited)?;
-        let mut sockets = Sockets { listening: Vec::new(), locks: Vec::new() };
+        let mut sockets = Sockets { listening: Vec::new(), workers, locks: Vec::new() };
         for (index, listener) in config.listeners.iter().enumerate() {
             for address in &listener.listen {
                 let key = format!("listener.{}.listen", listener.name);
@@ -117,10 +118,12 @@ impl Sockets {
     }
 
     /// Handles for worker `index`: each with the place of its listener in the View.
-    pub(super) fn for_worker(&self, index: usize) -> io::Result<Vec<(usize, OwnedFd)>> {
+    pub(super) fn for_worker(&self, index: usize) -> io::Result<Vec<Handle>> {
         let handle = |listening: &Listening| {
             let socket = &listening.sockets[index % listening.sockets.len()];
-            socket.try_clone().map(|socket| (listening.listener, socket.into()))
+            let shared = listening.sockets.len() < self.workers;
+            let (listener, socket) = (listening.listener, socket.try_clone()?.into());
+            Ok(Handle { listener, socket, shared })
         };
         self.listening.iter().map(handle).collect()
     }

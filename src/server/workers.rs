@@ -27,12 +27,21 @@ pub(super) struct Workers {
 /// What one worker is started with; its engine is made on its own thread.
 pub(super) struct Blueprint {
     pub(super) cpu: usize,
-    pub(super) listeners: Vec<(usize, OwnedFd)>,
+    pub(super) listeners: Vec<Handle>,
     pub(super) remote: Arc<Remote>,
     pub(super) settings: EngineSettings,
     pub(super) sizes: RingSizes,
     /// All but the wall clock's origin, which is read when the engine's clock begins.
     pub(super) parts: WorkerParts,
+}
+
+/// A worker's own handle on a listening socket.
+pub(super) struct Handle {
+    /// The listener's place in the View.
+    pub(super) listener: usize,
+    pub(super) socket: OwnedFd,
+    /// Other workers accept on the same socket.
+    pub(super) shared: bool,
 }
 
 /// Why the workers could not be started.
@@ -156,7 +165,9 @@ impl Blueprint {
             }
         };
         self.parts.unix_origin = unix_nanos() - engine.now().as_nanos();
-        let socket = |(index, socket)| (index, Listener::new(&engine, socket));
+        let socket = |handle: Handle| {
+            (handle.listener, Listener::new(&engine, handle.socket, handle.shared))
+        };
         let listeners = self.listeners.into_iter().map(socket).collect();
         report(None);
         proxy::run(&engine, listeners, self.parts)
