@@ -8,6 +8,7 @@ use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
@@ -101,7 +102,8 @@ impl Socket {
         let now = self.engine.now();
         let mut io = self.engine.core().io.borrow_mut();
         let token = io.start_send(self.descriptor, id, range.clone(), quiet, now);
-        Send { socket: self, token, over: false, start: range.start, end: range.end }
+        let Range { start, end } = range;
+        Send { socket: self, token, over: false, stalled: false, start, end }
     }
 
     /// Waits for one of `interest`, an error or a hang-up; says which.
@@ -209,6 +211,8 @@ pub struct Send<'s> {
     socket: &'s Socket,
     token: Token,
     over: bool,
+    /// `Stalled` was said: once for the whole send.
+    stalled: bool,
     /// Where in the buffer the operation in flight begins and ends.
     start: u32,
     end: u32,
@@ -222,9 +226,12 @@ impl Future for Send<'_> {
         loop {
             let mut io = socket.engine.core().io.borrow_mut();
             let (outcome, keep) = match io.look(self.token, context.waker()) {
-                Look::Pending => return Poll::Pending,
                 Look::Full => return Poll::Ready(Sent::Full),
-                Look::Stalled => return Poll::Ready(Sent::Stalled),
+                // The rest of a short send is an operation of its own, and may stall again.
+                Look::Stalled if !std::mem::replace(&mut self.stalled, true) => {
+                    return Poll::Ready(Sent::Stalled);
+                }
+                Look::Pending | Look::Stalled => return Poll::Pending,
                 Look::Evicted => return Poll::Ready(Sent::Evicted),
                 Look::Finished(outcome, keep) => (outcome, keep),
             };

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use ringmain::engine::driver::simulated::Faults;
 use ringmain::engine::{BufferSizes, Time};
 use ringmain::observe::CloseReason;
 
@@ -81,4 +82,20 @@ fn a_client_that_loses_its_session_to_the_relay_memory_is_reset() {
     assert_eq!(stage.ended(CloseReason::RelayMemory), 2);
     let reset = Some(std::io::ErrorKind::ConnectionReset);
     assert!(failures[..2].iter().all(|failure| failure.get() == reset), "{failures:?}");
+}
+
+#[test]
+fn the_rest_of_a_short_send_may_stall_like_the_send_before() {
+    for seed in 0..8 {
+        let mut settings = Settings::plenty(vec![pool(0, 1)]);
+        settings.seed = seed;
+        settings.faults = Faults { short_send: 1000, ..Faults::none() };
+        settings.engine.buffers.size = 64 << 10;
+        settings.engine.pipes.count = 0;
+        let mut stage = Stage::new(settings);
+        stage.backend(0, 0, Kind::SlowReader { chunk: 4096, pause: Duration::from_secs(10) });
+        let client = stage.client(Duration::ZERO, Plan { chunk: 64 << 10, ..plan(1, 400_000) });
+        stage.run_until_done([&client]);
+        assert_eq!(stage.ended(CloseReason::Finished), 1);
+    }
 }

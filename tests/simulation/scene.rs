@@ -301,7 +301,8 @@ fn draw_listener(random: &mut Rng, traits: &Traits) -> ListenerSettings {
     let (idle, half_closed_timeout) = (timeout(), timeout());
     ListenerSettings {
         limit: random.bool().then(|| random.u32(1..=20)),
-        backlog: random.usize(1..=64),
+        // In a full backlog a client may wait until its connect times out.
+        backlog: if traits.healthy { MOST_CLIENTS as usize } else { random.usize(1..=64) },
         idle_timeout: random.bool().then_some(idle),
         half_closed_timeout,
     }
