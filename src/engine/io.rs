@@ -2,7 +2,7 @@
 //! the descriptors and the buffers. It decides what a completion means for each of them; who is
 //! woken by it runs later, so nothing here is ever entered twice.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::ops::Range;
 use std::task::Waker;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::buffers::Buffers;
 use super::driver::{Completion, Descriptor, Driver, Interest, Kind, Operation, Token};
 use super::slots::{Keep, Outcome, Phase, Slots};
+use super::stalls::{self, Stalled};
 use super::time::Time;
 
 pub(super) struct Io {
@@ -385,36 +386,30 @@ impl Io {
         self.state(socket).owners = owners;
     }
 
-    /// Tells sends that have lasted `limit` so, once each, and takes the buffers of some away:
-    /// the longest-stalled of an owner that holds more than `share` buffers, and, while receives
-    /// wait for a buffer, the longest-stalled of all.
+    /// Tells sends that have lasted `limit` so, once each, and takes the buffers of some away.
     pub(super) fn mark_stalled(&mut self, now: Time, limit: Duration, share: usize) -> Vec<Waker> {
-        let mut stalled: Vec<(Time, Token, [Owner; 2])> = self
+        let stalled: Vec<Stalled> = self
             .slots
             .sends()
             .filter(|(_, slot)| now.since(slot.since) >= limit && !slot.evicted)
-            .map(|(token, slot)| (slot.since, token, slot.operation.descriptor()))
-            .map(|(since, token, socket)| (since, token, self.owners(socket)))
+            .map(|(token, slot)| {
+                let owners = self.owners(slot.operation.descriptor());
+                Stalled { since: slot.since, token, owners }
+            })
             .collect();
-        stalled.sort_by_key(|(since, ..)| *since);
-        let mut held: HashMap<Owner, usize> = HashMap::new();
-        let owned = |owners: [Owner; 2]| owners.into_iter().filter(|owner| *owner != Owner(0));
-        for owner in stalled.iter().flat_map(|(_, _, owners)| owned(*owners)) {
-            *held.entry(owner).or_default() += 1;
-        }
-        let mut wanted = self.parked.len();
         let mut wakers = Vec::new();
-        for (since, token, owners) in stalled {
-            let Some(slot) = self.slots.find(token) else { continue };
-            let greedy = owned(owners).any(|owner| held[&owner] > share);
-            if greedy || wanted > 0 {
-                slot.evicted = true;
-                wanted = wanted.saturating_sub(1);
-                owned(owners).for_each(|owner| *held.entry(owner).or_default() -= 1);
-            }
+        for send in &stalled {
             // Said once: in the first look after the limit was passed.
-            slot.stalled |= now.since(since) < limit + STALL_INTERVAL;
-            if slot.stalled || slot.evicted {
+            if now.since(send.since) < limit + STALL_INTERVAL
+                && let Some(slot) = self.slots.find(send.token)
+            {
+                slot.stalled = true;
+                wakers.extend(slot.waker.clone());
+            }
+        }
+        for token in stalls::evicted(stalled, share, self.parked.len()) {
+            if let Some(slot) = self.slots.find(token) {
+                slot.evicted = true;
                 wakers.extend(slot.waker.clone());
             }
         }

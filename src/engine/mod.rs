@@ -27,6 +27,7 @@ mod region;
 mod remote;
 mod slots;
 mod socket;
+mod stalls;
 pub mod support;
 #[cfg(test)]
 mod tests;

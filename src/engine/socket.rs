@@ -8,7 +8,6 @@ use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
@@ -35,8 +34,6 @@ pub struct Socket {
 pub enum Sent {
     /// Every byte is with the kernel.
     Done,
-    /// There is no room now; it goes on when there is. Ask again.
-    Full,
     /// It lasts long; ask again.
     Stalled,
     /// The buffer is wanted back by the relay memory; drop the send and end the session.
@@ -87,23 +84,25 @@ impl Socket {
 
     /// Sends all of `buffer`.
     pub fn send(&self, buffer: Buffer) -> Send<'_> {
-        self.begin_send(buffer, false)
+        self.begin_send(buffer, None)
     }
 
-    /// Sends all of `buffer` for one who has nothing to do when it succeeds: that does not end a
-    /// turn of the loop by itself, which spares a system call.
-    pub fn send_quietly(&self, buffer: Buffer) -> Send<'_> {
-        self.begin_send(buffer, true)
+    /// Sends all of `buffer` while the next piece is received. When the send succeeds there is
+    /// nothing to do, so that does not end a turn of the loop by itself, which spares a system
+    /// call. When there is no room, `ahead` is recalled, so that it fills no further buffer.
+    pub fn send_beside(&self, buffer: Buffer, ahead: &Receive<'_>) -> Send<'_> {
+        self.begin_send(buffer, Some(ahead.token))
     }
 
-    fn begin_send(&self, buffer: Buffer, quiet: bool) -> Send<'_> {
+    fn begin_send(&self, buffer: Buffer, ahead: Option<Token>) -> Send<'_> {
         let range = buffer.range();
         let id = buffer.into_id();
         let now = self.engine.now();
         let mut io = self.engine.core().io.borrow_mut();
+        let quiet = ahead.is_some();
         let token = io.start_send(self.descriptor, id, range.clone(), quiet, now);
-        let Range { start, end } = range;
-        Send { socket: self, token, over: false, stalled: false, start, end }
+        let (start, end) = (range.start, range.end);
+        Send { socket: self, token, ahead, over: false, stalled: false, start, end }
     }
 
     /// Waits for one of `interest`, an error or a hang-up; says which.
@@ -167,19 +166,12 @@ impl Drop for Socket {
     }
 }
 
-/// A receive under way; see [`Socket::receive`].
+/// A receive under way; see [`Socket::receive`]. One that was recalled fails with ECANCELED,
+/// unless something had come before; nothing is lost.
 pub struct Receive<'s> {
     socket: &'s Socket,
     token: Token,
     over: bool,
-}
-
-impl Receive<'_> {
-    /// Asks for the end of the receive, which then fails with ECANCELED, unless something had
-    /// come before. Nothing is lost.
-    pub fn recall(&self) {
-        self.socket.engine.core().io.borrow_mut().recall(self.token);
-    }
 }
 
 impl Future for Receive<'_> {
@@ -206,10 +198,12 @@ impl Drop for Receive<'_> {
     }
 }
 
-/// A send under way; see [`Socket::send`]. After `Full` and `Stalled` it can be awaited again.
+/// A send under way; see [`Socket::send`]. After `Stalled` it can be awaited again.
 pub struct Send<'s> {
     socket: &'s Socket,
     token: Token,
+    /// The receive to recall when there is no room.
+    ahead: Option<Token>,
     over: bool,
     /// `Stalled` was said: once for the whole send.
     stalled: bool,
@@ -226,7 +220,12 @@ impl Future for Send<'_> {
         loop {
             let mut io = socket.engine.core().io.borrow_mut();
             let (outcome, keep) = match io.look(self.token, context.waker()) {
-                Look::Full => return Poll::Ready(Sent::Full),
+                Look::Full => {
+                    if let Some(ahead) = self.ahead.take() {
+                        io.recall(ahead);
+                    }
+                    continue;
+                }
                 // The rest of a short send is an operation of its own, and may stall again.
                 Look::Stalled if !std::mem::replace(&mut self.stalled, true) => {
                     return Poll::Ready(Sent::Stalled);

@@ -146,7 +146,7 @@ fn a_stalled_send_is_noticed_and_loses_its_buffer_when_others_wait() {
             let _ = feeder.write(&[7; 65_536]);
             let buffer = slow.receive().await.unwrap().unwrap();
             let mut sending = frozen.send(buffer);
-            if !matches!((&mut sending).await, Sent::Done) {
+            if let Sent::Stalled = (&mut sending).await {
                 break sending;
             }
         };
@@ -227,7 +227,7 @@ fn a_full_half_closed_target_is_waited_for_without_spinning_or_worker_threads() 
             let buffer = slow.receive().await.unwrap().unwrap();
             sent += buffer.len();
             let mut sending = target.send(buffer);
-            if !matches!((&mut sending).await, Sent::Done) {
+            if let Sent::Stalled = (&mut sending).await {
                 break sending;
             }
         };

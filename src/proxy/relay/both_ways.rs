@@ -168,7 +168,7 @@ impl Relay<'_> {
         }
         let mut pause = DELIVERY_CHECK;
         // After a reset of its own the survivor would have unsent bytes for ever.
-        let undelivered = || !survivor.is_gone() && survivor.unsent().is_ok_and(|bytes| bytes > 0);
+        let undelivered = || survivor.unsent().is_ok_and(|bytes| bytes > 0) && !survivor.is_gone();
         while undelivered() && engine.now() < deadline {
             engine.sleep_until(deadline.min(engine.now() + pause)).await;
             pause = (pause * 2).min(DELIVERY_CHECK_MOST);

@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 
-use crate::engine::{Either, Interest, Pipe, Receive, Send, Sent, Socket, Time, race};
+use crate::engine::{Either, Interest, Pipe, Send, Sent, Socket, Time, race};
 use crate::observe::SessionTally;
 use crate::proxy::session::{Meter, Session};
 use crate::proxy::worker::STALL_AFTER;
@@ -107,8 +107,19 @@ impl<'s> Flow<'s> {
         let mut full_in_a_row = 0;
         let mut receiving = self.source.receive();
         loop {
-            let buffer = match (&mut receiving).await {
-                Ok(Some(buffer)) => buffer,
+            let mut sending = match (&mut receiving).await {
+                Ok(Some(buffer)) => {
+                    full_in_a_row = if buffer.is_full() { full_in_a_row + 1 } else { 0 };
+                    self.moved(buffer.len());
+                    self.at_rest.set(false);
+                    if full_in_a_row >= PROMOTE_AFTER || self.stopping.get() {
+                        self.target.send(buffer)
+                    } else {
+                        // Begun together with the send, so that both cost one turn of the loop.
+                        receiving = self.source.receive();
+                        self.target.send_beside(buffer, &receiving)
+                    }
+                }
                 Ok(None) => return Err(self.end_of_stream()),
                 Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {
                     receiving = self.source.receive();
@@ -116,44 +127,36 @@ impl<'s> Flow<'s> {
                 }
                 Err(error) => return Err(End::SourceFailed(error)),
             };
-            self.moved(buffer.len());
-            self.at_rest.set(false);
-            full_in_a_row = if buffer.is_full() { full_in_a_row + 1 } else { 0 };
-            let grown = full_in_a_row >= PROMOTE_AFTER;
-            full_in_a_row %= PROMOTE_AFTER;
-            let pipe = grown.then(|| Pipe::borrow_from(&self.session.worker.engine)).flatten();
-            if let Some(pipe) = pipe {
-                self.sent(self.target.send(buffer), None).await?;
-                return Ok(pipe);
+            match (&mut sending).await {
+                Sent::Done => {}
+                Sent::Stalled => Box::pin(self.outlast(&mut sending)).await?,
+                Sent::Evicted => return Err(End::Evicted),
+                Sent::Failed(error) => return Err(End::TargetFailed(error)),
             }
+            self.at_rest.set(true);
             if self.stopping.get() {
-                self.sent(self.target.send(buffer), None).await?;
                 return Err(self.end_of_stream());
             }
-            // Begun together with the send, so that both cost one turn of the loop.
-            receiving = self.source.receive();
-            self.sent(self.target.send_quietly(buffer), Some(&receiving)).await?;
+            if full_in_a_row >= PROMOTE_AFTER {
+                full_in_a_row = 0;
+                if let Some(pipe) = Pipe::borrow_from(&self.session.worker.engine) {
+                    return Ok(pipe);
+                }
+                receiving = self.source.receive();
+            }
         }
     }
 
-    /// Waits until a buffer is with the target. `ahead` was begun with it.
-    async fn sent(&self, mut sending: Send<'_>, ahead: Option<&Receive<'_>>) -> Result<(), End> {
+    /// Waits for a send that has stalled.
+    async fn outlast(&self, sending: &mut Send<'_>) -> Result<(), End> {
         loop {
-            let sent = match (&mut sending).await {
-                Sent::Stalled => Box::pin(self.while_watching_the_source(&mut sending)).await?,
-                sent => sent,
-            };
-            match (sent, ahead) {
-                (Sent::Done, _) => break,
-                // At most one buffer in each direction, however full the target is.
-                (Sent::Full, Some(ahead)) => ahead.recall(),
-                (Sent::Full, None) | (Sent::Stalled, _) => {}
-                (Sent::Evicted, _) => return Err(End::Evicted),
-                (Sent::Failed(error), _) => return Err(End::TargetFailed(error)),
+            match self.while_watching_the_source(&mut *sending).await? {
+                Sent::Done => return Ok(()),
+                Sent::Stalled => {}
+                Sent::Evicted => return Err(End::Evicted),
+                Sent::Failed(error) => return Err(End::TargetFailed(error)),
             }
         }
-        self.at_rest.set(true);
-        Ok(())
     }
 
     /// Waits for a stalled target, and notices meanwhile when the source is reset: then the
