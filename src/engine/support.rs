@@ -121,6 +121,7 @@ pub fn probe() -> Result<(), Unsupported> {
         (opcode::PollAdd::CODE, "POLL_ADD"),
         (opcode::Read::CODE, "READ"),
         (opcode::AsyncCancel::CODE, "ASYNC_CANCEL"),
+        (opcode::Timeout::CODE, "TIMEOUT"),
     ];
     for (code, name) in needed {
         if !probe.is_supported(code) {

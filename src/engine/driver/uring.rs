@@ -4,13 +4,14 @@
 //! `Completion`s. It owns the ring, the provided-buffer ring and the read on the eventfd; it does
 //! not know who waits for what.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, IntoRawFd};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use rustix::net::SocketFlags;
@@ -49,6 +50,12 @@ pub struct Uring {
     remote: Arc<Remote>,
     /// Where the kernel puts the eventfd's counter; boxed, because a read is always in flight.
     wake_value: Box<u64>,
+    /// When the earliest timer of the ring rings, if one runs.
+    alarm: Option<Time>,
+    /// Read by the kernel when it takes the timer's entry.
+    alarm_after: Box<types::Timespec>,
+    /// The clock as it was read last: once per turn.
+    last_now: Cell<Time>,
     counters: DriverCounters,
     origin: Instant,
 }
@@ -59,9 +66,9 @@ const GROUP: u16 = 0;
 const RECEIVE_POLL_FIRST: u16 = 1;
 /// io_uring_enter: take completions and run deferred work (needed with DEFER_TASKRUN).
 const ENTER_GETEVENTS: u32 = 1;
-/// io_uring_enter: the argument carries a time-out (Linux 5.11).
-const ENTER_EXT_ARG: u32 = 8;
 const WAKE: u64 = (1 << 8) | Kind::Internal as u64;
+/// The ring's timer rings.
+const ALARM: u64 = (2 << 8) | Kind::Internal as u64;
 
 impl Uring {
     /// Makes a ring on the calling thread, which must be the one that uses it.
@@ -86,6 +93,9 @@ impl Uring {
             silent: SilentSends::default(),
             remote,
             wake_value: Box::new(0),
+            alarm: None,
+            alarm_after: Box::default(),
+            last_now: Cell::default(),
             counters: DriverCounters::default(),
             origin: now(),
         };
@@ -133,12 +143,27 @@ impl Uring {
         }
     }
 
+    /// Sees to it that a wait ends after `time` at the latest. A timer of the ring's own does so for
+    /// many turns; a time-out of each wait would set a hardware timer for each.
+    fn set_alarm(&mut self, time: Duration) {
+        let due = self.last_now.get() + time;
+        if self.alarm.is_some_and(|alarm| alarm <= due) {
+            return;
+        }
+        self.alarm = Some(due);
+        *self.alarm_after = types::Timespec::from(time);
+        let timeout = opcode::Timeout::new(&raw const *self.alarm_after);
+        self.push(timeout.build().user_data(ALARM));
+    }
+
     /// Moves what the kernel has posted; whether the eventfd was among it.
     fn take(&mut self, completions: &mut Vec<Completion>) -> bool {
         let mut woken = false;
         for entry in self.ring.completion() {
             if entry.user_data() == WAKE {
                 woken = true;
+            } else if entry.user_data() == ALARM {
+                self.alarm = None;
             } else if Token(entry.user_data()).kind() != Kind::Internal {
                 completions.push(completion(&entry));
             }
@@ -149,24 +174,17 @@ impl Uring {
     fn enter(&mut self, wait: Wait) -> io::Result<()> {
         let queued = self.ring.submission().len() as u32;
         let wait = if self.waiting.is_empty() { wait } else { Wait::No };
-        let timespec = match wait {
-            Wait::For(time) => types::Timespec::from(time),
-            Wait::No | Wait::Forever => types::Timespec::new(),
-        };
-        let mut arguments = types::SubmitArgs::new();
-        if let Wait::For(_) = wait {
-            arguments = arguments.timespec(&timespec);
-        }
         let least = u32::from(wait != Wait::No);
-        let flags = ENTER_GETEVENTS | ENTER_EXT_ARG;
-        // SAFETY: the arguments outlive the call, and the flags say what they are.
-        let result = unsafe { self.ring.submitter().enter(queued, least, flags, Some(&arguments)) };
+        let nothing = None::<&libc::sigset_t>;
+        // SAFETY: no argument is passed, and the flags ask for none.
+        let result =
+            unsafe { self.ring.submitter().enter(queued, least, ENTER_GETEVENTS, nothing) };
         match result {
             Ok(_) => Ok(()),
             Err(error) => match error.raw_os_error() {
-                // The wait ended without a completion; a signal came; completions must be taken
-                // first; memory is short for the moment. The next turn tries again.
-                Some(libc::ETIME | libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
+                // A signal came; completions must be taken first; memory is short for the moment.
+                // The next turn tries again.
+                Some(libc::EINTR | libc::EBUSY | libc::EAGAIN) => Ok(()),
                 _ => Err(error),
             },
         }
@@ -228,6 +246,9 @@ impl Driver for Uring {
     fn turn(&mut self, wait: Wait, completions: &mut Vec<Completion>) -> io::Result<bool> {
         self.buffers.publish();
         self.push_waiting();
+        if let Wait::For(time) = wait {
+            self.set_alarm(time);
+        }
         self.counters.turns += 1;
         self.enter(wait)?;
         let before = completions.len();
@@ -250,7 +271,9 @@ impl Driver for Uring {
 
     fn now(&self) -> Time {
         // 584 years fit.
-        Time::from_nanos(now().duration_since(self.origin).as_nanos() as u64)
+        let time = Time::from_nanos(now().duration_since(self.origin).as_nanos() as u64);
+        self.last_now.set(time);
+        time
     }
 
     fn counters(&self) -> DriverCounters {
