@@ -143,8 +143,8 @@ impl Uring {
         }
     }
 
-    /// Sees to it that a wait ends after `time` at the latest. A timer of the ring's own does so for
-    /// many turns; a time-out of each wait would set a hardware timer for each.
+    /// Sees to it that a wait ends after `time` at the latest. A timer of the ring's own does so
+    /// for many turns; a time-out of each wait would set a hardware timer for each.
     fn set_alarm(&mut self, time: Duration) {
         let due = self.last_now.get() + time;
         if self.alarm.is_some_and(|alarm| alarm <= due) {
