@@ -27,9 +27,14 @@ impl Pipe {
         self.held
     }
 
+    /// Bytes that it was asked to hold; the kernel may have given less.
+    pub fn size(&self) -> usize {
+        self.engine.core().pipes.borrow().size()
+    }
+
     pub(super) fn fill(&mut self, source: Descriptor) -> io::Result<usize> {
         let core = self.engine.core();
-        let length = core.pipes.borrow().size();
+        let length = self.size();
         let moved = core.io.borrow_mut().driver.splice(source, self.pipe.write, length)?;
         self.held += moved;
         Ok(moved)

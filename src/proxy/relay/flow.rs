@@ -210,20 +210,23 @@ impl<'s> Flow<'s> {
         let mut moved = 0;
         let mut since_pause = 0;
         loop {
-            match self.source.splice_into(pipe) {
+            let piece = match self.source.splice_into(pipe) {
                 Ok(0) => return Err(self.end_of_stream()),
-                Ok(bytes) => {
-                    moved += bytes;
-                    since_pause += bytes;
-                    self.moved(bytes);
-                }
+                Ok(bytes) => bytes,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(moved),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(End::SourceFailed(error)),
-            }
+            };
+            moved += piece;
+            since_pause += piece;
+            self.moved(piece);
             self.at_rest.set(false);
             self.empty_pipe(pipe).await?;
             self.at_rest.set(true);
+            // Little came, so little is left: waiting costs less than finding nothing.
+            if piece < pipe.size() / 2 {
+                return Ok(moved);
+            }
             if since_pause >= FAIR_BYTES {
                 since_pause = 0;
                 self.session.worker.engine.pause().await;
