@@ -9,8 +9,9 @@ use super::address::{self, Addresses};
 use super::field::{Field, Read, quoted};
 use super::names::{self, nearest};
 use super::reader::Section;
-use super::socket::{self, SocketOptions};
+use super::socket;
 use super::units::{MILLISECOND, MINUTE, YEAR};
+use crate::balance::SocketOptions;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {

@@ -87,7 +87,8 @@ mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
-    use crate::config::{AccessLog, Backend, Keepalive, LogLevel, SocketOptions};
+    use crate::balance::{Keepalive, SocketOptions};
+    use crate::config::{AccessLog, Backend, LogLevel};
     use proptest::prelude::*;
     use toml::de::DeValue;
 

@@ -26,7 +26,6 @@ pub use load::{Config, load, parse};
 pub use log::{AccessLog, Log, LogFormat, LogLevel};
 pub use pool::{Backend, Policy, Pool};
 pub use process::Process;
-pub use socket::{Keepalive, SocketOptions};
 
 /// How many connections a limit may allow. A descriptor is an `int`, so no host carries more.
 const CONNECTIONS: std::ops::RangeInclusive<u32> = 1..=i32::MAX as u32;

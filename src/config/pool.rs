@@ -9,8 +9,9 @@ use super::address::{self, Addresses};
 use super::field::{Field, Read, quoted};
 use super::names;
 use super::reader::{Place, Reader, Section};
-use super::socket::{self, SocketOptions};
+use super::socket;
 use super::units::{DAY, MILLISECOND, SECOND};
+use crate::balance::SocketOptions;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {

@@ -5,25 +5,7 @@ use std::time::Duration;
 use super::field::{Field, Read};
 use super::reader::Section;
 use super::units::{MILLISECOND, SECOND};
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SocketOptions {
-    /// TCP_NODELAY.
-    pub nodelay: bool,
-    /// SO_KEEPALIVE; none if it is off.
-    pub keepalive: Option<Keepalive>,
-    /// TCP_USER_TIMEOUT, in milliseconds that fit its `int`; none leaves it to the kernel.
-    pub user_timeout: Option<Duration>,
-}
-
-/// Both durations are of whole seconds, as TCP_KEEPIDLE and TCP_KEEPINTVL are.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Keepalive {
-    pub idle: Duration,
-    pub interval: Duration,
-    /// Unanswered probes after which the connection is reset.
-    pub probes: u32,
-}
+use crate::balance::{Keepalive, SocketOptions};
 
 pub(super) fn read(section: &Section<'_>) -> SocketOptions {
     let idle = section

@@ -14,6 +14,7 @@ use crate::engine::{Either, Interest, Socket, Time, race};
 use crate::observe::CloseReason;
 
 use super::accounts::Account;
+use super::options::socket_options;
 use super::session::{Route, Session};
 
 /// Why one attempt failed.
@@ -106,7 +107,7 @@ async fn open(
     deadline: Time,
 ) -> Result<Socket, Failure> {
     let worker = &session.worker;
-    let options = worker.socket_options(&pool.settings.socket);
+    let options = socket_options(&pool.settings.socket);
     loop {
         let freed = worker.descriptor_freed.notified();
         let error = match Socket::open(&worker.engine, &backend.address, source, &options) {

@@ -9,8 +9,10 @@ mod accounts;
 mod connect;
 mod control;
 mod listener;
+mod options;
 mod relay;
 mod session;
 mod worker;
 
+pub use options::socket_options;
 pub use worker::{Command, STALL_AFTER, WorkerParts, run};

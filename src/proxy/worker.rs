@@ -6,8 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::balance::{self, Chooser, Lease, NoChoice, PoolId};
-use crate::engine::driver::{Keepalive, SocketOptions};
+use crate::balance::{Chooser, Lease, NoChoice, PoolId};
 use crate::engine::{Either, Engine, EngineStatus, Inbox, Listener, Notify, Time, race};
 use crate::observe::{AccessLog, CloseReason, WorkerMetrics};
 use crate::view::{Publication, View, Watch};
@@ -184,15 +183,6 @@ impl Worker {
         let turn = self.next_source.get();
         self.next_source.set(turn.wrapping_add(1));
         turn
-    }
-
-    pub(super) fn socket_options(&self, options: &balance::SocketOptions) -> SocketOptions {
-        let keepalive = options.keepalive.map(|keepalive| Keepalive {
-            idle: keepalive.idle,
-            interval: keepalive.interval,
-            probes: keepalive.probes,
-        });
-        SocketOptions { nodelay: options.nodelay, keepalive, user_timeout: options.user_timeout }
     }
 
     /// Begins or ends waiting for a descriptor.

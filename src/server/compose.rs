@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::balance::{self, Backend, Pool, PoolId, PoolSettings, Snapshot};
+use crate::balance::{Backend, Pool, PoolId, PoolSettings, Snapshot};
 use crate::config::{self, Config};
-use crate::engine::driver;
 use crate::view::{Limits, ListenerView, Places, View};
 
 /// The first View of a configuration. `process` holds the places of all listeners.
@@ -41,29 +40,8 @@ fn compose_pool(pool: &config::Pool) -> Pool {
         connect_timeout: pool.connect_timeout,
         tries: pool.tries,
         sources: pool.source_addresses.clone(),
-        socket: balance_options(&pool.socket),
+        socket: pool.socket.clone(),
     };
     let backends = pool.backends.iter().map(backend).collect();
     Pool { name: pool.name.as_str().into(), backends, settings }
-}
-
-fn balance_options(options: &config::SocketOptions) -> balance::SocketOptions {
-    let keepalive = options.keepalive.as_ref().map(|keepalive| balance::Keepalive {
-        idle: keepalive.idle,
-        interval: keepalive.interval,
-        probes: keepalive.probes,
-    });
-    let (nodelay, user_timeout) = (options.nodelay, options.user_timeout);
-    balance::SocketOptions { nodelay, keepalive, user_timeout }
-}
-
-/// The options of a listening socket, for the engine.
-pub(super) fn engine_options(options: &config::SocketOptions) -> driver::SocketOptions {
-    let keepalive = options.keepalive.as_ref().map(|keepalive| driver::Keepalive {
-        idle: keepalive.idle,
-        interval: keepalive.interval,
-        probes: keepalive.probes,
-    });
-    let (nodelay, user_timeout) = (options.nodelay, options.user_timeout);
-    driver::SocketOptions { nodelay, keepalive, user_timeout }
 }

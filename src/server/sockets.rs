@@ -18,8 +18,8 @@ use crate::config::{Config, Listener};
 use crate::engine::driver::SocketOptions;
 use crate::engine::{inherited_sockets, set_options};
 
-use super::compose::engine_options;
 use super::workers::Handle;
+use crate::proxy::socket_options;
 
 /// The listening sockets of the process.
 #[derive(Debug)]
@@ -178,7 +178,7 @@ fn adopt(socket: Socket, listener: &Listener) -> io::Result<Listening> {
 }
 
 fn options(listener: &Listener) -> SocketOptions {
-    engine_options(&listener.socket)
+    socket_options(&listener.socket)
 }
 
 fn backlog(listener: &Listener) -> i32 {
