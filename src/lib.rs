@@ -14,6 +14,7 @@
 pub mod balance;
 pub mod commands;
 pub mod config;
+pub mod control;
 pub mod engine;
 pub mod observe;
 pub mod proxy;

@@ -2,21 +2,25 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crossbeam_utils::CachePadded;
 
-/// One address in a pool. Immutable but for the live count, which every Snapshot that knows the
+/// One member of a pool. Immutable but for the live values, which every Snapshot that knows the
 /// backend shares.
 #[derive(Debug)]
 pub struct Backend {
-    /// Its identity within the pool.
+    /// Its identity within the pool, and what consistent policies hash.
     pub name: Arc<str>,
-    pub address: SocketAddr,
+    /// Where it is reached: at least one, tried in this order. The addresses of both families of
+    /// a name are one backend.
+    pub addresses: Vec<SocketAddr>,
     /// 0 to 65,535; 0 receives no new connections.
     pub weight: u16,
     /// Connections at the same time, over all workers.
     pub limit: Option<u32>,
+    /// Backends of a higher tier serve when too few of the lower ones can.
+    pub tier: u16,
     live: Arc<CachePadded<Live>>,
 }
 
@@ -24,6 +28,9 @@ pub struct Backend {
 #[derive(Debug, Default)]
 struct Live {
     connections: AtomicU32,
+    /// Failures that the backend caused since something last succeeded.
+    failures_in_a_row: AtomicU32,
+    ejected: AtomicBool,
 }
 
 /// A place reserved on a backend; given back when dropped.
@@ -33,15 +40,47 @@ pub struct Lease {
 }
 
 impl Backend {
-    /// A backend without connections.
-    pub fn new(name: Arc<str>, address: SocketAddr, weight: u16, limit: Option<u32>) -> Backend {
-        Backend { name, address, weight, limit, live: Arc::default() }
+    /// A backend without connections, with weight 1, no limit and of the first tier.
+    pub fn new(name: Arc<str>, addresses: Vec<SocketAddr>) -> Backend {
+        Backend { name, addresses, weight: 1, limit: None, tier: 0, live: Arc::default() }
     }
 
-    /// The same backend with another share or limit: its connections go on counting.
-    pub fn changed(&self, weight: u16, limit: Option<u32>) -> Backend {
-        let (name, live) = (Arc::clone(&self.name), Arc::clone(&self.live));
-        Backend { name, address: self.address, weight, limit, live }
+    /// The same backend, to be given other addresses, weight, limit or tier: what is live goes on.
+    pub fn renewed(&self) -> Backend {
+        Backend {
+            name: Arc::clone(&self.name),
+            addresses: self.addresses.clone(),
+            weight: self.weight,
+            limit: self.limit,
+            tier: self.tier,
+            live: Arc::clone(&self.live),
+        }
+    }
+
+    /// A connection to it has worked: its failures are forgotten.
+    pub fn succeeded(&self) {
+        // A plain read first: there are almost never any, and then nobody writes the line.
+        if self.failures_in_a_row() > 0 {
+            self.live.failures_in_a_row.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// It has refused a connection, not answered, or broken one soon after.
+    pub fn failed(&self) {
+        self.live.failures_in_a_row.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn failures_in_a_row(&self) -> u32 {
+        self.live.failures_in_a_row.load(Ordering::Relaxed)
+    }
+
+    /// Takes it out of every choice at once, before the next Snapshot does, or lets it in again.
+    pub fn set_ejected(&self, ejected: bool) {
+        self.live.ejected.store(ejected, Ordering::Relaxed);
+    }
+
+    pub fn is_ejected(&self) -> bool {
+        self.live.ejected.load(Ordering::Relaxed)
     }
 
     /// Connections open or being opened, over all workers.
@@ -77,7 +116,9 @@ mod tests {
     use super::*;
 
     fn backend(limit: Option<u32>) -> Arc<Backend> {
-        Arc::new(Backend::new("a".into(), "127.0.0.1:1".parse().unwrap(), 1, limit))
+        let mut backend = Backend::new("a".into(), vec!["127.0.0.1:1".parse().unwrap()]);
+        backend.limit = limit;
+        Arc::new(backend)
     }
 
     #[test]
@@ -100,10 +141,22 @@ mod tests {
     }
 
     #[test]
+    fn a_success_ends_a_row_of_failures() {
+        let backend = backend(None);
+        backend.failed();
+        backend.failed();
+        assert_eq!(backend.renewed().failures_in_a_row(), 2);
+        backend.succeeded();
+        assert_eq!(backend.failures_in_a_row(), 0);
+    }
+
+    #[test]
     fn connections_survive_a_change_of_weight() {
         let old = backend(None);
         let lease = old.lease().unwrap();
-        let new = Arc::new(old.changed(7, Some(1)));
+        let mut new = old.renewed();
+        (new.weight, new.limit) = (7, Some(1));
+        let new = Arc::new(new);
         assert_eq!(new.connections(), 1);
         assert!(new.lease().is_none());
         drop(lease);

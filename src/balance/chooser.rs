@@ -1,5 +1,6 @@
 //! A worker's own part in choosing: the cursors of its pools.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::backend::Lease;
@@ -30,6 +31,15 @@ impl Cursors {
         let mut rotation = || Rotation::new(pool, random.u64(..));
         Cursors { first: rotation(), retry: rotation() }
     }
+}
+
+/// What is known of a connection that a key may be taken from. What the pool's policy does not
+/// hash may be left out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Traits<'a> {
+    pub source: Option<SocketAddr>,
+    pub destination: Option<SocketAddr>,
+    pub server_name: Option<&'a str>,
 }
 
 /// Why there is no backend.
@@ -70,7 +80,13 @@ impl Chooser {
     }
 
     /// The next backend of the pool whose name is not in `tried`, with a place reserved on it.
-    pub fn choose(&mut self, id: PoolId, tried: &[Arc<str>]) -> Result<Lease, NoChoice> {
+    pub fn choose(
+        &mut self,
+        id: PoolId,
+        traits: &Traits<'_>,
+        tried: &[Arc<str>],
+    ) -> Result<Lease, NoChoice> {
+        let _ = traits;
         let pool = self.snapshot.pool(id);
         let mut full = false;
         let cursors = &mut self.cursors[id.0];
@@ -103,11 +119,14 @@ mod tests {
         let mut chooser = chooser(pool(&[1, 1, 1]));
         let mut tried = Vec::new();
         for _ in 0..3 {
-            let lease = chooser.choose(PoolId(0), &tried).unwrap();
+            let lease = chooser.choose(PoolId(0), &Traits::default(), &tried).unwrap();
             assert!(!tried.contains(&lease.backend().name));
             tried.push(Arc::clone(&lease.backend().name));
         }
-        assert_eq!(chooser.choose(PoolId(0), &tried).unwrap_err(), NoChoice::Exhausted);
+        assert_eq!(
+            chooser.choose(PoolId(0), &Traits::default(), &tried).unwrap_err(),
+            NoChoice::Exhausted
+        );
     }
 
     #[test]
@@ -118,7 +137,7 @@ mod tests {
         for _ in 0..300 {
             let mut tried = Vec::new();
             let name = loop {
-                let lease = chooser.choose(PoolId(0), &tried).unwrap();
+                let lease = chooser.choose(PoolId(0), &Traits::default(), &tried).unwrap();
                 let name = Arc::clone(&lease.backend().name);
                 if &*name != "b0" {
                     break name;
@@ -136,16 +155,24 @@ mod tests {
     fn a_full_backend_is_passed_over_until_a_place_is_free() {
         let mut pool = pool(&[1, 1]);
         for backend in &mut pool.backends {
-            *backend = Arc::new(Backend::changed(backend, 1, Some(1)));
+            let mut limited = Backend::renewed(backend);
+            limited.limit = Some(1);
+            *backend = Arc::new(limited);
         }
         let mut chooser = chooser(pool);
-        let first = chooser.choose(PoolId(0), &[]).unwrap();
-        let second = chooser.choose(PoolId(0), &[]).unwrap();
+        let first = chooser.choose(PoolId(0), &Traits::default(), &[]).unwrap();
+        let second = chooser.choose(PoolId(0), &Traits::default(), &[]).unwrap();
         assert_ne!(first.backend().name, second.backend().name);
-        assert_eq!(chooser.choose(PoolId(0), &[]).unwrap_err(), NoChoice::AtLimit);
+        assert_eq!(
+            chooser.choose(PoolId(0), &Traits::default(), &[]).unwrap_err(),
+            NoChoice::AtLimit
+        );
         let name = Arc::clone(&first.backend().name);
         drop(first);
-        assert_eq!(chooser.choose(PoolId(0), &[]).unwrap().backend().name, name);
+        assert_eq!(
+            chooser.choose(PoolId(0), &Traits::default(), &[]).unwrap().backend().name,
+            name
+        );
     }
 
     #[test]
@@ -154,7 +181,10 @@ mod tests {
         let next = Arc::new(Snapshot::new(vec![Arc::new(pool(&[0, 1]))]));
         chooser.update(&next);
         for _ in 0..4 {
-            assert_eq!(&*chooser.choose(PoolId(0), &[]).unwrap().backend().name, "b1");
+            assert_eq!(
+                &*chooser.choose(PoolId(0), &Traits::default(), &[]).unwrap().backend().name,
+                "b1"
+            );
         }
     }
 }

@@ -5,11 +5,15 @@
 
 mod backend;
 mod chooser;
+mod policy;
 mod pool;
 mod rotation;
 mod snapshot;
+mod standing;
 
 pub use backend::{Backend, Lease};
-pub use chooser::{Chooser, NoChoice};
-pub use pool::{Keepalive, Pool, PoolSettings, SocketOptions};
+pub use chooser::{Chooser, NoChoice, Traits};
+pub use policy::{Hashing, Key, MAGLEV_SIZE, Policy};
+pub use pool::{Balancing, Keepalive, Member, Pool, PoolSettings, Queue, SocketOptions};
 pub use snapshot::{PoolId, Snapshot};
+pub use standing::Standing;

@@ -50,9 +50,9 @@ impl<'a> Field<'a> {
     }
 
     /// One value of a closed set, by its word.
-    pub fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Read<T> {
+    pub fn choice<T: Clone>(&self, choices: &[(&str, T)]) -> Read<T> {
         let chosen = choices.iter().find(|(word, _)| self.value.as_str() == Some(word));
-        chosen.map(|(_, choice)| *choice).ok_or_else(|| {
+        chosen.map(|(_, choice)| choice.clone()).ok_or_else(|| {
             let words: Vec<String> = choices.iter().map(|(word, _)| quoted(word)).collect();
             self.refusal(&words.join(" or "))
         })

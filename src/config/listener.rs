@@ -27,6 +27,10 @@ pub struct Listener {
     /// None if it is off.
     pub idle_timeout: Option<Duration>,
     pub half_closed_timeout: Duration,
+    /// Sessions are closed gracefully at this age; none: at none.
+    pub max_connection_age: Option<Duration>,
+    /// Percent of the age by which each session's is shortened or lengthened at random, 0 to 50.
+    pub max_connection_age_jitter: u8,
     pub socket: SocketOptions,
 }
 
@@ -50,6 +54,8 @@ pub(super) fn read(
         }),
         half_closed_timeout: section
             .value_or("half_closed_timeout", MINUTE, |field| field.duration(MILLISECOND..=YEAR)),
+        max_connection_age: None,
+        max_connection_age_jitter: 10,
         socket: socket::read(section),
     }
 }

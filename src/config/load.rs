@@ -14,6 +14,7 @@ use super::log::{self, Log};
 use super::pool::{self, Pool};
 use super::process::{self, Process};
 use super::reader::{Reader, Section};
+use super::resolver::Resolver;
 
 /// What the operator asked for, every default filled in. Only `load` and `parse` make one, so
 /// that its limits hold, its names are distinct and its references lead somewhere.
@@ -23,6 +24,7 @@ pub struct Config {
     pub process: Process,
     pub log: Log,
     pub admin: Admin,
+    pub resolver: Resolver,
     /// At least one, by order of name.
     pub listeners: Vec<Listener>,
     /// By order of name.
@@ -55,6 +57,7 @@ fn read(document: &Section<'_>) -> Config {
         process: document.section("process", process::read),
         log: document.section("log", log::read),
         admin: document.section("admin", |section| admin::read(section, &mut addresses)),
+        resolver: Resolver::default(),
         listeners: document.sections("listener", |name, section| {
             listener::read(name, section, &pool_names, &mut addresses)
         }),
@@ -156,6 +159,7 @@ mod tests {
             drain_timeout: Duration::from_secs(30),
             linger_timeout: Duration::from_secs(5),
             reserved_descriptors: 64,
+            state_directory: None,
         };
         assert_eq!(config.process, process);
         assert_eq!(config.admin.listen, "127.0.0.1:9600".parse().ok());
@@ -172,6 +176,7 @@ mod tests {
             address: "10.0.0.1:1".parse().unwrap(),
             weight: 1,
             max_connections: None,
+            tier: 0,
         };
         assert_eq!(pool.backends, [backend]);
     }

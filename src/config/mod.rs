@@ -7,8 +7,10 @@
 mod address;
 mod admin;
 mod cpulist;
+mod discovery;
 mod error;
 mod field;
+mod health;
 mod listener;
 mod load;
 mod log;
@@ -16,16 +18,20 @@ mod names;
 mod pool;
 mod process;
 mod reader;
+mod resolver;
 mod socket;
 mod units;
 
 pub use admin::Admin;
+pub use discovery::{Discovery, Hold, Source, SourceKind};
 pub use error::{ConfigError, ConfigErrors};
+pub use health::{Check, CheckTls, Ejection, Health};
 pub use listener::Listener;
 pub use load::{Config, load, parse};
 pub use log::{AccessLog, Log, LogFormat, LogLevel};
-pub use pool::{Backend, Policy, Pool};
+pub use pool::{Backend, OnLoss, Pool, Rebalance};
 pub use process::Process;
+pub use resolver::Resolver;
 
 /// How many connections a limit may allow. A descriptor is an `int`, so no host carries more.
 const CONNECTIONS: std::ops::RangeInclusive<u32> = 1..=i32::MAX as u32;

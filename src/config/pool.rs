@@ -6,31 +6,63 @@ use std::time::Duration;
 
 use super::CONNECTIONS;
 use super::address::{self, Addresses};
+use super::discovery::{Discovery, Source};
 use super::field::{Field, Read, quoted};
+use super::health::{Ejection, Health};
 use super::names;
 use super::reader::{Place, Reader, Section};
 use super::socket;
 use super::units::{DAY, MILLISECOND, SECOND};
-use crate::balance::SocketOptions;
+use crate::balance::{Balancing, Policy, Queue, SocketOptions};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
     /// As a table's key it is unique among the pools.
     pub name: String,
-    pub policy: Policy,
+    pub balancing: Balancing,
+    pub queue: Option<Queue>,
+    /// How long a new backend, or one that has come back, takes to get its full share; none: it
+    /// has it at once.
+    pub slow_start: Option<Duration>,
     pub connect_timeout: Duration,
     /// Distinct backends tried for one session, the first included, 1 to 16.
     pub tries: usize,
     /// Empty leaves the choice to the kernel; else there is one of each backend's family.
     pub source_addresses: Vec<IpAddr>,
     pub socket: SocketOptions,
-    /// In the order of the file, at least one, with distinct names.
+    /// In the order of the file, with distinct names; at least one, or a source.
     pub backends: Vec<Backend>,
+    /// In the order of the file.
+    pub sources: Vec<Source>,
+    pub discovery: Discovery,
+    /// `None`: backends are taken to be up.
+    pub health: Option<Health>,
+    /// `None`: no backend is ejected.
+    pub ejection: Option<Ejection>,
+    /// What becomes of the sessions of a backend whose probes fail, or that is ejected.
+    pub on_down: OnLoss,
+    /// What becomes of the sessions of a backend that discovery no longer finds.
+    pub on_removal: OnLoss,
+    pub rebalance: Option<Rebalance>,
 }
 
+/// What becomes of a lost backend's sessions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum OnLoss {
+    /// They stay.
+    #[default]
+    Keep,
+    /// They are closed gracefully after this time, which may be zero, unless it has come back.
+    CloseAfter(Duration),
+}
+
+/// How sessions move to a backend that has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Policy {
-    RoundRobin,
+pub struct Rebalance {
+    /// Sessions closed per second at most, over all workers, at least 1.
+    pub rate: u32,
+    /// How much more than its share a backend may keep, in percent of the share.
+    pub tolerance: u16,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +75,8 @@ pub struct Backend {
     pub weight: u16,
     /// The pool's where the file gives the backend none; none: no limit.
     pub max_connections: Option<u32>,
+    /// 0 unless it is a backup.
+    pub tier: u16,
 }
 
 pub(super) fn read(name: &str, section: &Section<'_>, addresses: &mut Addresses) -> Pool {
@@ -61,13 +95,25 @@ pub(super) fn read(name: &str, section: &Section<'_>, addresses: &mut Addresses)
     }
     Pool {
         name: name.to_owned(),
-        policy: section.value_or("policy", Policy::RoundRobin, |field| field.choice(&POLICIES)),
+        balancing: Balancing {
+            policy: section.value_or("policy", Policy::RoundRobin, |field| field.choice(&POLICIES)),
+            ..Balancing::default()
+        },
+        queue: None,
+        slow_start: None,
         connect_timeout: section
             .value_or("connect_timeout", 5 * SECOND, |field| field.duration(MILLISECOND..=DAY)),
         tries: section.value_or("tries", 3, |field| field.integer(1..=16)),
         source_addresses,
         socket: socket::read(section),
         backends: backends.into_iter().map(|(backend, _)| backend).collect(),
+        sources: Vec::new(),
+        discovery: Discovery::default(),
+        health: None,
+        ejection: None,
+        on_down: OnLoss::Keep,
+        on_removal: OnLoss::Keep,
+        rebalance: None,
     }
 }
 
@@ -77,7 +123,7 @@ fn backend(item: &Field<'_>, limit: Option<u32>) -> Option<Backend> {
         let address = item.accept(address::backend)?;
         let name = address.to_string();
         names::check(&name, item.reader, &item.place);
-        return Some(Backend { name, address, weight: 1, max_connections: limit });
+        return Some(Backend { name, address, weight: 1, max_connections: limit, tier: 0 });
     }
     item.section("{ address = ... }")?.read(|section| {
         let address = section.required("address", |field| address::backend(field).map(Some));
@@ -87,7 +133,7 @@ fn backend(item: &Field<'_>, limit: Option<u32>) -> Option<Backend> {
         let max_connections = section.value_or("max_connections", limit, connections);
         let name = name.or(address.map(|address| address.to_string()))?;
         names::check(&name, section.reader, &section.place_of("name"));
-        Some(Backend { name, address: address?, weight, max_connections })
+        Some(Backend { name, address: address?, weight, max_connections, tier: 0 })
     })
 }
 

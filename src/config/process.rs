@@ -1,5 +1,6 @@
 //! `[process]`: what the program as a whole may use. Applies nothing.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::field::{Field, Read};
@@ -28,6 +29,8 @@ pub struct Process {
     pub drain_timeout: Duration,
     pub linger_timeout: Duration,
     pub reserved_descriptors: usize,
+    /// Where the last good answers of discovery are kept; none: nowhere.
+    pub state_directory: Option<PathBuf>,
 }
 
 pub(super) fn read(section: &Section<'_>) -> Process {
@@ -54,6 +57,7 @@ pub(super) fn read(section: &Section<'_>) -> Process {
             .value_or("linger_timeout", 5 * SECOND, |field| field.duration(MILLISECOND..=DAY)),
         reserved_descriptors: section
             .value_or("reserved_descriptors", 64, |field| field.integer(0..=65_536)),
+        state_directory: None,
     }
 }
 

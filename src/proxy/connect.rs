@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::balance::{Backend, NoChoice, Pool};
+use crate::balance::{Backend, NoChoice, Pool, Traits};
 use crate::engine::{Either, Interest, Socket, Time, race};
 use crate::observe::CloseReason;
 
@@ -36,7 +36,8 @@ pub(super) async fn reach(session: &mut Session) -> Result<(Socket, Route), Clos
     drop(view);
     let mut reason = CloseReason::NoBackend;
     for _ in 0..pool.settings.tries {
-        let chosen = session.worker.choose(session.listener.pool, session.tried());
+        let chosen =
+            session.worker.choose(session.listener.pool, &Traits::default(), session.tried());
         let lease = match chosen {
             Ok(lease) => lease,
             Err(NoChoice::AtLimit) => return Err(CloseReason::BackendLimit),
@@ -73,7 +74,7 @@ async fn attempt(
     for source in sources {
         tally.connect_attempts.add(1);
         let connected = match open(session, pool, backend, source, deadline).await {
-            Ok(socket) => connect(session, socket, backend.address, deadline).await,
+            Ok(socket) => connect(session, socket, backend.addresses[0], deadline).await,
             Err(failure) => Err(failure),
         };
         match connected {
@@ -91,7 +92,7 @@ async fn attempt(
 
 /// The addresses to connect from: those of the backend's family, in turn; none: the kernel's.
 fn sources(pool: &Pool, backend: &Backend, turn: usize) -> impl Iterator<Item = Option<IpAddr>> {
-    let family = backend.address.is_ipv4();
+    let family = backend.addresses[0].is_ipv4();
     let fitting: Vec<IpAddr> =
         pool.settings.sources.iter().filter(|source| source.is_ipv4() == family).copied().collect();
     let count = fitting.len();
@@ -110,7 +111,7 @@ async fn open(
     let options = socket_options(&pool.settings.socket);
     loop {
         let freed = worker.descriptor_freed.notified();
-        let error = match Socket::open(&worker.engine, &backend.address, source, &options) {
+        let error = match Socket::open(&worker.engine, &backend.addresses[0], source, &options) {
             Ok(socket) => return Ok(socket),
             Err(error) => error,
         };

@@ -152,7 +152,7 @@ impl Session {
             pool: route.map(|route| Arc::clone(&route.account.pool)),
             backend: backend.map(|backend| Arc::clone(&backend.name)),
             client: self.client_address.as_deref().copied(),
-            backend_address: backend.map(|backend| backend.address),
+            backend_address: backend.map(|backend| backend.addresses[0]),
             tried: self.tried().to_vec(),
             connect: route.map(|route| Duration::from_nanos(route.connect)),
             total: self.worker.engine.now().since(self.began),

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::balance::{Chooser, Lease, NoChoice, PoolId};
+use crate::balance::{Chooser, Lease, NoChoice, PoolId, Traits};
 use crate::engine::{Either, Engine, EngineStatus, Inbox, Listener, Notify, Time, race};
 use crate::observe::{AccessLog, CloseReason, WorkerMetrics};
 use crate::view::{Publication, View, Watch};
@@ -165,8 +165,13 @@ impl Worker {
         Arc::clone(self.watch.borrow().view())
     }
 
-    pub(super) fn choose(&self, pool: PoolId, tried: &[Arc<str>]) -> Result<Lease, NoChoice> {
-        self.chooser.borrow_mut().choose(pool, tried)
+    pub(super) fn choose(
+        &self,
+        pool: PoolId,
+        traits: &Traits<'_>,
+        tried: &[Arc<str>],
+    ) -> Result<Lease, NoChoice> {
+        self.chooser.borrow_mut().choose(pool, traits, tried)
     }
 
     /// Until when bytes may be delivered that were received before a session's end.

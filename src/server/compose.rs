@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::balance::{Backend, Pool, PoolId, PoolSettings, Snapshot};
+use crate::balance::{Backend, Member, Pool, PoolId, PoolSettings, Snapshot, Standing};
 use crate::config::{self, Config};
 use crate::view::{Limits, ListenerView, Places, View};
 
@@ -33,15 +33,19 @@ pub(super) fn compose(config: &Config, process: &Arc<Places>) -> View {
 
 fn compose_pool(pool: &config::Pool) -> Pool {
     let backend = |backend: &config::Backend| {
-        let name = backend.name.as_str().into();
-        Arc::new(Backend::new(name, backend.address, backend.weight, backend.max_connections))
+        let mut composed = Backend::new(backend.name.as_str().into(), vec![backend.address]);
+        (composed.weight, composed.limit) = (backend.weight, backend.max_connections);
+        composed.tier = backend.tier;
+        Member { backend: Arc::new(composed), standing: Standing::Up }
     };
     let settings = PoolSettings {
         connect_timeout: pool.connect_timeout,
         tries: pool.tries,
+        balancing: pool.balancing.clone(),
+        queue: pool.queue.clone(),
         sources: pool.source_addresses.clone(),
         socket: pool.socket.clone(),
     };
-    let backends = pool.backends.iter().map(backend).collect();
-    Pool { name: pool.name.as_str().into(), backends, settings }
+    let members = pool.backends.iter().map(backend).collect();
+    Pool::new(pool.name.as_str().into(), settings, members, None)
 }

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+use crate::balance::Member;
 use crate::config::{self, Config};
 use crate::engine::support::Unsupported;
 use crate::engine::{Inbox, Remote, support};
@@ -246,10 +247,10 @@ fn metrics(workers: usize, publication: &Arc<Publication>) -> Metrics {
         let view = publication.current();
         let pools = view.snapshot.pools();
         let rows = pools.flat_map(|(_, pool)| {
-            pool.backends.iter().map(|backend| BackendRow {
+            pool.members().iter().map(|Member { backend, .. }| BackendRow {
                 pool: Arc::clone(&pool.name),
                 backend: Arc::clone(&backend.name),
-                address: backend.address,
+                address: backend.addresses[0],
                 weight: backend.weight.into(),
                 connections: backend.connections().into(),
                 limit: backend.limit.map(u64::from),

@@ -4,17 +4,18 @@
 use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ringmain::balance::Pool;
+use ringmain::balance::{Member, Pool};
 use ringmain::engine::driver::simulated::Faults;
 use ringmain::engine::{BufferSizes, EngineSettings, PipeSizes, Time};
 use ringmain::observe::CloseReason;
 
 use crate::actors::{Answer, Backend, Client, Ending, Fate, Kind, Log, Outcome, Plan};
 use crate::stage::{
-    ANYWHERE, HOUR, ListenerSettings, Settings, Stage, address, front, is_over, pool,
+    ANYWHERE, HOUR, ListenerSettings, Settings, Stage, address, front, is_over, pool, with_members,
 };
 
 pub struct Scene {
@@ -281,10 +282,13 @@ fn length(random: &mut Rng) -> u64 {
 }
 
 fn draw_pool(index: usize, cast: &Cast, random: &mut Rng, traits: &Traits) -> Pool {
-    let mut pool = pool(index, cast.kinds.len());
-    for backend in &mut pool.backends {
-        *backend = backend.changed(random.u16(1..=3), traits.backend_limit).into();
-    }
+    let mut pool = with_members(pool(index, cast.kinds.len()), |members| {
+        for Member { backend, .. } in members {
+            let mut drawn = backend.renewed();
+            (drawn.weight, drawn.limit) = (random.u16(1..=3), traits.backend_limit);
+            *backend = Arc::new(drawn);
+        }
+    });
     pool.settings.tries = if traits.healthy { cast.kinds.len() } else { random.usize(1..=5) };
     pool.settings.connect_timeout = match traits.healthy {
         true => HOUR,

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crossbeam_utils::CachePadded;
-use ringmain::balance::{self, Pool, PoolId, PoolSettings, Snapshot, SocketOptions};
+use ringmain::balance::{
+    self, Balancing, Member, Pool, PoolId, PoolSettings, Snapshot, SocketOptions, Standing,
+};
 use ringmain::engine::driver::simulated::{Faults, Leftovers, Next, Peers, World};
 use ringmain::engine::{
     BufferSizes, Engine, EngineSettings, EngineStatus, Inbox, Listener, PipeSizes, Remote, Time,
@@ -203,7 +205,7 @@ impl Stage {
         for listener in &self.publication.current().listeners {
             assert_eq!(listener.places.taken(), 0, "places of {}", listener.name);
         }
-        for backend in self.pools.iter().flat_map(|pool| &pool.backends) {
+        for Member { backend, .. } in self.pools.iter().flat_map(|pool| pool.members()) {
             assert_eq!(backend.connections(), 0, "leases on {}", backend.name);
         }
     }
@@ -239,8 +241,8 @@ impl Stage {
     pub fn sessions_of(&self, listener: usize) -> Vec<Arc<CachePadded<SessionTally>>> {
         let name = &self.pools[listener].name;
         let pools = self.pools.iter().filter(|pool| pool.name == *name);
-        let backends = pools.flat_map(|pool| &pool.backends);
-        backends.map(|backend| self.session(listener, backend)).collect()
+        let members = pools.flat_map(|pool| pool.members());
+        members.map(|member| self.session(listener, &member.backend)).collect()
     }
 
     /// Sessions that ended for `reason`, with a backend or without.
@@ -316,18 +318,26 @@ pub fn is_over(outcome: &Rc<Cell<Outcome>>) -> bool {
 pub fn pool(index: usize, count: usize) -> Pool {
     let backend = |number| {
         let name = format!("backend-{number}").into();
-        Arc::new(balance::Backend::new(name, address(index, number), 1, None))
+        let backend = balance::Backend::new(name, vec![address(index, number)]);
+        Member { backend: Arc::new(backend), standing: Standing::Up }
     };
-    Pool {
-        name: format!("pool-{index}").into(),
-        backends: (0..count).map(backend).collect(),
-        settings: PoolSettings {
-            connect_timeout: Duration::from_secs(5),
-            tries: 3,
-            sources: Vec::new(),
-            socket: SocketOptions { nodelay: true, keepalive: None, user_timeout: None },
-        },
-    }
+    let settings = PoolSettings {
+        connect_timeout: Duration::from_secs(5),
+        tries: 3,
+        balancing: Balancing::default(),
+        queue: None,
+        sources: Vec::new(),
+        socket: SocketOptions { nodelay: true, keepalive: None, user_timeout: None },
+    };
+    let members = (0..count).map(backend).collect();
+    Pool::new(format!("pool-{index}").into(), settings, members, None)
+}
+
+/// The pool with other members.
+pub fn with_members(pool: Pool, change: impl FnOnce(&mut Vec<Member>)) -> Pool {
+    let mut members = pool.members().to_vec();
+    change(&mut members);
+    Pool::new(pool.name, pool.settings, members, None)
 }
 
 /// Where listener `index` accepts.

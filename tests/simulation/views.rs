@@ -8,13 +8,14 @@ use ringmain::observe::CloseReason;
 use ringmain::view::View;
 
 use crate::actors::{Kind, Plan};
-use crate::stage::{Settings, Stage, plan, pool};
+use crate::stage::{Settings, Stage, plan, pool, with_members};
 
 #[test]
 fn a_new_view_redirects_new_sessions_and_leaves_those_in_progress_alone() {
-    let mut both = pool(0, 2);
-    let second = both.backends.pop().unwrap();
-    let mut stage = Stage::new(Settings::plenty(vec![both]));
+    let both = pool(0, 2);
+    let second = both.members()[1].clone();
+    let first_only = with_members(both, |members| members.truncate(1));
+    let mut stage = Stage::new(Settings::plenty(vec![first_only]));
     let logs = [0, 1].map(|number| stage.backend(0, number, Kind::Echo));
     // About five seconds each, over the publication of the new View.
     let slow = |stream| Plan { chunk: 10, pause: Duration::from_millis(100), ..plan(stream, 1000) };
@@ -22,9 +23,7 @@ fn a_new_view_redirects_new_sessions_and_leaves_those_in_progress_alone() {
     let late = |stream| stage.client(Duration::from_secs(stream), plan(stream, 1000));
     let clients: Vec<_> = (1..=4).map(early).chain((5..=8).map(late)).collect();
     let (publication, inbox) = (stage.publication.clone(), stage.inbox.clone());
-    let mut changed = pool(0, 0);
-    changed.backends.push(second);
-    let changed = Arc::new(changed);
+    let changed = Arc::new(with_members(pool(0, 0), |members| members.push(second)));
     stage.pools.push(changed.clone());
     stage.at(Duration::from_secs(3), move |_| {
         let old = publication.current();
