@@ -14,7 +14,7 @@ use super::log::{self, Log};
 use super::pool::{self, Pool};
 use super::process::{self, Process};
 use super::reader::{Reader, Section};
-use super::resolver::Resolver;
+use super::resolver::{self, Resolver};
 
 /// What the operator asked for, every default filled in. Only `load` and `parse` make one, so
 /// that its limits hold, its names are distinct and its references lead somewhere.
@@ -57,7 +57,7 @@ fn read(document: &Section<'_>) -> Config {
         process: document.section("process", process::read),
         log: document.section("log", log::read),
         admin: document.section("admin", |section| admin::read(section, &mut addresses)),
-        resolver: Resolver::default(),
+        resolver: document.section("resolver", resolver::read),
         listeners: document.sections("listener", |name, section| {
             listener::read(name, section, &pool_names, &mut addresses)
         }),
@@ -86,50 +86,17 @@ const FILE_MAX: u64 = 16 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::path::PathBuf;
     use std::time::Duration;
 
     use crate::balance::{Keepalive, SocketOptions};
+    use crate::config::samples::{
+        LISTENER, POOL, errors, valid, with_listener, with_pool, with_top,
+    };
     use crate::config::{AccessLog, Backend, LogLevel};
     use proptest::prelude::*;
     use toml::de::DeValue;
-
-    const POOL: &str = "[pool.p]\nbackends = [\"10.0.0.1:1\"]\n";
-    const LISTENER: &str = "[listener.l]\nlisten = \"0.0.0.0:1\"\npool = \"p\"\n";
-
-    /// What is printed for `text`, line by line, without the name of the file.
-    fn errors(text: &str) -> Vec<String> {
-        match parse(text, "x.toml") {
-            Ok(_) => Vec::new(),
-            Err(errors) => {
-                let printed = errors.to_string();
-                printed
-                    .lines()
-                    .map(|line| line.strip_prefix("x.toml:").unwrap().to_owned())
-                    .collect()
-            }
-        }
-    }
-
-    /// A valid file with `lines` at its top, or what is printed for it.
-    fn with_top(lines: &str) -> Vec<String> {
-        errors(&format!("{lines}\n{LISTENER}{POOL}"))
-    }
-
-    /// A valid file with `lines` at the end of its listener, from line 4 on.
-    fn with_listener(lines: &str) -> Vec<String> {
-        errors(&format!("{LISTENER}{lines}\n{POOL}"))
-    }
-
-    /// A valid file but for its pool, which has `lines` from line 5 on.
-    fn with_pool(lines: &str) -> Vec<String> {
-        errors(&format!("{LISTENER}[pool.p]\n{lines}\n"))
-    }
-
-    fn valid(text: &str) -> Config {
-        parse(text, "x.toml").unwrap_or_else(|errors| panic!("{errors}"))
-    }
 
     fn configs() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("configs")
@@ -232,7 +199,8 @@ mod tests {
             (
                 with_top("\"a\\nb\" = 1"),
                 "1: \"a\\nb\": unknown key; \
-                 the keys here are `admin`, `listener`, `log`, `pool`, `process`",
+                 the keys here are `admin`, `listener`, `log`, `pool`, `process`, \
+                 `resolver`",
             ),
             (
                 with_pool("backends = [\n{ address = \"10.0.0.1:1\",\nwieght = 2 }]"),
@@ -324,7 +292,8 @@ mod tests {
             ),
             (
                 with_pool("policy = \"random\"\nbackends = [\"10.0.0.1:1\"]"),
-                "5: pool.p.policy: found \"random\"; give \"round-robin\"",
+                "5: pool.p.policy: found \"random\"; give \"round-robin\" or \"least-connections\" \
+                 or \"random-two\" or \"maglev\" or \"ring\" or \"rendezvous\"",
             ),
             (with_top("process = 1"), "1: process: found 1; give a table, written [process]"),
             (
@@ -353,9 +322,7 @@ mod tests {
     #[test]
     fn backend_addresses_are_literal_and_reachable() {
         let remedy = "give an IP address and port";
-        let unresolved = format!(
-            "is a name; {remedy}; names are resolved by discovery, which this version does not have"
-        );
+        let unresolved = format!("is a name, which stands under sources; {remedy}");
         let cases = [
             ("agg.example.com:6000", format!("\"agg.example.com:6000\" {unresolved}")),
             ("agg", format!("\"agg\" {unresolved}")),
@@ -383,7 +350,7 @@ mod tests {
                 format!("1: listener.l.listen: {missing}"),
                 format!("1: listener.l.pool: {missing}"),
                 format!("3: pool.p.backends[0].address: {missing}"),
-                format!("4: pool.q.backends: {missing}"),
+                "4: pool.q.backends: missing, and so is sources; add one of them".to_owned(),
             ]
         );
         assert_eq!(
@@ -567,16 +534,58 @@ mod tests {
         assert_eq!(load(), format!("x: cannot be read: it is larger than 16 MiB; {remedy}"));
     }
 
+    /// What the reference says beyond the defaults.
+    const REFERENCE: &str = r#"
+        [listener.example]
+        listen = "0.0.0.0:7100"
+        pool = "example"
+        [pool.example]
+        backends = ["127.0.0.2:17100", "127.0.0.3:17100", "127.0.0.4:17100", "127.0.0.5:17100"]
+        health.check = "tcp"
+        ejection = {}
+        [pool.example-hashed]
+        policy = "maglev"
+        backends = ["127.0.0.2:17101", "127.0.0.3:17101"]
+        [pool.example-found]
+        sources = [
+            { dns = "agg.example:6000" },
+            { srv = "_vector._tcp.agg.example" },
+            { template = "agg-{0..2}.vector.svc.cluster.local:6000" },
+            { file = "/etc/ringmain/aggregators.txt" },
+        ]
+        [pool.example-tls-hello]
+        backends = ["127.0.0.2:17102"]
+        health = { check = "tls-hello", tls_server_name = "agg.example" }
+        [pool.example-http]
+        backends = ["127.0.0.2:17103"]
+        health = { check = "http", host = "agg.example" }
+        [pool.example-grpc]
+        backends = ["127.0.0.2:17104"]
+        health.check = "grpc"
+        [pool.example-send-expect]
+        backends = ["127.0.0.2:17105"]
+        health = { check = "send-expect", send = "PING\r\n", expect = "PONG" }
+        [pool.example-send-expect-hex]
+        backends = ["127.0.0.2:17106"]
+        health = { check = "send-expect", send_hex = "00000001", expect_hex = "00" }
+    "#;
+
     #[test]
     fn the_reference_holds_the_defaults() {
-        let bare = valid(
-            "[listener.example]\nlisten = \"0.0.0.0:7100\"\npool = \"example\"\n\
-             [pool.example]\nbackends = [\"127.0.0.2:17100\", \"127.0.0.3:17100\"]\n",
-        );
         let reference = load(&configs().join("reference.toml"));
-        assert_eq!(reference.unwrap_or_else(|errors| panic!("{errors}")), bare);
+        let reference = reference.unwrap_or_else(|errors| panic!("{errors}"));
+        // Section by section, so that a difference can be found in what is printed.
+        let bare = valid(REFERENCE);
+        assert_eq!(reference.process, bare.process);
+        assert_eq!(reference.resolver, bare.resolver);
+        assert_eq!(reference.listeners, bare.listeners);
+        for (pool, bare) in reference.pools.iter().zip(&bare.pools) {
+            assert_eq!(pool, bare);
+        }
+        assert_eq!(reference, bare);
     }
 
+    /// Each key stands there once at least, in whatever listener, pool or backend.
     #[test]
     fn the_reference_names_every_key() {
         let text = std::fs::read_to_string(configs().join("reference.toml")).unwrap();
@@ -587,10 +596,33 @@ mod tests {
         for (key, value) in document.get_ref().iter() {
             collect_paths(key.get_ref().to_string(), value.get_ref(), &mut named);
         }
-        let asked = reader.asked();
-        assert!(asked.contains(&"pool.example.backends[1].weight".to_owned()), "{asked:?}");
-        let forgotten: Vec<_> = asked.iter().filter(|path| !named.contains(path)).collect();
+        let named: BTreeSet<_> = named.iter().map(|path| without_names(path)).collect();
+        let asked: BTreeSet<_> = reader.asked().iter().map(|path| without_names(path)).collect();
+        for path in [
+            "process.workers",
+            "pool.*.backends[*].weight",
+            "pool.*.sources[*].srv",
+            "pool.*.discovery.hold_empty",
+            "pool.*.health.expect_hex",
+            "pool.*.ejection.window",
+        ] {
+            assert!(asked.contains(path), "{path} is not in {asked:?}");
+        }
+        let forgotten: Vec<_> = asked.difference(&named).collect();
         assert!(forgotten.is_empty(), "add to configs/reference.toml: {forgotten:?}");
+    }
+
+    /// `pool.*.backends[*].name` for `pool.example.backends[1].name`.
+    fn without_names(path: &str) -> String {
+        let parts = path.split('.').enumerate().map(|(index, part)| {
+            let named = index == 1 && (path.starts_with("pool.") || path.starts_with("listener."));
+            match part.split_once('[') {
+                _ if named => "*".to_owned(),
+                Some((key, _)) => format!("{key}[*]"),
+                None => part.to_owned(),
+            }
+        });
+        parts.collect::<Vec<_>>().join(".")
     }
 
     fn collect_paths(path: String, value: &DeValue<'_>, paths: &mut Vec<String>) {

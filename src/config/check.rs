@@ -1,0 +1,257 @@
+//! What a probe asks: `check` of `[pool.NAME.health]` and the keys that some checks have. Asks
+//! nothing.
+
+use std::ops::RangeInclusive;
+
+use super::field::{Field, Read};
+use super::hostname;
+use super::reader::Section;
+
+/// What a probe asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Check {
+    /// A connection is accepted.
+    Tcp,
+    /// A ClientHello is answered by a ServerHello or an alert.
+    TlsHello { server_name: Option<String> },
+    Http {
+        method: String,
+        path: String,
+        /// `None`: the backend's address.
+        host: Option<String>,
+        status: RangeInclusive<u16>,
+    },
+    /// grpc.health.v1: the service, empty for the whole server, is SERVING.
+    Grpc { service: String },
+    /// The `vector` source's own vector.Vector/HealthCheck.
+    Vector,
+    /// Bytes are sent, if any, and bytes are awaited somewhere in the answer, if any. There are
+    /// some of either.
+    SendExpect { send: Vec<u8>, expect: Vec<u8> },
+}
+
+/// TLS of a probe. The certificate is not verified: a probe asks whether the backend serves, and
+/// carries no data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckTls {
+    /// `None`: none is sent.
+    pub server_name: Option<String>,
+}
+
+/// The check, and the TLS around it.
+pub(super) fn read(section: &Section<'_>) -> (Check, Option<CheckTls>) {
+    let Some(word) = section.required("check", |field| field.choice(&WORDS).map(Some)) else {
+        // Any key may belong to the check that was meant.
+        for (key, _) in KEYS {
+            section.gives(key);
+        }
+        return (Check::Tcp, None);
+    };
+    refuse_keys_of_others(section, word);
+    let check = match word {
+        Word::Tcp => Check::Tcp,
+        Word::TlsHello => Check::TlsHello { server_name: server_name(section) },
+        Word::Http => Check::Http {
+            method: section.value_or("method", "GET".to_owned(), method),
+            path: section.value_or("path", "/".to_owned(), path),
+            host: section.value_or("host", None, |field| host(field).map(Some)),
+            status: section.value_or("status", STATUS, status),
+        },
+        Word::Grpc => Check::Grpc { service: section.value_or("service", String::new(), service) },
+        Word::Vector => Check::Vector,
+        Word::SendExpect => send_expect(section),
+    };
+    let tls = if takes(word, "tls") { tls(section) } else { None };
+    (check, tls)
+}
+
+/// A key of another check would be without effect, and whoever wrote it expects one.
+fn refuse_keys_of_others(section: &Section<'_>, word: Word) {
+    let name = |word: Word| WORDS.iter().find(|(_, other)| *other == word).map(|(name, _)| *name);
+    for (key, words) in KEYS {
+        if !words.contains(&word) {
+            let owners = words.iter().filter_map(|owner| name(*owner));
+            let owners: Vec<_> = owners.map(|name| format!("\"{name}\"")).collect();
+            let message = format!(
+                "has no meaning for check = \"{}\"; take it out, or give check = {}",
+                name(word).unwrap_or_default(),
+                owners.join(" or ")
+            );
+            section.refuse_if_given(key, &message);
+        }
+    }
+}
+
+fn takes(word: Word, key: &str) -> bool {
+    KEYS.iter().any(|(own, words)| *own == key && words.contains(&word))
+}
+
+fn tls(section: &Section<'_>) -> Option<CheckTls> {
+    match section.given_or("tls", false, Field::boolean) {
+        Some(false) => {
+            section.refuse_if_given(
+                "tls_server_name",
+                "has no meaning without TLS; take it out, or give tls = true",
+            );
+            None
+        }
+        Some(true) | None => Some(CheckTls { server_name: server_name(section) }),
+    }
+}
+
+fn server_name(section: &Section<'_>) -> Option<String> {
+    section.value_or("tls_server_name", None, |field| {
+        let remedy = "a host name such as \"agg.example\"";
+        let name = field.text(remedy)?;
+        match hostname::check(name) {
+            Ok(()) if name.ends_with('.') => Err(field.flaw("ends with a dot", remedy)),
+            Ok(()) => Ok(Some(name.to_owned())),
+            Err(hostname::HostnameError::Address) => {
+                Err(field.flaw("is an address, which TLS sends no name for", remedy))
+            }
+            Err(error) => Err(field.flaw(error.as_str(), remedy)),
+        }
+    })
+}
+
+fn method(field: &Field<'_>) -> Read<String> {
+    let valid = |text: &str| {
+        (1..=METHOD_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_uppercase())
+    };
+    plain(field, valid, "a method such as \"GET\"")
+}
+
+/// The characters that RFC 3986 has in a path and a query.
+fn path(field: &Field<'_>) -> Read<String> {
+    let plain_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte);
+    let valid = |text: &str| {
+        text.starts_with('/') && text.len() <= TEXT_MAX && text.bytes().all(plain_byte)
+    };
+    plain(field, valid, "a path that begins with a slash, such as \"/health\"")
+}
+
+/// A name or an address, with or without a port.
+fn host(field: &Field<'_>) -> Read<String> {
+    let plain_byte = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte);
+    let valid = |text: &str| (1..=TEXT_MAX).contains(&text.len()) && text.bytes().all(plain_byte);
+    plain(field, valid, "a host such as \"agg.example\"")
+}
+
+fn service(field: &Field<'_>) -> Read<String> {
+    let valid =
+        |text: &str| text.len() <= TEXT_MAX && text.bytes().all(|byte| byte.is_ascii_graphic());
+    plain(field, valid, "a service such as \"vector.Vector\", or \"\" for the server as a whole")
+}
+
+fn plain(field: &Field<'_>, valid: impl Fn(&str) -> bool, remedy: &str) -> Read<String> {
+    let text = field.text(remedy)?;
+    if valid(text) { Ok(text.to_owned()) } else { Err(field.refusal(remedy)) }
+}
+
+/// One status, or the first and the last.
+fn status(field: &Field<'_>) -> Read<RangeInclusive<u16>> {
+    let remedy = "a status from 200 to 599 such as 204, or a range such as \"200-299\"";
+    let Some(text) = field.value.as_str() else {
+        let status = field.integer(STATUSES).map_err(|_| field.refusal(remedy))?;
+        return Ok(status..=status);
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    match (status_code(first), status_code(last)) {
+        (Some(first), Some(last)) if first <= last => Ok(first..=last),
+        _ => Err(field.refusal(remedy)),
+    }
+}
+
+fn status_code(text: &str) -> Option<u16> {
+    // `parse` alone would take a leading plus sign.
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|status| digits && STATUSES.contains(status))
+}
+
+fn send_expect(section: &Section<'_>) -> Check {
+    let send = bytes(section, "send", "send_hex");
+    let expect = bytes(section, "expect", "expect_hex");
+    if ["send", "send_hex", "expect", "expect_hex"].into_iter().all(|key| !section.gives(key)) {
+        let message = "neither sends nor expects anything; give send or expect, \
+                       or check = \"tcp\"";
+        section.reader.refuse_absence(&section.place_of("check"), message.to_owned());
+    }
+    Check::SendExpect { send, expect }
+}
+
+/// What one of two keys gives, as a text or as hexadecimal digits.
+fn bytes(section: &Section<'_>, text_key: &'static str, hex_key: &'static str) -> Vec<u8> {
+    let text = section.value_or(text_key, Vec::new(), text_bytes);
+    let hex = section.value_or(hex_key, Vec::new(), hex_bytes);
+    if section.gives(text_key) && section.gives(hex_key) {
+        let message = format!("stands beside {text_key}; give one of the two");
+        section.reader.refuse(&section.place_of(hex_key), message);
+    }
+    if text.is_empty() { hex } else { text }
+}
+
+fn text_bytes(field: &Field<'_>) -> Read<Vec<u8>> {
+    let remedy = format!("a text of 1 to {BYTES_MAX} bytes");
+    let bytes = field.text(&remedy)?.as_bytes();
+    let fits = (1..=BYTES_MAX).contains(&bytes.len());
+    if fits { Ok(bytes.to_vec()) } else { Err(field.refusal(&remedy)) }
+}
+
+/// Two digits for each byte; spaces between them are for the eye.
+fn hex_bytes(field: &Field<'_>) -> Read<Vec<u8>> {
+    let remedy = format!("1 to {BYTES_MAX} bytes as pairs of hexadecimal digits, such as \"0d0a\"");
+    let text = field.text(&remedy)?.bytes().filter(|byte| *byte != b' ');
+    let digits: Option<Vec<u8>> =
+        text.map(|byte| char::from(byte).to_digit(16).map(|digit| digit as u8)).collect();
+    let fits = |digits: &Vec<u8>| {
+        digits.len().is_multiple_of(2) && (1..=BYTES_MAX).contains(&(digits.len() / 2))
+    };
+    let digits = digits.filter(fits).ok_or_else(|| field.refusal(&remedy))?;
+    Ok(digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+/// The checks as words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Tcp,
+    TlsHello,
+    Http,
+    Grpc,
+    Vector,
+    SendExpect,
+}
+
+const WORDS: [(&str, Word); 6] = [
+    ("tcp", Word::Tcp),
+    ("tls-hello", Word::TlsHello),
+    ("http", Word::Http),
+    ("grpc", Word::Grpc),
+    ("vector", Word::Vector),
+    ("send-expect", Word::SendExpect),
+];
+
+/// The keys that only some checks have.
+const KEYS: [(&str, &[Word]); 11] = [
+    ("method", &[Word::Http]),
+    ("path", &[Word::Http]),
+    ("host", &[Word::Http]),
+    ("status", &[Word::Http]),
+    ("tls", &[Word::Http, Word::Grpc, Word::Vector]),
+    ("tls_server_name", &[Word::TlsHello, Word::Http, Word::Grpc, Word::Vector]),
+    ("service", &[Word::Grpc]),
+    ("send", &[Word::SendExpect]),
+    ("send_hex", &[Word::SendExpect]),
+    ("expect", &[Word::SendExpect]),
+    ("expect_hex", &[Word::SendExpect]),
+];
+
+const STATUS: RangeInclusive<u16> = 200..=299;
+/// Those that end an exchange.
+const STATUSES: RangeInclusive<u16> = 200..=599;
+
+const METHOD_MAX: usize = 16;
+/// In bytes, of a path, a host or a service: longer than any, and short enough for every server.
+const TEXT_MAX: usize = 1024;
+/// In bytes: a probe's question fits one segment or a few, and its answer is kept to be searched.
+const BYTES_MAX: usize = 4096;
