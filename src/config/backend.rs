@@ -112,3 +112,36 @@ pub(super) fn refuse_without_source(
 
 /// More tiers than anybody fails over through.
 const TIER_MAX: u16 = 255;
+
+#[cfg(test)]
+mod tests {
+    use crate::config::samples::{valid_pool, with_pool};
+
+    #[test]
+    fn a_backup_is_of_a_later_tier() {
+        let pool = valid_pool(
+            "backends = [\"10.0.0.1:1\",\n{ address = \"10.0.0.2:1\", backup = false },\n\
+             { address = \"10.0.0.3:1\", backup = true },\n\
+             { address = \"10.0.0.4:1\", tier = 255 }]",
+        );
+        let tiers: Vec<u16> = pool.backends.iter().map(|backend| backend.tier).collect();
+        assert_eq!(tiers, [0, 0, 1, 255]);
+    }
+
+    #[test]
+    fn a_tier_is_said_once() {
+        assert_eq!(
+            with_pool(
+                "backends = [{ address = \"10.0.0.1:1\", backup = false, tier = 0 },\n\
+                 { address = \"10.0.0.2:1\", tier = 256 },\n\
+                 { address = \"10.0.0.3:1\", backup = 1 }]"
+            ),
+            [
+                "5: pool.p.backends[0].tier: stands beside backup, which is tier 1; \
+                 give one of the two",
+                "6: pool.p.backends[1].tier: found 256; give an integer from 0 to 255",
+                "7: pool.p.backends[2].backup: found 1; give true or false",
+            ]
+        );
+    }
+}

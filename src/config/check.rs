@@ -255,3 +255,212 @@ const METHOD_MAX: usize = 16;
 const TEXT_MAX: usize = 1024;
 /// In bytes: a probe's question fits one segment or a few, and its answer is kept to be searched.
 const BYTES_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::config::Health;
+    use crate::config::samples::{valid_pool, with_pool};
+
+    const POOL: &str = "backends = [\"10.0.0.1:1\"]\n[pool.p.health]\n";
+
+    fn health(lines: &str) -> Health {
+        valid_pool(&format!("{POOL}{lines}")).health.unwrap()
+    }
+
+    /// What is printed for a pool with these keys of health, from line 7 on.
+    fn refused(lines: &str) -> Vec<String> {
+        with_pool(&format!("{POOL}{lines}"))
+    }
+
+    #[test]
+    fn every_check_is_read() {
+        let http = |method: &str, path: &str, host: Option<&str>, status| Check::Http {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            host: host.map(str::to_owned),
+            status,
+        };
+        let name = Some("a.b".to_owned());
+        let cases = [
+            ("tcp", "", Check::Tcp),
+            ("tls-hello", "", Check::TlsHello { server_name: None }),
+            (
+                "tls-hello",
+                "tls_server_name = \"a.b\"",
+                Check::TlsHello { server_name: name.clone() },
+            ),
+            ("http", "", http("GET", "/", None, 200..=299)),
+            (
+                "http",
+                "method = \"HEAD\"\npath = \"/health?a=%20\"\nhost = \"[::1]:1\"\nstatus = 204",
+                http("HEAD", "/health?a=%20", Some("[::1]:1"), 204..=204),
+            ),
+            ("http", "status = \"404\"", http("GET", "/", None, 404..=404)),
+            ("http", "status = \"200-599\"", http("GET", "/", None, 200..=599)),
+            ("grpc", "", Check::Grpc { service: String::new() }),
+            ("grpc", "service = \"a.B\"", Check::Grpc { service: "a.B".to_owned() }),
+            ("vector", "", Check::Vector),
+            (
+                "send-expect",
+                "send = \"PING\\r\\n\"\nexpect_hex = \"2b 0A\"",
+                Check::SendExpect { send: b"PING\r\n".to_vec(), expect: b"+\n".to_vec() },
+            ),
+            (
+                "send-expect",
+                "send_hex = \"00ff\"",
+                Check::SendExpect { send: vec![0, 255], expect: Vec::new() },
+            ),
+            (
+                "send-expect",
+                "expect = \"220\"",
+                Check::SendExpect { send: Vec::new(), expect: b"220".to_vec() },
+            ),
+        ];
+        for (word, lines, check) in cases {
+            let health = health(&format!("check = \"{word}\"\n{lines}"));
+            assert_eq!((health.check, health.tls), (check, None), "{word}: {lines}");
+        }
+    }
+
+    #[test]
+    fn http_and_grpc_may_be_asked_over_tls() {
+        for word in ["http", "grpc", "vector"] {
+            let tls = |lines| health(&format!("check = \"{word}\"\n{lines}")).tls;
+            assert_eq!(tls("tls = false"), None);
+            assert_eq!(tls("tls = true"), Some(CheckTls { server_name: None }));
+            assert_eq!(
+                tls("tls = true\ntls_server_name = \"a.b\""),
+                Some(CheckTls { server_name: Some("a.b".to_owned()) })
+            );
+            assert_eq!(
+                refused(&format!("check = \"{word}\"\ntls_server_name = \"a.b\"")),
+                ["8: pool.p.health.tls_server_name: has no meaning without TLS; \
+                  take it out, or give tls = true"]
+            );
+            let broken = refused(&format!("check = \"{word}\"\ntls = 1\ntls_server_name = \"a\""));
+            assert_eq!(broken, ["8: pool.p.health.tls: found 1; give true or false"]);
+        }
+    }
+
+    #[test]
+    fn keys_of_another_check_are_refused() {
+        let cases = [
+            ("tcp", "path = \"/\"", "\"http\""),
+            ("tls-hello", "tls = true", "\"http\" or \"grpc\" or \"vector\""),
+            (
+                "tcp",
+                "tls_server_name = \"a\"",
+                "\"tls-hello\" or \"http\" or \"grpc\" or \"vector\"",
+            ),
+            ("http", "service = \"a\"", "\"grpc\""),
+            ("vector", "service = \"a\"", "\"grpc\""),
+            ("grpc", "send = \"a\"", "\"send-expect\""),
+            ("send-expect", "send = \"a\"\nstatus = 200", "\"http\""),
+        ];
+        for (word, lines, owners) in cases {
+            let found = refused(&format!("check = \"{word}\"\n{lines}"));
+            let key = lines.lines().last().unwrap().split(' ').next().unwrap();
+            let line = 7 + lines.lines().count();
+            assert_eq!(
+                found,
+                [format!(
+                    "{line}: pool.p.health.{key}: has no meaning for check = \"{word}\"; \
+                     take it out, or give check = {owners}"
+                )]
+            );
+        }
+    }
+
+    #[test]
+    fn every_key_is_refused_beside_the_checks_that_do_not_have_it() {
+        for (word, own) in WORDS {
+            for (key, owners) in KEYS {
+                let found = refused(&format!("check = \"{word}\"\n{key} = []"));
+                let place = format!("8: pool.p.health.{key}: ");
+                let foreign = format!("{place}has no meaning");
+                let found: Vec<_> = found.iter().filter(|line| line.starts_with(&place)).collect();
+                assert_eq!(found.len(), 1, "{word}: {found:?}");
+                // Beside its own check, and with TLS, it is the value that is wrong.
+                let is_foreign = !owners.contains(&own) || key == "tls_server_name";
+                let expected = is_foreign && (word != "tls-hello" || key != "tls_server_name");
+                assert_eq!(found[0].starts_with(&foreign), expected, "{word}: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_check_is_needed_and_known() {
+        let missing = "missing, and it has no default; add it";
+        assert_eq!(
+            with_pool("backends = [\"10.0.0.1:1\"]\n[pool.p.health]"),
+            [format!("6: pool.p.health.check: {missing}")]
+        );
+        let words = "\"tcp\" or \"tls-hello\" or \"http\" or \"grpc\" or \"vector\" \
+            or \"send-expect\"";
+        assert_eq!(
+            refused("check = \"ssl\"\npath = \"/\""),
+            [format!("7: pool.p.health.check: found \"ssl\"; give {words}")]
+        );
+        assert_eq!(
+            refused("check = \"http\"\npth = \"/\""),
+            ["8: pool.p.health.pth: unknown key; did you mean `path`?"]
+        );
+        assert_eq!(
+            refused("check = \"send-expect\""),
+            ["7: pool.p.health.check: neither sends nor expects anything; \
+              give send or expect, or check = \"tcp\""]
+        );
+    }
+
+    #[test]
+    fn what_a_check_asks_has_its_form() {
+        let status = "give a status from 200 to 599 such as 204, or a range such as \"200-299\"";
+        let bytes = "give a text of 1 to 4096 bytes";
+        let hex = "give 1 to 4096 bytes as pairs of hexadecimal digits, such as \"0d0a\"";
+        let name = "give a host name such as \"agg.example\"";
+        let host = "give a host such as \"agg.example\"";
+        let path = "give a path that begins with a slash, such as \"/health\"";
+        let service = "give a service such as \"vector.Vector\", or \"\" for the server as a whole";
+        let cases = [
+            ("http", "method", "\"get\"", "give a method such as \"GET\""),
+            ("http", "method", "\"\"", "give a method such as \"GET\""),
+            ("http", "path", "\"health\"", path),
+            ("http", "path", "\"/a b\"", path),
+            ("http", "path", "\"/\\r\\n\"", path),
+            ("http", "path", "\"/#a\"", path),
+            ("http", "host", "\"\"", host),
+            ("http", "host", "\"a/b\"", host),
+            ("http", "status", "199", status),
+            ("http", "status", "\"299-200\"", status),
+            ("http", "status", "\"+200\"", status),
+            ("http", "status", "\"200-600\"", status),
+            ("http", "status", "\"2xx\"", status),
+            ("grpc", "service", "\"a b\"", service),
+            ("send-expect", "send", "\"\"", bytes),
+            ("send-expect", "expect_hex", "\"0\"", hex),
+            ("send-expect", "expect_hex", "\"\"", hex),
+            ("send-expect", "send_hex", "\"0g\"", hex),
+            ("send-expect", "send_hex", "\"é\"", hex),
+        ];
+        for (word, key, value, remedy) in cases {
+            let found = refused(&format!("check = \"{word}\"\n{key} = {value}"));
+            assert_eq!(found, [format!("8: pool.p.health.{key}: found {value}; {remedy}")]);
+        }
+        let cases = [
+            ("10.0.0.1", "is an address, which TLS sends no name for"),
+            ("a.", "ends with a dot"),
+            ("a..b", "has nothing before or between its dots"),
+        ];
+        for (value, flaw) in cases {
+            let found = refused(&format!("check = \"tls-hello\"\ntls_server_name = \"{value}\""));
+            let place = "8: pool.p.health.tls_server_name";
+            assert_eq!(found, [format!("{place}: \"{value}\" {flaw}; {name}")]);
+        }
+        assert_eq!(
+            refused("check = \"send-expect\"\nsend = \"a\"\nsend_hex = \"00\""),
+            ["9: pool.p.health.send_hex: stands beside send; give one of the two"]
+        );
+    }
+}

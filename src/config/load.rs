@@ -136,6 +136,7 @@ mod tests {
         assert_eq!((listener.max_connections, listener.backlog), (None, 4096));
         assert_eq!(listener.idle_timeout, Some(Duration::from_secs(600)));
         assert_eq!(listener.half_closed_timeout, Duration::from_secs(60));
+        assert_eq!((listener.max_connection_age, listener.max_connection_age_jitter), (None, 10));
         assert_eq!((pool.connect_timeout, pool.tries), (Duration::from_secs(5), 3));
         assert_eq!((&listener.socket, &pool.socket), (&socket, &socket));
         let backend = Backend {
@@ -153,10 +154,11 @@ mod tests {
         let config = valid(
             "[process]\nworkers = 4\ncpus = \"0-2,8\"\nmax_connections = 1_000\n\
              relay_memory = 1048576\nbuffer_size = \"4KiB\"\npipes = 0\n\
-             drain_timeout = \"1m30s\"\n\
+             drain_timeout = \"1m30s\"\nstate_directory = \"/var/lib/ringmain\"\n\
              [log]\nlevel = \"trace\"\naccess = \"/var/log/access\"\n\
              [admin]\nlisten = \"off\"\n\
              [listener.l]\nlisten = [\"[::]:1\", \"[::ffff:10.0.0.9]:1\"]\npool = \"p\"\n\
+             max_connection_age = \"1h\"\nmax_connection_age_jitter = 0\n\
              idle_timeout = \"off\"\nkeepalive_idle = \"off\"\nuser_timeout = \"20s\"\n\
              [pool.p]\nmax_connections = 7\nsource_addresses = [\"10.0.0.5\", \"::1\"]\n\
              backends = [\n\
@@ -169,6 +171,7 @@ mod tests {
         assert_eq!(config.process.max_connections, Some(1000));
         assert_eq!((config.process.relay_memory, config.process.buffer_size), (1 << 20, 4096));
         assert_eq!((config.process.pipes, config.process.drain_timeout.as_secs()), (0, 90));
+        assert_eq!(config.process.state_directory, Some("/var/lib/ringmain".into()));
         assert_eq!(config.log.level, LogLevel::Trace);
         assert_eq!(config.log.access, AccessLog::File("/var/log/access".into()));
         assert_eq!(config.admin.listen, None);
@@ -177,6 +180,8 @@ mod tests {
         assert_eq!(listener.listen[1], "10.0.0.9:1".parse().unwrap(), "a mapped address is IPv4");
         assert_eq!((listener.idle_timeout, &listener.socket.keepalive), (None, &None));
         assert_eq!(listener.socket.user_timeout, Some(Duration::from_secs(20)));
+        assert_eq!(listener.max_connection_age, Some(Duration::from_secs(3600)));
+        assert_eq!(listener.max_connection_age_jitter, 0);
         assert_eq!(pool.source_addresses.len(), 2);
         let backends = pool.backends.iter();
         let backends: Vec<_> =
@@ -255,6 +260,10 @@ mod tests {
                 "drain_timeout = \"0s\"",
                 "drain_timeout: found \"0s\"; give a duration from 1ms to 1d",
             ),
+            (
+                "state_directory = \"state\"",
+                "state_directory: found \"state\"; give an absolute path, or \"off\"",
+            ),
             ("drain_timeout = true", "drain_timeout: found true; give a duration from 1ms to 1d"),
             (
                 "linger_timeout = [1979-05-27]",
@@ -289,6 +298,16 @@ mod tests {
                 "4: listener.l.keepalive_idle: \
                  \"1500ms\" is not of whole seconds, which the kernel counts; \
                  give whole seconds, or \"off\"",
+            ),
+            (
+                with_listener("max_connection_age = \"500ms\""),
+                "4: listener.l.max_connection_age: found \"500ms\"; \
+                 give a duration from 1s to 365d, or \"off\"",
+            ),
+            (
+                with_listener("max_connection_age_jitter = 51"),
+                "4: listener.l.max_connection_age_jitter: found 51; \
+                 give an integer from 0 to 50",
             ),
             (
                 with_pool("policy = \"random\"\nbackends = [\"10.0.0.1:1\"]"),
@@ -677,6 +696,25 @@ mod tests {
             "[[listener.l]]",
             "[pool.p]",
             "[pool.\"\\n\"]",
+            "[resolver]",
+            "[pool.p.discovery]",
+            "[pool.p.health]",
+            "[pool.p.ejection]",
+            "sources",
+            "policy",
+            "key",
+            "maglev_size",
+            "rebalance",
+            "on_down",
+            "check",
+            "tls",
+            "tls_server_name",
+            "send_hex",
+            "interval",
+            "max_interval",
+            "max_time",
+            "nameservers",
+            "search",
             "listen",
             "pool",
             "backends",
@@ -711,6 +749,13 @@ mod tests {
             "{}",
             "{ address = \"10.0.0.1:1\", name = \"\\u0000\" }",
             "\"\\n\\u202e\"",
+            "251",
+            "\"maglev\"",
+            "\"send-expect\"",
+            "\"http\"",
+            "\"00ff\"",
+            "[{ srv = \"a\" }, { template = \"a{0..9}:1\", file = \"/\" }, {}]",
+            "[\"a.\", \"::1\"]",
         ]);
         (key, value).prop_map(|(key, value)| {
             if key.starts_with('[') { key.to_owned() } else { format!("{key} = {value}") }

@@ -144,3 +144,128 @@ fn rebalance(section: &Section<'_>, policy: &Policy) -> Option<Rebalance> {
     }
     rate.map(|rate| Rebalance { rate, tolerance })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::config::samples::{valid_pool, with_pool};
+
+    const BACKENDS: &str = "backends = [\"10.0.0.1:1\"]";
+
+    fn pool(lines: &str) -> Pool {
+        valid_pool(&format!("{BACKENDS}\n{lines}"))
+    }
+
+    fn refused(lines: &str) -> Vec<String> {
+        with_pool(&format!("{BACKENDS}\n{lines}"))
+    }
+
+    #[test]
+    fn what_moves_sessions_is_off_unless_it_is_asked_for() {
+        let bare = pool("");
+        assert_eq!((bare.queue, bare.slow_start, bare.rebalance), (None, None, None));
+        assert_eq!((bare.on_down, bare.on_removal), (OnLoss::Keep, OnLoss::Keep));
+        assert_eq!((bare.health, bare.ejection, bare.sources.len()), (None, None, 0));
+        let off = pool(
+            "queue = \"off\"\nqueue_timeout = \"5s\"\nslow_start = \"off\"\nrebalance = \"off\"\n\
+             rebalance_tolerance = 5\non_down = \"keep\"",
+        );
+        assert_eq!((off.queue, off.slow_start, off.rebalance), (None, None, None));
+    }
+
+    #[test]
+    fn waiting_and_moving_are_read() {
+        let pool = pool(
+            "queue = 100\nqueue_timeout = \"5s\"\nslow_start = \"30s\"\nrebalance = 20\n\
+             rebalance_tolerance = 0\non_down = \"close\"\non_removal = \"30s\"",
+        );
+        assert_eq!(pool.queue, Some(Queue { limit: 100, timeout: 5 * SECOND }));
+        assert_eq!(pool.slow_start, Some(30 * SECOND));
+        assert_eq!(pool.rebalance, Some(Rebalance { rate: 20, tolerance: 0 }));
+        assert_eq!(pool.on_down, OnLoss::CloseAfter(Duration::ZERO));
+        assert_eq!(pool.on_removal, OnLoss::CloseAfter(30 * SECOND));
+        let defaults = valid_pool(&format!("{BACKENDS}\nqueue = 1\nrebalance = 1"));
+        assert_eq!(defaults.queue, Some(Queue { limit: 1, timeout: SECOND }));
+        assert_eq!(defaults.rebalance, Some(Rebalance { rate: 1, tolerance: 10 }));
+    }
+
+    #[test]
+    fn waiting_and_moving_have_their_limits() {
+        let cases = [
+            ("queue = 0", "queue: found 0; give an integer from 1 to 1048576, or \"off\""),
+            (
+                "queue_timeout = \"2d\"",
+                "queue_timeout: found \"2d\"; give a duration from 1ms to 1d",
+            ),
+            (
+                "slow_start = \"10ms\"",
+                "slow_start: found \"10ms\"; give a duration from 1s to 1d, or \"off\"",
+            ),
+            (
+                "on_down = \"drop\"",
+                "on_down: \"drop\" does not start with a whole number; \
+                 give a duration from 1ms to 1d, or \"keep\" or \"close\"",
+            ),
+            (
+                "on_removal = 30",
+                "on_removal: 30 has no unit; \
+                 give a duration from 1ms to 1d, or \"keep\" or \"close\"",
+            ),
+            ("rebalance = 0", "rebalance: found 0; give an integer from 1 to 1000000, or \"off\""),
+            (
+                "rebalance_tolerance = 1001",
+                "rebalance_tolerance: found 1001; give an integer from 0 to 1000",
+            ),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(refused(line), [format!("6: pool.p.{expected}")]);
+        }
+    }
+
+    #[test]
+    fn sessions_that_a_key_has_placed_are_not_rebalanced() {
+        for policy in ["maglev", "ring", "rendezvous"] {
+            assert_eq!(
+                refused(&format!("policy = \"{policy}\"\nrebalance = 1")),
+                ["7: pool.p.rebalance: keys decide where sessions go with this policy, and each \
+                  would come back; take it out, or give a policy that hashes nothing"]
+            );
+            assert_eq!(
+                pool(&format!("policy = \"{policy}\"\nrebalance = \"off\"")).rebalance,
+                None
+            );
+        }
+        let unknown = refused("policy = \"hash\"\nrebalance = 1");
+        assert_eq!(unknown.len(), 1, "{unknown:?}");
+    }
+
+    #[test]
+    fn a_pool_has_backends_or_says_where_to_find_them() {
+        assert_eq!(
+            with_pool("policy = \"round-robin\""),
+            ["4: pool.p.backends: missing, and so is sources; add one of them"]
+        );
+        let found = valid_pool("sources = [{ srv = \"_a._tcp.b\" }]");
+        assert_eq!((found.backends.len(), found.sources.len()), (0, 1));
+        let both = pool("sources = [{ srv = \"_a._tcp.b\" }]");
+        assert_eq!((both.backends.len(), both.sources.len()), (1, 1));
+        assert_eq!(
+            refused("[pool.p.discovery]\nmax_loss = 50"),
+            ["6: pool.p.discovery: has no meaning for a pool without sources; \
+              take it out, or add sources"]
+        );
+    }
+
+    #[test]
+    fn tables_of_a_pool_are_tables() {
+        let table = |key| format!("give a table, written [pool.p.{key}]");
+        assert_eq!(
+            refused("health = \"tcp\"\nejection = true"),
+            [
+                format!("6: pool.p.health: found \"tcp\"; {}", table("health")),
+                format!("7: pool.p.ejection: found true; {}", table("ejection")),
+            ]
+        );
+    }
+}
