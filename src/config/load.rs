@@ -679,10 +679,45 @@ mod tests {
             let backends = config.pools.iter().flat_map(|pool| &pool.backends);
             backend_ports.extend(backends.map(|backend| backend.address.port()));
         }
-        assert_eq!(files, 7, "reference.toml and six presets");
+        assert_eq!(files, 8, "reference.toml and seven presets");
         for port in backend_ports {
             assert!(!owners.contains_key(&port), "a backend's port {port} is a preset's own");
         }
+    }
+
+    fn presets() -> Vec<(PathBuf, String)> {
+        let paths = std::fs::read_dir(configs()).unwrap().map(|entry| entry.unwrap().path());
+        let presets = paths.filter(|path| !path.ends_with("reference.toml"));
+        presets.map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect()
+    }
+
+    #[test]
+    fn presets_that_close_sessions_say_what_it_costs() {
+        let mut closing = 0;
+        for (path, text) in presets() {
+            let config = valid(&text);
+            let moves = config.pools.iter().any(|pool| pool.rebalance.is_some());
+            let ages =
+                config.listeners.iter().any(|listener| listener.max_connection_age.is_some());
+            assert_eq!(moves || ages, text.contains("sent twice"), "{}", path.display());
+            closing += usize::from(moves && ages);
+        }
+        assert_eq!(closing, 4, "Vector twice, Datadog and OTLP");
+    }
+
+    #[test]
+    fn what_presets_offer_in_comments_is_valid() {
+        let mut offered = 0;
+        for (_, text) in presets() {
+            let offers = ["# sources = ", "# state_directory = ", "# tls_server_name = "];
+            let with_offers = text.lines().map(|line| {
+                let offer = offers.iter().any(|offer| line.starts_with(offer));
+                offered += usize::from(offer);
+                if offer { &line[2..] } else { line }
+            });
+            valid(&with_offers.collect::<Vec<_>>().join("\n"));
+        }
+        assert_eq!(offered, 7);
     }
 
     /// Lines that are right alone, in any order: what is wrong is how they stand together.
@@ -782,8 +817,12 @@ mod tests {
 
         #[test]
         fn no_cut_of_a_good_file_panics(cut in 0..4096_usize) {
-            let text = include_str!("../../configs/syslog.toml");
-            prop_assert!(is_answered_line_by_line(text.get(..cut).unwrap_or(text)));
+            for text in [
+                include_str!("../../configs/syslog.toml"),
+                include_str!("../../configs/vector-srv.toml"),
+            ] {
+                prop_assert!(is_answered_line_by_line(text.get(..cut).unwrap_or(text)));
+            }
         }
     }
 }
