@@ -413,8 +413,8 @@ mod tests {
             (
                 "hold_nx = \"1s\"",
                 "hold_nx: unknown key; the keys here are `hold_empty`, `hold_failed`, \
-                 `hold_nxdomain`, `hold_refused`, `hold_timeout`, `hold_unreadable`, `max_interval`, \
-                 `max_loss`, `min_backends`, `min_interval`, `retry_interval`"
+                 `hold_nxdomain`, `hold_refused`, `hold_timeout`, `hold_unreadable`, \
+                 `max_interval`, `max_loss`, `min_backends`, `min_interval`, `retry_interval`"
                     .to_owned(),
             ),
             (
