@@ -3,8 +3,10 @@
 
 use std::ops::RangeInclusive;
 
+use rustls::pki_types::DnsName;
+
 use super::field::{Field, Read};
-use super::hostname;
+use super::hostname::{self, HostnameError};
 use super::reader::Section;
 
 /// What a probe asks.
@@ -99,18 +101,21 @@ fn tls(section: &Section<'_>) -> Option<CheckTls> {
     }
 }
 
+/// A name that the TLS library takes too, which is stricter than DNS.
 fn server_name(section: &Section<'_>) -> Option<String> {
     section.value_or("tls_server_name", None, |field| {
         let remedy = "a host name such as \"agg.example\"";
         let name = field.text(remedy)?;
-        match hostname::check(name) {
-            Ok(()) if name.ends_with('.') => Err(field.flaw("ends with a dot", remedy)),
-            Ok(()) => Ok(Some(name.to_owned())),
-            Err(hostname::HostnameError::Address) => {
-                Err(field.flaw("is an address, which TLS sends no name for", remedy))
+        let flaw = match hostname::check(name) {
+            Err(HostnameError::Address) => "is an address, which TLS sends no name for",
+            Err(error) => error.as_str(),
+            Ok(()) if name.ends_with('.') => "ends with a dot",
+            Ok(()) if DnsName::try_from(name).is_err() => {
+                "has a hyphen beside a dot or an end, or ends with a number"
             }
-            Err(error) => Err(field.flaw(error.as_str(), remedy)),
-        }
+            Ok(()) => return Ok(Some(name.to_owned())),
+        };
+        Err(field.flaw(flaw, remedy))
     })
 }
 
@@ -451,6 +456,8 @@ mod tests {
         let cases = [
             ("10.0.0.1", "is an address, which TLS sends no name for"),
             ("a.", "ends with a dot"),
+            ("a-.b", "has a hyphen beside a dot or an end, or ends with a number"),
+            ("a.1", "has a hyphen beside a dot or an end, or ends with a number"),
             ("a..b", "has nothing before or between its dots"),
         ];
         for (value, flaw) in cases {
