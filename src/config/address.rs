@@ -24,17 +24,37 @@ pub(super) fn backend(field: &Field<'_>) -> Read<SocketAddr> {
         }
         Some(address) => Ok(address),
         None if text.parse::<IpAddr>().is_ok() => Err(field.flaw("has no port", remedy)),
-        None if holds_host_name(text) => Err(field.flaw("is a name", NAMES_UNRESOLVED)),
+        None if holds_host_name(text) => {
+            Err(field.flaw("is a name, which stands under sources", remedy))
+        }
         None => Err(field.refusal(remedy)),
     }
 }
 
 /// An address to connect from.
-pub(super) fn source(field: &Field<'_>) -> Read<IpAddr> {
+fn source(field: &Field<'_>) -> Read<IpAddr> {
     let remedy = "an IP address of this host without a port";
     let address: Option<IpAddr> = field.text(remedy)?.parse().ok();
     let address = address.map(|address| address.to_canonical());
     address.filter(|address| !address.is_unspecified()).ok_or_else(|| field.refusal(remedy))
+}
+
+/// Addresses to connect from. None of them if one is wrong, since nothing can be said of the
+/// families then.
+pub(super) fn sources(field: &Field<'_>) -> Read<Vec<IpAddr>> {
+    let items = field.items("an array of IP addresses")?;
+    let addresses: Vec<_> = items.iter().map(|item| item.accept(source)).collect();
+    Ok(addresses.into_iter().collect::<Option<_>>().unwrap_or_default())
+}
+
+/// A nameserver, by default at the port of DNS.
+pub(super) fn nameserver(field: &Field<'_>) -> Read<SocketAddr> {
+    let remedy = "an IP address with or without a port, such as \"10.0.0.53\"";
+    let text = field.text(remedy)?;
+    let bare = text.parse().map(|address: IpAddr| SocketAddr::new(address, DNS_PORT));
+    let address = bare.ok().or_else(|| text.parse().ok()).map(unmapped);
+    let usable = |address: &SocketAddr| address.port() != 0 && !address.ip().is_unspecified();
+    address.filter(usable).ok_or_else(|| field.refusal(remedy))
 }
 
 /// IPv4 written as IPv6 becomes IPv4: an IPv6 listener takes no IPv4 connections, and equal
@@ -108,5 +128,4 @@ fn wildcard(address: SocketAddr) -> Option<SocketAddr> {
 /// What to give where an address to listen on is wrong.
 pub(super) const LISTEN: &str = "an IP address and port to listen on, such as \"0.0.0.0:6000\"";
 
-const NAMES_UNRESOLVED: &str = "an IP address and port; \
-    names are resolved by discovery, which this version does not have";
+const DNS_PORT: u16 = 53;

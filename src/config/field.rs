@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use toml::de::DeValue;
@@ -38,6 +39,12 @@ impl<'a> Field<'a> {
 
     pub fn text(&self, remedy: &str) -> Read<&'a str> {
         self.value.as_str().ok_or_else(|| self.refusal(remedy))
+    }
+
+    pub fn absolute_path(&self, remedy: &str) -> Read<PathBuf> {
+        let path = self.text(remedy)?;
+        let absolute = path.starts_with('/') && !path.contains('\0');
+        if absolute { Ok(path.into()) } else { Err(self.refusal(remedy)) }
     }
 
     /// The table that the value is, or nothing once the error is noted that it is none; `header`

@@ -10,7 +10,7 @@ use super::field::{Field, Read, quoted};
 use super::names::{self, nearest};
 use super::reader::Section;
 use super::socket;
-use super::units::{MILLISECOND, MINUTE, YEAR};
+use super::units::{MILLISECOND, MINUTE, SECOND, YEAR};
 use crate::balance::SocketOptions;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +54,11 @@ pub(super) fn read(
         }),
         half_closed_timeout: section
             .value_or("half_closed_timeout", MINUTE, |field| field.duration(MILLISECOND..=YEAR)),
-        max_connection_age: None,
-        max_connection_age_jitter: 10,
+        max_connection_age: section.value_or("max_connection_age", None, |field| {
+            field.unless("off", |field| field.duration(SECOND..=YEAR))
+        }),
+        max_connection_age_jitter: section
+            .value_or("max_connection_age_jitter", 10, |field| field.integer(0..=50)),
         socket: socket::read(section),
     }
 }

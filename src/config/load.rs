@@ -14,7 +14,7 @@ use super::log::{self, Log};
 use super::pool::{self, Pool};
 use super::process::{self, Process};
 use super::reader::{Reader, Section};
-use super::resolver::Resolver;
+use super::resolver::{self, Resolver};
 
 /// What the operator asked for, every default filled in. Only `load` and `parse` make one, so
 /// that its limits hold, its names are distinct and its references lead somewhere.
@@ -57,7 +57,7 @@ fn read(document: &Section<'_>) -> Config {
         process: document.section("process", process::read),
         log: document.section("log", log::read),
         admin: document.section("admin", |section| admin::read(section, &mut addresses)),
-        resolver: Resolver::default(),
+        resolver: document.section("resolver", resolver::read),
         listeners: document.sections("listener", |name, section| {
             listener::read(name, section, &pool_names, &mut addresses)
         }),
@@ -86,50 +86,17 @@ const FILE_MAX: u64 = 16 << 20;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
     use std::path::PathBuf;
     use std::time::Duration;
 
     use crate::balance::{Keepalive, SocketOptions};
+    use crate::config::samples::{
+        LISTENER, POOL, errors, valid, with_listener, with_pool, with_top,
+    };
     use crate::config::{AccessLog, Backend, LogLevel};
     use proptest::prelude::*;
     use toml::de::DeValue;
-
-    const POOL: &str = "[pool.p]\nbackends = [\"10.0.0.1:1\"]\n";
-    const LISTENER: &str = "[listener.l]\nlisten = \"0.0.0.0:1\"\npool = \"p\"\n";
-
-    /// What is printed for `text`, line by line, without the name of the file.
-    fn errors(text: &str) -> Vec<String> {
-        match parse(text, "x.toml") {
-            Ok(_) => Vec::new(),
-            Err(errors) => {
-                let printed = errors.to_string();
-                printed
-                    .lines()
-                    .map(|line| line.strip_prefix("x.toml:").unwrap().to_owned())
-                    .collect()
-            }
-        }
-    }
-
-    /// A valid file with `lines` at its top, or what is printed for it.
-    fn with_top(lines: &str) -> Vec<String> {
-        errors(&format!("{lines}\n{LISTENER}{POOL}"))
-    }
-
-    /// A valid file with `lines` at the end of its listener, from line 4 on.
-    fn with_listener(lines: &str) -> Vec<String> {
-        errors(&format!("{LISTENER}{lines}\n{POOL}"))
-    }
-
-    /// A valid file but for its pool, which has `lines` from line 5 on.
-    fn with_pool(lines: &str) -> Vec<String> {
-        errors(&format!("{LISTENER}[pool.p]\n{lines}\n"))
-    }
-
-    fn valid(text: &str) -> Config {
-        parse(text, "x.toml").unwrap_or_else(|errors| panic!("{errors}"))
-    }
 
     fn configs() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("configs")
@@ -169,6 +136,7 @@ mod tests {
         assert_eq!((listener.max_connections, listener.backlog), (None, 4096));
         assert_eq!(listener.idle_timeout, Some(Duration::from_secs(600)));
         assert_eq!(listener.half_closed_timeout, Duration::from_secs(60));
+        assert_eq!((listener.max_connection_age, listener.max_connection_age_jitter), (None, 10));
         assert_eq!((pool.connect_timeout, pool.tries), (Duration::from_secs(5), 3));
         assert_eq!((&listener.socket, &pool.socket), (&socket, &socket));
         let backend = Backend {
@@ -186,10 +154,11 @@ mod tests {
         let config = valid(
             "[process]\nworkers = 4\ncpus = \"0-2,8\"\nmax_connections = 1_000\n\
              relay_memory = 1048576\nbuffer_size = \"4KiB\"\npipes = 0\n\
-             drain_timeout = \"1m30s\"\n\
+             drain_timeout = \"1m30s\"\nstate_directory = \"/var/lib/ringmain\"\n\
              [log]\nlevel = \"trace\"\naccess = \"/var/log/access\"\n\
              [admin]\nlisten = \"off\"\n\
              [listener.l]\nlisten = [\"[::]:1\", \"[::ffff:10.0.0.9]:1\"]\npool = \"p\"\n\
+             max_connection_age = \"1h\"\nmax_connection_age_jitter = 0\n\
              idle_timeout = \"off\"\nkeepalive_idle = \"off\"\nuser_timeout = \"20s\"\n\
              [pool.p]\nmax_connections = 7\nsource_addresses = [\"10.0.0.5\", \"::1\"]\n\
              backends = [\n\
@@ -202,6 +171,7 @@ mod tests {
         assert_eq!(config.process.max_connections, Some(1000));
         assert_eq!((config.process.relay_memory, config.process.buffer_size), (1 << 20, 4096));
         assert_eq!((config.process.pipes, config.process.drain_timeout.as_secs()), (0, 90));
+        assert_eq!(config.process.state_directory, Some("/var/lib/ringmain".into()));
         assert_eq!(config.log.level, LogLevel::Trace);
         assert_eq!(config.log.access, AccessLog::File("/var/log/access".into()));
         assert_eq!(config.admin.listen, None);
@@ -210,6 +180,8 @@ mod tests {
         assert_eq!(listener.listen[1], "10.0.0.9:1".parse().unwrap(), "a mapped address is IPv4");
         assert_eq!((listener.idle_timeout, &listener.socket.keepalive), (None, &None));
         assert_eq!(listener.socket.user_timeout, Some(Duration::from_secs(20)));
+        assert_eq!(listener.max_connection_age, Some(Duration::from_secs(3600)));
+        assert_eq!(listener.max_connection_age_jitter, 0);
         assert_eq!(pool.source_addresses.len(), 2);
         let backends = pool.backends.iter();
         let backends: Vec<_> =
@@ -232,7 +204,8 @@ mod tests {
             (
                 with_top("\"a\\nb\" = 1"),
                 "1: \"a\\nb\": unknown key; \
-                 the keys here are `admin`, `listener`, `log`, `pool`, `process`",
+                 the keys here are `admin`, `listener`, `log`, `pool`, `process`, \
+                 `resolver`",
             ),
             (
                 with_pool("backends = [\n{ address = \"10.0.0.1:1\",\nwieght = 2 }]"),
@@ -287,6 +260,10 @@ mod tests {
                 "drain_timeout = \"0s\"",
                 "drain_timeout: found \"0s\"; give a duration from 1ms to 1d",
             ),
+            (
+                "state_directory = \"state\"",
+                "state_directory: found \"state\"; give an absolute path, or \"off\"",
+            ),
             ("drain_timeout = true", "drain_timeout: found true; give a duration from 1ms to 1d"),
             (
                 "linger_timeout = [1979-05-27]",
@@ -323,8 +300,19 @@ mod tests {
                  give whole seconds, or \"off\"",
             ),
             (
+                with_listener("max_connection_age = \"500ms\""),
+                "4: listener.l.max_connection_age: found \"500ms\"; \
+                 give a duration from 1s to 365d, or \"off\"",
+            ),
+            (
+                with_listener("max_connection_age_jitter = 51"),
+                "4: listener.l.max_connection_age_jitter: found 51; \
+                 give an integer from 0 to 50",
+            ),
+            (
                 with_pool("policy = \"random\"\nbackends = [\"10.0.0.1:1\"]"),
-                "5: pool.p.policy: found \"random\"; give \"round-robin\"",
+                "5: pool.p.policy: found \"random\"; give \"round-robin\" or \"least-connections\" \
+                 or \"random-two\" or \"maglev\" or \"ring\" or \"rendezvous\"",
             ),
             (with_top("process = 1"), "1: process: found 1; give a table, written [process]"),
             (
@@ -353,9 +341,7 @@ mod tests {
     #[test]
     fn backend_addresses_are_literal_and_reachable() {
         let remedy = "give an IP address and port";
-        let unresolved = format!(
-            "is a name; {remedy}; names are resolved by discovery, which this version does not have"
-        );
+        let unresolved = format!("is a name, which stands under sources; {remedy}");
         let cases = [
             ("agg.example.com:6000", format!("\"agg.example.com:6000\" {unresolved}")),
             ("agg", format!("\"agg\" {unresolved}")),
@@ -383,7 +369,7 @@ mod tests {
                 format!("1: listener.l.listen: {missing}"),
                 format!("1: listener.l.pool: {missing}"),
                 format!("3: pool.p.backends[0].address: {missing}"),
-                format!("4: pool.q.backends: {missing}"),
+                "4: pool.q.backends: missing, and so is sources; add one of them".to_owned(),
             ]
         );
         assert_eq!(
@@ -567,16 +553,58 @@ mod tests {
         assert_eq!(load(), format!("x: cannot be read: it is larger than 16 MiB; {remedy}"));
     }
 
+    /// What the reference says beyond the defaults.
+    const REFERENCE: &str = r#"
+        [listener.example]
+        listen = "0.0.0.0:7100"
+        pool = "example"
+        [pool.example]
+        backends = ["127.0.0.2:17100", "127.0.0.3:17100", "127.0.0.4:17100", "127.0.0.5:17100"]
+        health.check = "tcp"
+        ejection = {}
+        [pool.example-hashed]
+        policy = "maglev"
+        backends = ["127.0.0.2:17101", "127.0.0.3:17101"]
+        [pool.example-found]
+        sources = [
+            { dns = "agg.example:6000" },
+            { srv = "_vector._tcp.agg.example" },
+            { template = "agg-{0..2}.vector.svc.cluster.local:6000" },
+            { file = "/etc/ringmain/aggregators.txt" },
+        ]
+        [pool.example-tls-hello]
+        backends = ["127.0.0.2:17102"]
+        health = { check = "tls-hello", tls_server_name = "agg.example" }
+        [pool.example-http]
+        backends = ["127.0.0.2:17103"]
+        health = { check = "http", host = "agg.example" }
+        [pool.example-grpc]
+        backends = ["127.0.0.2:17104"]
+        health.check = "grpc"
+        [pool.example-send-expect]
+        backends = ["127.0.0.2:17105"]
+        health = { check = "send-expect", send = "PING\r\n", expect = "PONG" }
+        [pool.example-send-expect-hex]
+        backends = ["127.0.0.2:17106"]
+        health = { check = "send-expect", send_hex = "00000001", expect_hex = "00" }
+    "#;
+
     #[test]
     fn the_reference_holds_the_defaults() {
-        let bare = valid(
-            "[listener.example]\nlisten = \"0.0.0.0:7100\"\npool = \"example\"\n\
-             [pool.example]\nbackends = [\"127.0.0.2:17100\", \"127.0.0.3:17100\"]\n",
-        );
         let reference = load(&configs().join("reference.toml"));
-        assert_eq!(reference.unwrap_or_else(|errors| panic!("{errors}")), bare);
+        let reference = reference.unwrap_or_else(|errors| panic!("{errors}"));
+        // Section by section, so that a difference can be found in what is printed.
+        let bare = valid(REFERENCE);
+        assert_eq!(reference.process, bare.process);
+        assert_eq!(reference.resolver, bare.resolver);
+        assert_eq!(reference.listeners, bare.listeners);
+        for (pool, bare) in reference.pools.iter().zip(&bare.pools) {
+            assert_eq!(pool, bare);
+        }
+        assert_eq!(reference, bare);
     }
 
+    /// Each key stands there once at least, in whatever listener, pool or backend.
     #[test]
     fn the_reference_names_every_key() {
         let text = std::fs::read_to_string(configs().join("reference.toml")).unwrap();
@@ -587,10 +615,33 @@ mod tests {
         for (key, value) in document.get_ref().iter() {
             collect_paths(key.get_ref().to_string(), value.get_ref(), &mut named);
         }
-        let asked = reader.asked();
-        assert!(asked.contains(&"pool.example.backends[1].weight".to_owned()), "{asked:?}");
-        let forgotten: Vec<_> = asked.iter().filter(|path| !named.contains(path)).collect();
+        let named: BTreeSet<_> = named.iter().map(|path| without_names(path)).collect();
+        let asked: BTreeSet<_> = reader.asked().iter().map(|path| without_names(path)).collect();
+        for path in [
+            "process.workers",
+            "pool.*.backends[*].weight",
+            "pool.*.sources[*].srv",
+            "pool.*.discovery.hold_empty",
+            "pool.*.health.expect_hex",
+            "pool.*.ejection.window",
+        ] {
+            assert!(asked.contains(path), "{path} is not in {asked:?}");
+        }
+        let forgotten: Vec<_> = asked.difference(&named).collect();
         assert!(forgotten.is_empty(), "add to configs/reference.toml: {forgotten:?}");
+    }
+
+    /// `pool.*.backends[*].name` for `pool.example.backends[1].name`.
+    fn without_names(path: &str) -> String {
+        let parts = path.split('.').enumerate().map(|(index, part)| {
+            let named = index == 1 && (path.starts_with("pool.") || path.starts_with("listener."));
+            match part.split_once('[') {
+                _ if named => "*".to_owned(),
+                Some((key, _)) => format!("{key}[*]"),
+                None => part.to_owned(),
+            }
+        });
+        parts.collect::<Vec<_>>().join(".")
     }
 
     fn collect_paths(path: String, value: &DeValue<'_>, paths: &mut Vec<String>) {
@@ -628,59 +679,122 @@ mod tests {
             let backends = config.pools.iter().flat_map(|pool| &pool.backends);
             backend_ports.extend(backends.map(|backend| backend.address.port()));
         }
-        assert_eq!(files, 7, "reference.toml and six presets");
+        assert_eq!(files, 8, "reference.toml and seven presets");
         for port in backend_ports {
             assert!(!owners.contains_key(&port), "a backend's port {port} is a preset's own");
         }
     }
 
+    fn presets() -> Vec<(PathBuf, String)> {
+        let paths = std::fs::read_dir(configs()).unwrap().map(|entry| entry.unwrap().path());
+        let presets = paths.filter(|path| !path.ends_with("reference.toml"));
+        presets.map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect()
+    }
+
+    #[test]
+    fn presets_that_close_sessions_say_what_it_costs() {
+        let mut closing = 0;
+        for (path, text) in presets() {
+            let config = valid(&text);
+            let moves = config.pools.iter().any(|pool| pool.rebalance.is_some());
+            let ages =
+                config.listeners.iter().any(|listener| listener.max_connection_age.is_some());
+            assert_eq!(moves || ages, text.contains("sent twice"), "{}", path.display());
+            closing += usize::from(moves && ages);
+        }
+        assert_eq!(closing, 4, "Vector twice, Datadog and OTLP");
+    }
+
+    #[test]
+    fn what_presets_offer_in_comments_is_valid() {
+        let mut offered = 0;
+        for (_, text) in presets() {
+            let offers = ["# sources = ", "# state_directory = ", "# tls_server_name = "];
+            let with_offers = text.lines().map(|line| {
+                let offer = offers.iter().any(|offer| line.starts_with(offer));
+                offered += usize::from(offer);
+                if offer { &line[2..] } else { line }
+            });
+            valid(&with_offers.collect::<Vec<_>>().join("\n"));
+        }
+        assert_eq!(offered, 7);
+    }
+
+    const KEYS: &[&str] = &[
+        "[process]",
+        "[log]",
+        "[admin]",
+        "[listener]",
+        "[listener.l]",
+        "[[listener.l]]",
+        "[pool.p]",
+        "[pool.\"\\n\"]",
+        "[resolver]",
+        "[pool.p.discovery]",
+        "[pool.p.health]",
+        "[pool.p.ejection]",
+        "sources",
+        "policy",
+        "key",
+        "maglev_size",
+        "rebalance",
+        "on_down",
+        "check",
+        "tls",
+        "tls_server_name",
+        "send_hex",
+        "interval",
+        "max_interval",
+        "max_time",
+        "nameservers",
+        "search",
+        "listen",
+        "pool",
+        "backends",
+        "workers",
+        "relay_memory",
+        "idle_timeout",
+        "source_addresses",
+        "max_connections",
+        "buffer_size",
+        "cpus",
+        "level",
+    ];
+
+    const VALUES: &[&str] = &[
+        "1",
+        "-1",
+        "1e400",
+        "99999999999999999999999",
+        "0x7fff_ffff",
+        "true",
+        "1979-05-27",
+        "\"off\"",
+        "\"5s\"",
+        "\"1GiB\"",
+        "\"256KiB\"",
+        "\"0.0.0.0:1\"",
+        "\"[::1]:1\"",
+        "\"p\"",
+        "\"0-1023\"",
+        "[]",
+        "[1]",
+        "[\"10.0.0.1:1\", { address = \"::1\" }]",
+        "{}",
+        "{ address = \"10.0.0.1:1\", name = \"\\u0000\" }",
+        "\"\\n\\u202e\"",
+        "251",
+        "\"maglev\"",
+        "\"send-expect\"",
+        "\"http\"",
+        "\"00ff\"",
+        "[{ srv = \"a\" }, { template = \"a{0..9}:1\", file = \"/\" }, {}]",
+        "[\"a.\", \"::1\"]",
+    ];
+
     /// Lines that are right alone, in any order: what is wrong is how they stand together.
     fn any_line() -> impl Strategy<Value = String> {
-        let key = prop::sample::select(vec![
-            "[process]",
-            "[log]",
-            "[admin]",
-            "[listener]",
-            "[listener.l]",
-            "[[listener.l]]",
-            "[pool.p]",
-            "[pool.\"\\n\"]",
-            "listen",
-            "pool",
-            "backends",
-            "workers",
-            "relay_memory",
-            "idle_timeout",
-            "source_addresses",
-            "max_connections",
-            "buffer_size",
-            "cpus",
-            "level",
-        ]);
-        let value = prop::sample::select(vec![
-            "1",
-            "-1",
-            "1e400",
-            "99999999999999999999999",
-            "0x7fff_ffff",
-            "true",
-            "1979-05-27",
-            "\"off\"",
-            "\"5s\"",
-            "\"1GiB\"",
-            "\"256KiB\"",
-            "\"0.0.0.0:1\"",
-            "\"[::1]:1\"",
-            "\"p\"",
-            "\"0-1023\"",
-            "[]",
-            "[1]",
-            "[\"10.0.0.1:1\", { address = \"::1\" }]",
-            "{}",
-            "{ address = \"10.0.0.1:1\", name = \"\\u0000\" }",
-            "\"\\n\\u202e\"",
-        ]);
-        (key, value).prop_map(|(key, value)| {
+        (prop::sample::select(KEYS), prop::sample::select(VALUES)).prop_map(|(key, value)| {
             if key.starts_with('[') { key.to_owned() } else { format!("{key} = {value}") }
         })
     }
@@ -705,8 +819,12 @@ mod tests {
 
         #[test]
         fn no_cut_of_a_good_file_panics(cut in 0..4096_usize) {
-            let text = include_str!("../../configs/syslog.toml");
-            prop_assert!(is_answered_line_by_line(text.get(..cut).unwrap_or(text)));
+            for text in [
+                include_str!("../../configs/syslog.toml"),
+                include_str!("../../configs/vector-srv.toml"),
+            ] {
+                prop_assert!(is_answered_line_by_line(text.get(..cut).unwrap_or(text)));
+            }
         }
     }
 }

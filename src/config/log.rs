@@ -55,8 +55,7 @@ fn access(field: &Field<'_>) -> Read<AccessLog> {
     match field.text(remedy)? {
         "stdout" => Ok(AccessLog::Stdout),
         "off" => Ok(AccessLog::Off),
-        path if path.starts_with('/') => Ok(AccessLog::File(path.into())),
-        _ => Err(field.refusal(remedy)),
+        _ => field.absolute_path(remedy).map(AccessLog::File),
     }
 }
 

@@ -6,30 +6,39 @@
 
 mod address;
 mod admin;
+mod backend;
+mod check;
 mod cpulist;
 mod discovery;
 mod error;
 mod field;
 mod health;
+mod hostname;
 mod listener;
 mod load;
 mod log;
 mod names;
+mod policy;
 mod pool;
 mod process;
 mod reader;
 mod resolver;
+#[cfg(test)]
+mod samples;
 mod socket;
+mod template;
 mod units;
 
 pub use admin::Admin;
+pub use backend::Backend;
+pub use check::{Check, CheckTls};
 pub use discovery::{Discovery, Hold, Source, SourceKind};
 pub use error::{ConfigError, ConfigErrors};
-pub use health::{Check, CheckTls, Ejection, Health};
+pub use health::{Ejection, Health};
 pub use listener::Listener;
 pub use load::{Config, load, parse};
 pub use log::{AccessLog, Log, LogFormat, LogLevel};
-pub use pool::{Backend, OnLoss, Pool, Rebalance};
+pub use pool::{OnLoss, Pool, Rebalance};
 pub use process::Process;
 pub use resolver::Resolver;
 

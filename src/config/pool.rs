@@ -1,18 +1,16 @@
 //! `[pool.NAME]`: backends that serve the same thing, and how they are reached. Picks none.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
-use super::CONNECTIONS;
 use super::address::{self, Addresses};
-use super::discovery::{Discovery, Source};
-use super::field::{Field, Read, quoted};
-use super::health::{Ejection, Health};
-use super::names;
-use super::reader::{Place, Reader, Section};
-use super::socket;
+use super::backend::{self, Backend};
+use super::discovery::{self, Discovery, Source};
+use super::field::{Field, Read};
+use super::health::{self, Ejection, Health};
+use super::reader::Section;
 use super::units::{DAY, MILLISECOND, SECOND};
+use super::{names, policy, socket};
 use crate::balance::{Balancing, Policy, Queue, SocketOptions};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,115 +63,209 @@ pub struct Rebalance {
     pub tolerance: u16,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Backend {
-    /// The text of the address where the file gives no name.
-    pub name: String,
-    /// Never of port 0 nor the unspecified IP address.
-    pub address: SocketAddr,
-    /// With 0 the backend receives no new connections.
-    pub weight: u16,
-    /// The pool's where the file gives the backend none; none: no limit.
-    pub max_connections: Option<u32>,
-    /// 0 unless it is a backup.
-    pub tier: u16,
-}
-
 pub(super) fn read(name: &str, section: &Section<'_>, addresses: &mut Addresses) -> Pool {
     names::check(name, section.reader, &section.place);
-    let limit = section.value_or("max_connections", None, connections);
-    let source_addresses = section.value_or("source_addresses", Vec::new(), source_addresses);
-    let backends = section.required("backends", |field| {
-        let items = field.some_items("at least one backend, such as \"10.0.0.1:6000\"")?;
-        let read = |item: Field<'_>| Some((backend(&item, limit)?, item.place));
-        Ok(items.into_iter().filter_map(read).collect::<Vec<_>>())
-    });
-    refuse_repeated_names(section.reader, &backends);
-    refuse_without_source(section.reader, &backends, &source_addresses);
+    let limit = section.value_or("max_connections", None, backend::connections);
+    let source_addresses = section.value_or("source_addresses", Vec::new(), address::sources);
+    let backends =
+        section.value_or("backends", Vec::new(), |field| backend::backends(field, limit));
+    let sources = section.value_or("sources", Vec::new(), |field| discovery::sources(field, limit));
+    refuse_emptiness(section);
+    backend::refuse_without_source(section.reader, &backends, &source_addresses);
     for (backend, place) in &backends {
         addresses.add_backend(backend.address, place);
     }
+    let balancing = policy::read(section, backends.len());
     Pool {
         name: name.to_owned(),
-        balancing: Balancing {
-            policy: section.value_or("policy", Policy::RoundRobin, |field| field.choice(&POLICIES)),
-            ..Balancing::default()
-        },
-        queue: None,
-        slow_start: None,
+        queue: queue(section),
+        slow_start: section.value_or("slow_start", None, |field| {
+            field.unless("off", |field| field.duration(SECOND..=DAY))
+        }),
         connect_timeout: section
             .value_or("connect_timeout", 5 * SECOND, |field| field.duration(MILLISECOND..=DAY)),
         tries: section.value_or("tries", 3, |field| field.integer(1..=16)),
         source_addresses,
         socket: socket::read(section),
         backends: backends.into_iter().map(|(backend, _)| backend).collect(),
-        sources: Vec::new(),
-        discovery: Discovery::default(),
-        health: None,
-        ejection: None,
-        on_down: OnLoss::Keep,
-        on_removal: OnLoss::Keep,
-        rebalance: None,
+        sources,
+        discovery: section.section("discovery", discovery::read),
+        health: section.optional_section("health", health::health),
+        ejection: section.optional_section("ejection", health::ejection),
+        on_down: section.value_or("on_down", OnLoss::Keep, on_loss),
+        on_removal: section.value_or("on_removal", OnLoss::Keep, on_loss),
+        rebalance: rebalance(section, &balancing.policy),
+        balancing,
     }
 }
 
-/// Either the bare address or a table around it.
-fn backend(item: &Field<'_>, limit: Option<u32>) -> Option<Backend> {
-    if !item.value.is_table() {
-        let address = item.accept(address::backend)?;
-        let name = address.to_string();
-        names::check(&name, item.reader, &item.place);
-        return Some(Backend { name, address, weight: 1, max_connections: limit, tier: 0 });
+/// A pool without backends is not refused if the file says where to find them.
+fn refuse_emptiness(section: &Section<'_>) {
+    let has_sources = section.gives("sources");
+    if !section.gives("backends") && !has_sources {
+        let message = "missing, and so is sources; add one of them".to_owned();
+        section.reader.refuse_absence(&section.place_of("backends"), message);
     }
-    item.section("{ address = ... }")?.read(|section| {
-        let address = section.required("address", |field| address::backend(field).map(Some));
-        let name =
-            section.value_or("name", None, |field| Ok(Some(field.text("a name")?.to_owned())));
-        let weight = section.value_or("weight", 1, |field| field.integer(0..=u16::MAX));
-        let max_connections = section.value_or("max_connections", limit, connections);
-        let name = name.or(address.map(|address| address.to_string()))?;
-        names::check(&name, section.reader, &section.place_of("name"));
-        Some(Backend { name, address: address?, weight, max_connections, tier: 0 })
-    })
+    if !has_sources && section.gives("discovery") {
+        let message = "has no meaning for a pool without sources; take it out, or add sources";
+        section.reader.refuse_absence(&section.place_of("discovery"), message.to_owned());
+    }
 }
 
-fn connections(field: &Field<'_>) -> Read<Option<u32>> {
-    field.unless("off", |field| field.integer(CONNECTIONS))
+fn queue(section: &Section<'_>) -> Option<Queue> {
+    let limit = section
+        .value_or("queue", None, |field| field.unless("off", |field| field.integer(1..=1_048_576)));
+    let timeout =
+        section.value_or("queue_timeout", SECOND, |field| field.duration(MILLISECOND..=DAY));
+    limit.map(|limit| Queue { limit, timeout })
 }
 
-/// None of them if one is wrong, since nothing can be said of the families then.
-fn source_addresses(field: &Field<'_>) -> Read<Vec<IpAddr>> {
-    let items = field.items("an array of IP addresses")?;
-    let addresses: Vec<_> = items.iter().map(|item| item.accept(address::source)).collect();
-    Ok(addresses.into_iter().collect::<Option<_>>().unwrap_or_default())
-}
-
-fn refuse_repeated_names(reader: &Reader, backends: &[(Backend, Place)]) {
-    let mut places = BTreeMap::new();
-    for (backend, place) in backends {
-        if let Some(first) = places.insert(&backend.name, place) {
-            let message = format!(
-                "{} is the name of {} already; give each backend a name of its own",
-                quoted(&backend.name),
-                first.path
-            );
-            reader.refuse(place, message);
+fn on_loss(field: &Field<'_>) -> Read<OnLoss> {
+    match field.value.as_str() {
+        Some("keep") => Ok(OnLoss::Keep),
+        Some("close") => Ok(OnLoss::CloseAfter(Duration::ZERO)),
+        _ => {
+            let grace = field.duration(MILLISECOND..=DAY);
+            let grace = grace.map_err(|message| format!("{message}, or \"keep\" or \"close\""))?;
+            Ok(OnLoss::CloseAfter(grace))
         }
     }
 }
 
-fn refuse_without_source(reader: &Reader, backends: &[(Backend, Place)], sources: &[IpAddr]) {
-    for (backend, place) in backends {
-        let same_family = |source: &IpAddr| source.is_ipv4() == backend.address.is_ipv4();
-        if !sources.is_empty() && !sources.iter().any(same_family) {
-            let family = if backend.address.is_ipv4() { "IPv4" } else { "IPv6" };
-            let message = format!(
-                "source_addresses has no {family} address to reach {} from; add one",
-                backend.address
-            );
-            reader.refuse(place, message);
-        }
+fn rebalance(section: &Section<'_>, policy: &Policy) -> Option<Rebalance> {
+    let rate = section.value_or("rebalance", None, |field| {
+        field.unless("off", |field| field.integer(1..=1_000_000))
+    });
+    let tolerance = section.value_or("rebalance_tolerance", 10, |field| field.integer(0..=1000));
+    if rate.is_some() && policy.hashing().is_some() {
+        let message = "keys decide where sessions go with this policy, and each would come back; \
+                       take it out, or give a policy that hashes nothing";
+        section.refuse_if_given("rebalance", message);
     }
+    rate.map(|rate| Rebalance { rate, tolerance })
 }
 
-const POLICIES: [(&str, Policy); 1] = [("round-robin", Policy::RoundRobin)];
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::config::samples::{valid_pool, with_pool};
+
+    const BACKENDS: &str = "backends = [\"10.0.0.1:1\"]";
+
+    fn pool(lines: &str) -> Pool {
+        valid_pool(&format!("{BACKENDS}\n{lines}"))
+    }
+
+    fn refused(lines: &str) -> Vec<String> {
+        with_pool(&format!("{BACKENDS}\n{lines}"))
+    }
+
+    #[test]
+    fn what_moves_sessions_is_off_unless_it_is_asked_for() {
+        let bare = pool("");
+        assert_eq!((bare.queue, bare.slow_start, bare.rebalance), (None, None, None));
+        assert_eq!((bare.on_down, bare.on_removal), (OnLoss::Keep, OnLoss::Keep));
+        assert_eq!((bare.health, bare.ejection, bare.sources.len()), (None, None, 0));
+        let off = pool(
+            "queue = \"off\"\nqueue_timeout = \"5s\"\nslow_start = \"off\"\nrebalance = \"off\"\n\
+             rebalance_tolerance = 5\non_down = \"keep\"",
+        );
+        assert_eq!((off.queue, off.slow_start, off.rebalance), (None, None, None));
+    }
+
+    #[test]
+    fn waiting_and_moving_are_read() {
+        let pool = pool(
+            "queue = 100\nqueue_timeout = \"5s\"\nslow_start = \"30s\"\nrebalance = 20\n\
+             rebalance_tolerance = 0\non_down = \"close\"\non_removal = \"30s\"",
+        );
+        assert_eq!(pool.queue, Some(Queue { limit: 100, timeout: 5 * SECOND }));
+        assert_eq!(pool.slow_start, Some(30 * SECOND));
+        assert_eq!(pool.rebalance, Some(Rebalance { rate: 20, tolerance: 0 }));
+        assert_eq!(pool.on_down, OnLoss::CloseAfter(Duration::ZERO));
+        assert_eq!(pool.on_removal, OnLoss::CloseAfter(30 * SECOND));
+        let defaults = valid_pool(&format!("{BACKENDS}\nqueue = 1\nrebalance = 1"));
+        assert_eq!(defaults.queue, Some(Queue { limit: 1, timeout: SECOND }));
+        assert_eq!(defaults.rebalance, Some(Rebalance { rate: 1, tolerance: 10 }));
+    }
+
+    #[test]
+    fn waiting_and_moving_have_their_limits() {
+        let cases = [
+            ("queue = 0", "queue: found 0; give an integer from 1 to 1048576, or \"off\""),
+            (
+                "queue_timeout = \"2d\"",
+                "queue_timeout: found \"2d\"; give a duration from 1ms to 1d",
+            ),
+            (
+                "slow_start = \"10ms\"",
+                "slow_start: found \"10ms\"; give a duration from 1s to 1d, or \"off\"",
+            ),
+            (
+                "on_down = \"drop\"",
+                "on_down: \"drop\" does not start with a whole number; \
+                 give a duration from 1ms to 1d, or \"keep\" or \"close\"",
+            ),
+            (
+                "on_removal = 30",
+                "on_removal: 30 has no unit; \
+                 give a duration from 1ms to 1d, or \"keep\" or \"close\"",
+            ),
+            ("rebalance = 0", "rebalance: found 0; give an integer from 1 to 1000000, or \"off\""),
+            (
+                "rebalance_tolerance = 1001",
+                "rebalance_tolerance: found 1001; give an integer from 0 to 1000",
+            ),
+        ];
+        for (line, expected) in cases {
+            assert_eq!(refused(line), [format!("6: pool.p.{expected}")]);
+        }
+    }
+
+    #[test]
+    fn sessions_that_a_key_has_placed_are_not_rebalanced() {
+        for policy in ["maglev", "ring", "rendezvous"] {
+            assert_eq!(
+                refused(&format!("policy = \"{policy}\"\nrebalance = 1")),
+                ["7: pool.p.rebalance: keys decide where sessions go with this policy, and each \
+                  would come back; take it out, or give a policy that hashes nothing"]
+            );
+            assert_eq!(
+                pool(&format!("policy = \"{policy}\"\nrebalance = \"off\"")).rebalance,
+                None
+            );
+        }
+        let unknown = refused("policy = \"hash\"\nrebalance = 1");
+        assert_eq!(unknown.len(), 1, "{unknown:?}");
+    }
+
+    #[test]
+    fn a_pool_has_backends_or_says_where_to_find_them() {
+        assert_eq!(
+            with_pool("policy = \"round-robin\""),
+            ["4: pool.p.backends: missing, and so is sources; add one of them"]
+        );
+        let found = valid_pool("sources = [{ srv = \"_a._tcp.b\" }]");
+        assert_eq!((found.backends.len(), found.sources.len()), (0, 1));
+        let both = pool("sources = [{ srv = \"_a._tcp.b\" }]");
+        assert_eq!((both.backends.len(), both.sources.len()), (1, 1));
+        assert_eq!(
+            refused("[pool.p.discovery]\nmax_loss = 50"),
+            ["6: pool.p.discovery: has no meaning for a pool without sources; \
+              take it out, or add sources"]
+        );
+    }
+
+    #[test]
+    fn tables_of_a_pool_are_tables() {
+        let table = |key| format!("give a table, written [pool.p.{key}]");
+        assert_eq!(
+            refused("health = \"tcp\"\nejection = true"),
+            [
+                format!("6: pool.p.health: found \"tcp\"; {}", table("health")),
+                format!("7: pool.p.ejection: found true; {}", table("ejection")),
+            ]
+        );
+    }
+}

@@ -57,7 +57,9 @@ pub(super) fn read(section: &Section<'_>) -> Process {
             .value_or("linger_timeout", 5 * SECOND, |field| field.duration(MILLISECOND..=DAY)),
         reserved_descriptors: section
             .value_or("reserved_descriptors", 64, |field| field.integer(0..=65_536)),
-        state_directory: None,
+        state_directory: section.value_or("state_directory", None, |field| {
+            field.unless("off", |field| field.absolute_path("an absolute path"))
+        }),
     }
 }
 

@@ -116,6 +116,31 @@ impl<'a> Section<'a> {
         self.field(key).and_then(|field| field.accept(read)).unwrap_or(default)
     }
 
+    /// The same, with nothing for a value that could not be read: for what other keys depend on.
+    pub fn given_or<T>(
+        &self,
+        key: &'static str,
+        default: T,
+        read: impl FnOnce(&Field<'a>) -> Read<T>,
+    ) -> Option<T> {
+        match self.field(key) {
+            Some(field) => field.accept(read),
+            None => Some(default),
+        }
+    }
+
+    /// Whether the file has the key, which is known from then on.
+    pub fn gives(&self, key: &'static str) -> bool {
+        self.field(key).is_some()
+    }
+
+    /// Refuses a key that is known, but has no place beside the others.
+    pub fn refuse_if_given(&self, key: &'static str, message: &str) {
+        if self.gives(key) {
+            self.reader.refuse(&self.place_of(key), message.to_owned());
+        }
+    }
+
     /// The value of a key that has no default. What stands in for one that is missing or could not
     /// be read goes no further than the errors allow: with one, no `Config` leaves this module.
     pub fn required<T: Default>(
@@ -142,8 +167,20 @@ impl<'a> Section<'a> {
     pub fn section<T>(&self, key: &'static str, read: impl FnOnce(&Section<'_>) -> T) -> T {
         let empty = DeTable::new();
         let left_out = Section { reader: self.reader, place: self.place_of(key), table: &empty };
-        let section = self.field(key).and_then(|field| field.section(&format!("[{key}]")));
+        let field = self.field(key);
+        let section = field.and_then(|field| field.section(&format!("[{}]", field.place.path)));
         section.unwrap_or(left_out).read(read)
+    }
+
+    /// A table inside this one that switches something on by being there, and may be empty.
+    pub fn optional_section<T>(
+        &self,
+        key: &'static str,
+        read: impl FnOnce(&Section<'_>) -> T,
+    ) -> Option<T> {
+        let field = self.field(key)?;
+        let section = field.section(&format!("[{}]", field.place.path))?;
+        Some(section.read(read))
     }
 
     /// Reads the tables in a table, such as every `[pool.NAME]` in `pool`, by order of their names.
