@@ -16,6 +16,7 @@ mod question;
 mod roster;
 mod saved;
 mod schedule;
+mod watch;
 
 pub use event::{Doubt, Event, Kept};
 pub use failures::Trouble;
@@ -24,3 +25,4 @@ pub use listing::read_listing;
 pub use machine::{DiscoveryOptions, Input, Output, PoolDiscovery};
 pub use question::{Answer, Failure, Kind, Outcome, Question, Record, Service};
 pub use saved::{Saved, SavedError, load, save};
+pub use watch::FileWatch;
