@@ -15,7 +15,13 @@ mod merged;
 mod question;
 mod roster;
 mod saved;
+#[cfg(test)]
+mod scene;
 mod schedule;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use event::{Doubt, Event, Kept};
