@@ -39,9 +39,4 @@ impl Agenda {
     pub(super) fn due(&self, now: Duration) -> Option<Arc<str>> {
         self.entries.first().filter(|(at, _)| *at <= now).map(|(_, name)| Arc::clone(name))
     }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.entries.len()
-    }
 }

@@ -215,7 +215,9 @@ impl Member {
             return State::Draining;
         }
         match self.condition {
-            Condition::Unknown => return State::New,
+            Condition::Unknown if self.state == State::New => return State::New,
+            // It was drained before its first probe ended.
+            Condition::Unknown => return State::Down,
             Condition::Failing => return State::Down,
             Condition::Passing => {}
         }
@@ -255,8 +257,8 @@ impl State {
             (State::Up, State::Starting { .. }) => false,
             // Only what takes connections, or has just been failing, can be out for their sake.
             (State::New, State::Ejected) => false,
-            // No probe is taken back; but a new member may be drained, and let in again.
-            (_, State::New) => self == State::Draining,
+            // A member is new but once.
+            (_, State::New) => false,
             _ => self != next,
         }
     }
