@@ -5,3 +5,4 @@
 //! take connections; together they make the pools of a Snapshot.
 
 pub mod discovery;
+pub mod resolver;
