@@ -38,8 +38,11 @@ impl Resolver {
     /// `resolv_conf` is the path of the file that completes what is not configured; it is read
     /// once, here.
     pub fn new(config: &config::Resolver, resolv_conf: &Path) -> Result<Resolver, ResolverError> {
-        let settings = Settings::read(config, resolv_conf)?;
-        Ok(Resolver {
+        Ok(Resolver::of(config, Settings::read(config, resolv_conf)?))
+    }
+
+    fn of(config: &config::Resolver, settings: Settings) -> Resolver {
+        Resolver {
             servers: Servers::new(&settings.nameservers, config.timeout * RESTS),
             search: settings.search,
             tcp_only: settings.tcp_only,
@@ -49,7 +52,7 @@ impl Resolver {
             payload: config.edns_payload,
             places: Semaphore::new(config.concurrency),
             began: Instant::now(),
-        })
+        }
     }
 
     /// Asks for each name that the question may stand for, until one has records.
@@ -195,7 +198,13 @@ const RESTS: u32 = 5;
 
 #[cfg(test)]
 mod tests {
+    use std::io;
     use std::net::IpAddr;
+    use std::sync::Arc;
+
+    use hickory_proto::op::{OpCode, ResponseCode};
+    use tokio::io::AsyncReadExt;
+    use tokio::net::{TcpListener, UdpSocket};
 
     use super::*;
     use crate::control::discovery::Record;
@@ -235,5 +244,53 @@ mod tests {
     fn a_name_exists_if_it_does_for_one_family() {
         let outcome = both_families(Err(Failure::NxDomain), Err(Failure::Empty));
         assert_eq!(outcome, Err(Failure::Empty));
+    }
+
+    /// As the options of a resolv.conf have it, which names no ports.
+    fn resolver(server: SocketAddr, tcp_only: bool, ipv4_only: bool) -> Resolver {
+        let search = Search { domains: Vec::new(), ndots: 1 };
+        let settings = Settings { nameservers: vec![server], search, tcp_only, ipv4_only };
+        Resolver::of(&config::Resolver { tries: 1, ..config::Resolver::default() }, settings)
+    }
+
+    fn question() -> Question {
+        Question { name: Arc::from("agg.test."), kind: Kind::Addresses }
+    }
+
+    #[tokio::test]
+    async fn with_no_aaaa_only_ipv4_addresses_are_asked_for() {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let resolver = resolver(server.local_addr().unwrap(), false, true);
+        let question = question();
+        let mut buffer = [0; 512];
+        let refuse = async {
+            let (length, client) = server.recv_from(&mut buffer).await.unwrap();
+            let query = Message::from_vec(&buffer[..length]).unwrap();
+            assert_eq!(query.queries[0].query_type(), RecordType::A);
+            let refusal =
+                Message::error_msg(query.metadata.id, OpCode::Query, ResponseCode::Refused);
+            server.send_to(&refusal.to_vec().unwrap(), client).await.unwrap();
+        };
+        let (outcome, ()) = tokio::join!(resolver.ask(&question), refuse);
+        assert_eq!(outcome, Err(Failure::Refused));
+        let more = server.try_recv(&mut buffer).map_err(|error| error.kind());
+        assert_eq!(more, Err(io::ErrorKind::WouldBlock));
+    }
+
+    #[tokio::test]
+    async fn with_use_vc_the_nameserver_is_asked_over_tcp_at_once() {
+        let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let resolver = resolver(server.local_addr().unwrap(), true, true);
+        let question = question();
+        let hear = async {
+            let (mut stream, _) = server.accept().await.unwrap();
+            let mut query = vec![0; stream.read_u16().await.unwrap().into()];
+            stream.read_exact(&mut query).await.unwrap();
+            Message::from_vec(&query).unwrap()
+        };
+        // The stream is closed unanswered, which is a failure.
+        let (outcome, query) = tokio::join!(resolver.ask(&question), hear);
+        assert_eq!(outcome, Err(Failure::Failed));
+        assert_eq!(query.queries[0].query_type(), RecordType::A);
     }
 }
