@@ -6,3 +6,4 @@
 
 pub mod discovery;
 pub mod health;
+pub mod resolver;
