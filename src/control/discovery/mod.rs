@@ -15,11 +15,7 @@ mod merged;
 mod question;
 mod roster;
 mod saved;
-#[cfg(test)]
-mod scene;
 mod schedule;
-#[cfg(test)]
-mod simulation;
 #[cfg(test)]
 mod tests;
 mod watch;

@@ -118,7 +118,9 @@ impl From<&io::Error> for ProbeFailure {
             io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe => ProbeFailure::Closed,
             // What rustls says of records that it cannot read or accept.
             io::ErrorKind::InvalidData => ProbeFailure::Tls,
-            _ => ProbeFailure::Unreachable,
+            _ if error.raw_os_error().is_some() => ProbeFailure::Unreachable,
+            // What a protocol's reader has made of the bytes.
+            _ => ProbeFailure::Malformed,
         }
     }
 }

@@ -235,7 +235,8 @@ async fn the_http_request_is_the_one_configured() {
     let address = serve(move |mut stream| {
         let heads = Arc::clone(&heads);
         async move {
-            heads.lock().unwrap().push(head(&mut stream).await);
+            let head = head(&mut stream).await;
+            heads.lock().unwrap().push(head);
             stream.write_all(b"HTTP/1.0 404 Gone\r\n\r\n").await.unwrap();
         }
     })

@@ -186,8 +186,8 @@ async fn what_does_not_speak_http2_fails() {
         (&b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"[..], ProbeFailure::Malformed),
         (&[0xff; 100], ProbeFailure::Malformed),
         (&[], ProbeFailure::Closed),
-        // The head of a SETTINGS frame, and no more.
-        (&[0, 0, 6, 4, 0, 0], ProbeFailure::Closed),
+        // The head of a SETTINGS frame, cut off.
+        (&[0, 0, 6, 4, 0, 0], ProbeFailure::Malformed),
     ] {
         let address = serve(move |mut stream| async move {
             let mut asked = vec![0; 4096];

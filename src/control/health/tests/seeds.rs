@@ -28,7 +28,7 @@ fn whatever_happens_the_rules_hold() {
     if seeds.count() > 1 {
         let Seen { downs, ups, ejections, capped, cancels, starts } = seen;
         let least = [downs, ups, ejections, capped, cancels, starts].into_iter().min();
-        assert!(least > Some(100), "{seen:?}");
+        assert!(least >= Some(100), "{seen:?}");
     }
 }
 
@@ -86,7 +86,7 @@ fn run(seed: u64) -> Seen {
     };
     let ejection = Ejection {
         max_share: random.u8(1..=100),
-        max_time: random.u32(10..40) * SECOND,
+        max_time: random.u32(10..30) * SECOND,
         ..ejection()
     };
     let slow_start = random.bool().then_some(random.u32(1..20) * SECOND);
@@ -119,7 +119,7 @@ fn happen(names: &[Arc<str>], stage: &mut Stage, judge: &mut Judge, random: &mut
         }
         5..9 => drop(stage.answers.remove(name)),
         9..13 => {
-            let in_a_row = random.u32(0..12);
+            let in_a_row = random.u32(0..20);
             stage.failures(name, in_a_row);
         }
         13 => stage.drain(name, random.bool()),

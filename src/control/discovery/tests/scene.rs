@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::*;
 use crate::config::{Discovery, Hold, Source, SourceKind};
+use crate::control::discovery::*;
 
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::scene::*;
-use super::*;
 use crate::config::Discovery;
+use crate::control::discovery::*;
 
 const LEAST: Duration = SECOND;
 const MOST: Duration = Duration::from_secs(30);
