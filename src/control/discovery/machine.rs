@@ -366,6 +366,8 @@ impl PoolDiscovery {
         self.set_next(subject, interval, now);
         if trouble.is_silence() {
             self.use_saved(subject);
+        } else {
+            self.forget_saved(subject);
         }
         if news {
             let kept = self.kept(subject, &trouble);
@@ -412,6 +414,17 @@ impl PoolDiscovery {
                 let source = Arc::clone(&origin.title);
                 self.tell(Event::SavedUsed { source });
             }
+        }
+    }
+
+    /// That there is nothing is an answer too.
+    fn forget_saved(&mut self, subject: &Subject) {
+        let Some(entry) = self.entries.get(subject) else { return };
+        for index in &entry.heads {
+            self.sources[*index].saved.clear();
+        }
+        for (index, name) in &entry.users {
+            self.sources[*index].saved.remove(name);
         }
     }
 

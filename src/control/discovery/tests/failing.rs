@@ -206,6 +206,10 @@ fn what_was_saved_is_not_used_against_an_answer() {
     scene.set(addresses_of("t-0"), Err(Failure::Empty));
     scene.pass(100);
     assert_eq!(scene.names(), "", "the owner says that there is none");
+    scene.set(services_of("s"), Err(Failure::Timeout));
+    scene.set(addresses_of("t-0"), Err(Failure::Timeout));
+    scene.pass(1000);
+    assert_eq!(scene.names(), "", "and nobody has said otherwise");
     let mut scene = Scene::new(DiscoveryOptions { saved, ..options(&sources) });
     scene.set(services_of("s"), targets(&["new."]));
     scene.set(addresses_of("t-0"), ips(&["10.0.0.5"]));
@@ -216,6 +220,8 @@ fn what_was_saved_is_not_used_against_an_answer() {
     scene.set(addresses_of("t-0"), Err(Failure::Timeout));
     scene.pass(100);
     assert_eq!(scene.backends(), ["t-0:1 10.0.0.5:1 w1 t0"], "its time is over");
+    let saved = format!("{:?}", scene.machine.to_save());
+    assert!(saved.contains("10.0.0.5:1") && !saved.contains("old"), "{saved}");
 }
 
 #[test]
