@@ -309,6 +309,9 @@ fn draw_listener(random: &mut Rng, traits: &Traits) -> ListenerSettings {
         backlog: if traits.healthy { MOST_CLIENTS as usize } else { random.usize(1..=64) },
         idle_timeout: random.bool().then_some(idle),
         half_closed_timeout,
+        max_connection_age: None,
+        max_connection_age_jitter: 0,
+        failure_window: None,
     }
 }
 

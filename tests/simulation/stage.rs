@@ -40,6 +40,9 @@ pub struct ListenerSettings {
     pub backlog: usize,
     pub idle_timeout: Option<Duration>,
     pub half_closed_timeout: Duration,
+    pub max_connection_age: Option<Duration>,
+    pub max_connection_age_jitter: u8,
+    pub failure_window: Option<Duration>,
 }
 
 pub struct Stage {
@@ -63,6 +66,9 @@ impl Settings {
             backlog: 4096,
             idle_timeout: None,
             half_closed_timeout: HOUR,
+            max_connection_age: None,
+            max_connection_age_jitter: 0,
+            failure_window: None,
         };
         Settings {
             seed: 1,
@@ -91,6 +97,10 @@ impl Stage {
         let announce = Box::new(move || caller.raise());
         let process = Arc::new(Places::of_process(settings.process_limit, announce));
         let pools: Vec<Arc<Pool>> = settings.pools.into_iter().map(Arc::new).collect();
+        for waiting in pools.iter().filter_map(|pool| pool.waiting()) {
+            let caller = remote.clone();
+            waiting.announce_with(Box::new(move || caller.raise()));
+        }
         let mut views = Vec::new();
         let mut listeners = Vec::new();
         for (index, listener) in settings.listeners.iter().enumerate() {
@@ -104,7 +114,7 @@ impl Stage {
         Stage {
             world,
             engine,
-            inbox: Inbox::new(4, remote),
+            inbox: Inbox::new(64, remote),
             publication: Arc::new(Publication::new(view)),
             pools,
             seed: settings.seed,
@@ -205,6 +215,9 @@ impl Stage {
         for listener in &self.publication.current().listeners {
             assert_eq!(listener.places.taken(), 0, "places of {}", listener.name);
         }
+        for waiting in self.pools.iter().filter_map(|pool| pool.waiting()) {
+            assert_eq!(waiting.count(), 0, "sessions that wait for a place");
+        }
         for Member { backend, .. } in self.pools.iter().flat_map(|pool| pool.members()) {
             assert_eq!(backend.connections(), 0, "leases on {}", backend.name);
         }
@@ -263,6 +276,9 @@ impl ListenerSettings {
             pool: PoolId(index),
             idle_timeout: self.idle_timeout,
             half_closed_timeout: self.half_closed_timeout,
+            max_connection_age: self.max_connection_age,
+            max_connection_age_jitter: self.max_connection_age_jitter,
+            failure_window: self.failure_window,
             places: Arc::new(Places::of_listener(self.limit, process.clone())),
         }
     }
