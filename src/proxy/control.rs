@@ -70,10 +70,16 @@ impl Controls {
         lines.lines.len() - lines.free.len()
     }
 
-    /// The session begins to reach a backend. That one before was lost concerns it no more.
+    /// The session tries to reach a backend.
     pub(super) fn reaches(&self, number: LineNumber, account: &Rc<Account>) {
         let line = &mut self.0.borrow_mut().lines[number.0 as usize];
         line.bond = Bond::Reaching(Rc::clone(account));
+    }
+
+    /// It did so in vain. Whether that backend is lost does not concern it any more.
+    pub(super) fn gives_up(&self, number: LineNumber) {
+        let line = &mut self.0.borrow_mut().lines[number.0 as usize];
+        line.bond = Bond::None;
         line.asked = line.asked.filter(|reason| *reason != CloseReason::BackendLost);
     }
 
@@ -221,10 +227,12 @@ mod tests {
         controls.reaches(line, &account("p", "a"));
         controls.close_lost("p", "a");
         assert_eq!(asked(&controls, line), Some(CloseReason::BackendLost));
-        controls.reaches(line, &account("p", "b"));
+        controls.gives_up(line);
         assert_eq!(asked(&controls, line), None);
+        controls.close_lost("p", "a");
+        assert_eq!(asked(&controls, line), None, "it is nothing to it now");
         controls.close_all(CloseReason::Drained);
-        controls.reaches(line, &account("p", "c"));
+        controls.gives_up(line);
         assert_eq!(asked(&controls, line), Some(CloseReason::Drained));
     }
 

@@ -172,7 +172,9 @@ impl Session {
         self.tried.as_ref().map_or(&[], |tried| tried)
     }
 
+    /// Notes that the backend was tried in vain.
     pub(super) fn has_tried(&mut self, backend: &Arc<str>) {
+        self.worker.controls.gives_up(self.line);
         self.tried.get_or_insert_default().push(Arc::clone(backend));
     }
 
@@ -215,13 +217,13 @@ impl Session {
     }
 
     /// The relay has come to its end for `reason`, which may speak for or against the backend.
-    pub(super) fn testify(&self, reason: CloseReason, client_ended_first: bool) {
+    pub(super) fn testify(&self, reason: CloseReason, end: Time, client_ended_first: bool) {
         let (Some(route), Some(window)) = (&self.route, self.listener.failure_window) else {
             return;
         };
         let course = Course {
             reason,
-            age: self.worker.engine.now().since(route.connected),
+            age: end.since(route.connected),
             bytes_to_backend: self.moved[0].get(),
             bytes_to_client: self.moved[1].get(),
             client_ended_first,

@@ -138,7 +138,8 @@ impl Worker {
         let drained = async {
             self.all_ended(deadline).await;
             self.controls.close_all(CloseReason::Drained);
-            self.all_ended(self.linger_deadline() + Duration::from_millis(100)).await;
+            self.all_ended(self.linger_deadline(self.engine.now()) + Duration::from_millis(100))
+                .await;
         };
         let stopped = async { while self.heed(inbox).await.is_some() {} };
         race(drained, stopped).await;
@@ -210,8 +211,8 @@ impl Worker {
     }
 
     /// Until when bytes may be delivered that were received before a session's end.
-    pub(super) fn linger_deadline(&self) -> Time {
-        self.engine.now() + self.watch.borrow().view().limits.linger_timeout
+    pub(super) fn linger_deadline(&self, end: Time) -> Time {
+        end + self.watch.borrow().view().limits.linger_timeout
     }
 
     /// When a session that gets its backend now is to be closed for its age.

@@ -4,19 +4,22 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use crossbeam_utils::CachePadded;
 use ringmain::balance::{
-    self, Balancing, Member, Pool, PoolId, PoolSettings, Snapshot, SocketOptions, Standing,
+    self, Balancing, Member, Pool, PoolId, PoolSettings, Queue, Snapshot, SocketOptions, Standing,
 };
 use ringmain::engine::driver::simulated::{Faults, Leftovers, Next, Peers, World};
 use ringmain::engine::{
     BufferSizes, Engine, EngineSettings, EngineStatus, Inbox, Listener, PipeSizes, Remote, Time,
 };
-use ringmain::observe::{CloseReason, ListenerTally, Metrics, SessionTally, WorkerMetrics};
+use ringmain::observe::{
+    AccessLog, AccessRecord, CloseReason, ListenerTally, Metrics, SessionTally, WorkerMetrics,
+};
 use ringmain::proxy::{self, Command, WorkerParts};
 use ringmain::view::{Limits, ListenerView, Places, Publication, View};
 
@@ -56,6 +59,7 @@ pub struct Stage {
     seed: u64,
     metrics: Arc<WorkerMetrics>,
     listeners: Vec<(usize, Listener)>,
+    records: Arc<Mutex<Vec<AccessRecord>>>,
 }
 
 impl Settings {
@@ -121,6 +125,7 @@ impl Stage {
             metrics: Metrics::new(1, SystemTime::UNIX_EPOCH, Box::new(Vec::new)).worker(0),
             process,
             listeners,
+            records: Arc::default(),
         }
     }
 
@@ -164,6 +169,17 @@ impl Stage {
         moment
     }
 
+    /// Tells the worker at `time`.
+    pub fn tell(&self, time: Duration, command: Command) {
+        let inbox = self.inbox.clone();
+        self.at(time, move |_| inbox.push(command.clone()).expect("the inbox has room"));
+    }
+
+    /// What was logged, in the order in which the sessions ended.
+    pub fn records(&self) -> Vec<AccessRecord> {
+        self.records.lock().unwrap().clone()
+    }
+
     /// Has the worker drain when all these clients are done, and runs it.
     pub fn run_until_done<'c>(&mut self, clients: impl IntoIterator<Item = &'c Rc<Cell<Outcome>>>) {
         let clients: Vec<_> = clients.into_iter().cloned().collect();
@@ -185,17 +201,23 @@ impl Stage {
 
     /// Runs the worker until a command ends it, and then the world until everyone has noticed.
     pub fn run(&mut self) {
+        let records = self.records.clone();
+        let keep = move |record| records.lock().unwrap().push(record);
+        let capacity = NonZeroUsize::new(1 << 16).unwrap();
+        let log = AccessLog::subscribed(Box::new(keep), capacity, Arc::default()).unwrap();
+        let log = Arc::new(log);
         let parts = WorkerParts {
             index: 0,
             publication: self.publication.clone(),
             metrics: self.metrics.clone(),
-            access_log: None,
+            access_log: Some(log.clone()),
             inbox: self.inbox.clone(),
             seed: self.seed,
             unix_origin: 0,
         };
         let listeners = std::mem::take(&mut self.listeners);
         proxy::run(&self.engine, listeners, parts).unwrap();
+        assert_eq!(log.flush_and_stop(Duration::from_secs(10)), 0, "lines lost");
         self.world.run(AFTERWARDS);
         self.check_nothing_left();
         self.check_accounts();
@@ -293,6 +315,7 @@ pub fn plan(stream: u64, length: u64) -> Plan {
         length,
         chunk: 4096,
         pause: Duration::from_millis(1),
+        deaf_until: Time::default(),
         answer: Answer::Echo,
         ending: Ending::HalfClose,
     }
@@ -347,6 +370,28 @@ pub fn pool(index: usize, count: usize) -> Pool {
     };
     let members = (0..count).map(backend).collect();
     Pool::new(format!("pool-{index}").into(), settings, members, None)
+}
+
+/// A pool of one backend that is at these addresses.
+pub fn pool_at(addresses: Vec<SocketAddr>) -> Pool {
+    with_members(pool(0, 1), |members| {
+        let mut backend = members[0].backend.renewed();
+        backend.addresses = addresses;
+        members[0].backend = Arc::new(backend);
+    })
+}
+
+/// The pool with a limit on each backend, and a queue.
+pub fn queued(pool: Pool, backend_limit: Option<u32>, queue: Queue) -> Pool {
+    let mut settings = pool.settings.clone();
+    settings.queue = Some(queue);
+    let mut members = pool.members().to_vec();
+    for member in &mut members {
+        let mut backend = member.backend.renewed();
+        backend.limit = backend_limit;
+        member.backend = Arc::new(backend);
+    }
+    Pool::new(pool.name, settings, members, None)
 }
 
 /// The pool with other members.

@@ -59,17 +59,19 @@ pub(in crate::proxy) async fn relay(session: &Session, backend: &Socket) -> Clos
             return CloseReason::RelayMemory;
         }
         (last, End::Finished) => {
-            session.testify(CloseReason::Finished, last == Party::Client);
+            let now = session.worker.engine.now();
+            session.testify(CloseReason::Finished, now, last == Party::Client);
             return CloseReason::Finished;
         }
     };
     let reason = asked.unwrap_or_else(|| reason(gone, &error));
-    session.testify(reason, false);
     match gone {
         Party::Client => {
             Box::pin(relay.survive(&up, upward, backend, Party::Backend)).await;
         }
         Party::Backend => {
+            // By when it was noticed, and not by how long it takes to deliver what came before.
+            session.testify(reason, down.source_is_gone(), false);
             Box::pin(relay.survive(&down, downward, client, Party::Client)).await;
         }
     }
@@ -176,7 +178,7 @@ impl Relay<'_> {
     ) {
         let engine = &self.session.worker.engine;
         // An end of stream from here on is only what the kernel says after an error.
-        let deadline = flow.source_is_gone();
+        let deadline = self.session.worker.linger_deadline(flow.source_is_gone());
         if !self.ended[party as usize] {
             race(run, engine.sleep_until(deadline)).await;
         }
@@ -202,7 +204,7 @@ impl Relay<'_> {
         mut downward: Pin<&mut impl Future<Output = Run>>,
     ) -> Option<(Party, End)> {
         let engine = &self.session.worker.engine;
-        let deadline = self.session.worker.linger_deadline();
+        let deadline = self.session.worker.linger_deadline(engine.now());
         let [to_backend, to_client] = [Party::Backend, Party::Client].map(|party| party as usize);
         let mut stopping = !self.ended[to_backend];
         if stopping {

@@ -59,8 +59,8 @@ pub(super) struct Flow<'s> {
     source: &'s Socket,
     target: &'s Socket,
     target_party: Party,
-    /// The source's connection is known to be gone: what is left is read, then that is the end.
-    /// Until when it may be delivered; `NEVER` while the source is not known to be gone.
+    /// Since when the source's connection is known to be gone: what is left is read, then that is
+    /// the end. `NEVER` while it is not.
     source_gone: Cell<Time>,
     stopping: Cell<Stopping>,
 }
@@ -93,13 +93,11 @@ impl<'s> Flow<'s> {
         }
     }
 
-    /// Notes that the source's connection is gone; until when what it sent may be delivered. The
-    /// time runs from when that was first noticed.
+    /// Notes that the source's connection is gone; since when that is known.
     pub(super) fn source_is_gone(&self) -> Time {
-        if self.source_gone.get() == NEVER {
-            self.source_gone.set(self.session.worker.linger_deadline());
-        }
-        self.source_gone.get()
+        let since = self.source_gone.get().min(self.session.worker.engine.now());
+        self.source_gone.set(since);
+        since
     }
 
     /// Has it end before its source does, from the next poll on. It tells the target then.
@@ -211,7 +209,8 @@ impl<'s> Flow<'s> {
                 // Both directions of the source have ended in order; nothing more will come.
                 std::future::pending::<()>().await;
             }
-            engine.sleep_until(self.source_is_gone()).await;
+            let deadline = self.session.worker.linger_deadline(self.source_is_gone());
+            engine.sleep_until(deadline).await;
         };
         match race(stalled, source_lost).await {
             Either::First(output) => Ok(output),
