@@ -10,6 +10,7 @@ mod pool;
 mod rotation;
 mod snapshot;
 mod standing;
+mod waiting;
 
 pub use backend::{Backend, Lease};
 pub use chooser::{Chooser, NoChoice, Traits};
@@ -17,3 +18,4 @@ pub use policy::{Hashing, Key, MAGLEV_SIZE, Policy};
 pub use pool::{Balancing, Keepalive, Member, Pool, PoolSettings, Queue, SocketOptions};
 pub use snapshot::{PoolId, Snapshot};
 pub use standing::Standing;
+pub use waiting::{Waiting, WaitingPlace};

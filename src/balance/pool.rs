@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::backend::Backend;
 use super::policy::Policy;
 use super::standing::Standing;
+use super::waiting::Waiting;
 
 /// The backends of one pool at one moment.
 #[derive(Debug)]
@@ -16,6 +17,7 @@ pub struct Pool {
     /// Those that may be picked.
     pub(super) backends: Vec<Arc<Backend>>,
     members: Vec<Member>,
+    waiting: Option<Arc<Waiting>>,
 }
 
 /// A backend and whether it may take new connections.
@@ -34,16 +36,34 @@ impl Pool {
         members: Vec<Member>,
         previous: Option<&Pool>,
     ) -> Pool {
-        let _ = previous;
+        let waiting = settings.queue.as_ref().map(|queue| waiting(queue, &members, previous));
         let eligible = members.iter().filter(|member| member.standing.is_eligible());
         let backends = eligible.map(|member| Arc::clone(&member.backend)).collect();
-        Pool { name, settings, backends, members }
+        Pool { name, settings, backends, members, waiting }
+    }
+
+    /// Those who wait for a place on one of its backends; none: it has no queue.
+    pub fn waiting(&self) -> Option<&Arc<Waiting>> {
+        self.waiting.as_ref()
     }
 
     /// Every member, whether it may be picked or not.
     pub fn members(&self) -> &[Member] {
         &self.members
     }
+}
+
+/// Those who wait for the pool already, or nobody yet; known to all its backends.
+fn waiting(queue: &Queue, members: &[Member], previous: Option<&Pool>) -> Arc<Waiting> {
+    // Where there is no previous version to ask, as after a reload, its backends remember.
+    let known = previous.and_then(|pool| pool.waiting.as_ref());
+    let known = known.or_else(|| members.iter().find_map(|member| member.backend.waiting()));
+    let waiting = known.map_or_else(|| Arc::new(Waiting::new(queue.limit)), Arc::clone);
+    waiting.set_limit(queue.limit);
+    for member in members {
+        member.backend.tell(&waiting);
+    }
+    waiting
 }
 
 /// What holds for every connection to a pool.
@@ -108,24 +128,26 @@ pub struct Keepalive {
 pub(super) mod tests {
     use super::*;
 
-    /// A pool of backends b0, b1, ... with these weights.
-    pub(in crate::balance) fn pool(weights: &[u16]) -> Pool {
-        let backend = |(index, weight): (usize, &u16)| {
-            let address = format!("127.0.0.1:{}", 1000 + index).parse().unwrap();
-            let mut backend = Backend::new(format!("b{index}").into(), vec![address]);
-            backend.weight = *weight;
-            Member { backend: Arc::new(backend), standing: Standing::Up }
-        };
-        let socket = SocketOptions { nodelay: true, keepalive: None, user_timeout: None };
-        let settings = PoolSettings {
+    pub(in crate::balance) fn settings() -> PoolSettings {
+        PoolSettings {
             connect_timeout: Duration::from_secs(5),
             tries: 3,
             balancing: Balancing::default(),
             queue: None,
             sources: Vec::new(),
-            socket,
-        };
-        let members = weights.iter().enumerate().map(backend).collect();
-        Pool::new("pool".into(), settings, members, None)
+            socket: SocketOptions { nodelay: true, keepalive: None, user_timeout: None },
+        }
+    }
+
+    pub(in crate::balance) fn member(name: &str, weight: u16) -> Member {
+        let mut backend = Backend::new(name.into(), vec!["127.0.0.1:1".parse().unwrap()]);
+        backend.weight = weight;
+        Member { backend: Arc::new(backend), standing: Standing::Up }
+    }
+
+    /// A pool of backends b0, b1, ... with these weights.
+    pub(in crate::balance) fn pool(weights: &[u16]) -> Pool {
+        let named = |(index, weight): (usize, &u16)| member(&format!("b{index}"), *weight);
+        Pool::new("pool".into(), settings(), weights.iter().enumerate().map(named).collect(), None)
     }
 }

@@ -14,13 +14,18 @@ pub(super) fn compose(config: &Config, process: &Arc<Places>) -> View {
     let ids: HashMap<&str, PoolId> =
         config.pools.iter().enumerate().map(|(id, pool)| (&*pool.name, PoolId(id))).collect();
     let listener = |listener: &config::Listener| {
+        // The configuration is valid: every listener's pool exists.
+        let pool = ids[&*listener.pool];
+        let ejection = config.pools[pool.0].ejection.as_ref();
         let places = Places::of_listener(listener.max_connections, Arc::clone(process));
         Arc::new(ListenerView {
             name: listener.name.as_str().into(),
-            // The configuration is valid: every listener's pool exists.
-            pool: ids[&*listener.pool],
+            pool,
             idle_timeout: listener.idle_timeout,
             half_closed_timeout: listener.half_closed_timeout,
+            max_connection_age: listener.max_connection_age,
+            max_connection_age_jitter: listener.max_connection_age_jitter,
+            failure_window: ejection.map(|ejection| ejection.window),
             places: Arc::new(places),
         })
     };

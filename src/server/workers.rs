@@ -111,7 +111,7 @@ impl Workers {
     /// Tells every worker. An inbox holds more commands than the server ever sends.
     pub(super) fn tell(&self, command: Command) {
         for inbox in &self.inboxes {
-            if inbox.push(command).is_err() {
+            if inbox.push(command.clone()).is_err() {
                 tracing::warn!(?command, "a worker's inbox is full");
             }
         }
