@@ -1,12 +1,16 @@
 //! A pool: backends that serve the same thing, and how connections to them are made.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::backend::Backend;
+use super::key::Keying;
 use super::policy::Policy;
+use super::shares::{self, Health};
 use super::standing::Standing;
+use super::tier::Tier;
 use super::waiting::Waiting;
 
 /// The backends of one pool at one moment.
@@ -14,9 +18,11 @@ use super::waiting::Waiting;
 pub struct Pool {
     pub name: Arc<str>,
     pub settings: PoolSettings,
-    /// Those that may be picked.
-    pub(super) backends: Vec<Arc<Backend>>,
     members: Vec<Member>,
+    /// In their order; those without a backend of a weight above 0 are left out.
+    tiers: Vec<Tier>,
+    panic: bool,
+    pub(super) keying: Option<Keying>,
     waiting: Option<Arc<Waiting>>,
 }
 
@@ -36,10 +42,37 @@ impl Pool {
         members: Vec<Member>,
         previous: Option<&Pool>,
     ) -> Pool {
+        let panic = shares::is_panic(&members, &settings.balancing);
+        let previous_tiers = previous
+            .filter(|previous| previous.settings.balancing.policy == settings.balancing.policy);
+        let tiers = tiers(&members, &settings.balancing, panic, previous_tiers);
+        let keying = Keying::new(&settings.balancing.policy);
         let waiting = settings.queue.as_ref().map(|queue| waiting(queue, &members, previous));
-        let eligible = members.iter().filter(|member| member.standing.is_eligible());
-        let backends = eligible.map(|member| Arc::clone(&member.backend)).collect();
-        Pool { name, settings, backends, members, waiting }
+        Pool { name, settings, members, tiers, panic, keying, waiting }
+    }
+
+    /// Too few of its backends are healthy: all that do not drain are picked from.
+    pub fn in_panic(&self) -> bool {
+        self.panic
+    }
+
+    /// In the order in which they serve.
+    pub fn tiers(&self) -> &[Tier] {
+        &self.tiers
+    }
+
+    /// The backends that may be picked, the lower tiers' first.
+    pub fn eligible(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.tiers.iter().flat_map(|tier| tier.open_seats().map(|(_, seat)| &seat.backend))
+    }
+
+    /// The tier at this point of the shares, of `WHOLE`; none: all are 0.
+    pub(super) fn tier_at(&self, point: u32) -> Option<usize> {
+        let mut end = 0;
+        self.tiers.iter().position(|tier| {
+            end += tier.share;
+            point < end
+        })
     }
 
     /// Those who wait for a place on one of its backends; none: it has no queue.
@@ -51,6 +84,31 @@ impl Pool {
     pub fn members(&self) -> &[Member] {
         &self.members
     }
+}
+
+fn tiers(
+    members: &[Member],
+    balancing: &Balancing,
+    panic: bool,
+    previous: Option<&Pool>,
+) -> Vec<Tier> {
+    let mut ranks: BTreeMap<u16, Vec<&Member>> = BTreeMap::new();
+    for member in members.iter().filter(|member| member.backend.weight > 0) {
+        ranks.entry(member.backend.tier).or_default().push(member);
+    }
+    let health: Vec<Health> =
+        ranks.values().map(|members| Health::of(members.iter().copied(), panic)).collect();
+    let tier = |(number, members)| {
+        let previous =
+            previous.and_then(|pool| pool.tiers.iter().find(|tier| tier.number() == number));
+        Tier::new(number, members, &balancing.policy, panic, previous)
+    };
+    let mut tiers: Vec<Tier> = ranks.into_iter().map(tier).collect();
+    let shares = shares::shares(&health, balancing.over_provisioning);
+    for (tier, share) in tiers.iter_mut().zip(shares) {
+        tier.share = share;
+    }
+    tiers
 }
 
 /// Those who wait for the pool already, or nobody yet; known to all its backends.
