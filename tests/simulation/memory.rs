@@ -57,15 +57,19 @@ fn when_the_relay_memory_is_used_up_the_longest_stalled_session_is_closed() {
     stage.drain(Time::default() + enough, Duration::ZERO, || false);
     let accounts = stage.sessions_of(0).remove(0);
     let evicted = stage.moment(Duration::ZERO, move || {
-        accounts.sessions_closed.get(CloseReason::RelayMemory) == 4
+        accounts.sessions_closed.get(CloseReason::RelayMemory) >= 4
     });
     stage.run();
-    assert_eq!(stage.ended(CloseReason::RelayMemory), 4);
-    assert_eq!(stage.ended(CloseReason::Drained), BUFFERS);
+    // A session may hold two buffers for a moment: what it received last, and a stalled send.
+    let (closed, drained) =
+        (stage.ended(CloseReason::RelayMemory), stage.ended(CloseReason::Drained));
+    assert!((4..=BUFFERS).contains(&closed), "{closed} were closed");
+    assert_eq!(closed + drained, BUFFERS + 4);
     assert!(evicted.get().unwrap() < enough);
     let reset = Fate::Failed(std::io::ErrorKind::ConnectionReset);
-    assert!(clients[..4].iter().all(|client| client.get().fate == reset));
-    assert!(clients[..4].iter().all(|client| !client.get().end_seen));
+    let (longest, others) = clients.split_at(closed as usize);
+    assert!(longest.iter().all(|client| client.get().fate == reset && !client.get().end_seen));
+    assert!(others.iter().all(|client| client.get().fate != reset));
 }
 
 #[test]
