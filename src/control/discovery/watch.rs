@@ -297,6 +297,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_new_file_is_told_when_it_is_written() {
+        let (folder, path) = folder();
+        fs::remove_file(&path).unwrap();
+        let mut watch = FileWatch::looking(&path, NEVER);
+        let file = fs::File::create(&path).unwrap();
+        fs::write(folder.path().join("other"), "b").unwrap();
+        let notices = next(watch.notices.as_ref(), &watch.name).await.unwrap();
+        assert!(!notices.file, "it is empty yet");
+        drop(file);
+        changed(&mut watch).await;
+    }
+
+    #[tokio::test]
     async fn a_change_behind_a_link_is_found_by_looking() {
         let (_elsewhere, target) = folder();
         let folder = tempfile::tempdir().unwrap();

@@ -93,3 +93,54 @@ fn answers_that_lack_different_backends_confirm_nothing() {
     }
     assert_eq!(scene.names(), four);
 }
+
+#[test]
+fn old_backends_stay_while_the_new_ones_that_work_are_too_few() {
+    let mut options = options(&[srv("s")]);
+    options.discovery.min_backends = 3;
+    let mut scene = Scene::new(options);
+    scene.set(services_of("s"), targets(&["a.", "b.", "c."]));
+    for name in ["a.", "b.", "c.", "d.", "e."] {
+        scene.set(addresses_of(name), ips(&["10.0.0.1"]));
+    }
+    scene.pass(1);
+    scene.set(services_of("s"), targets(&["d.", "e.", "f."]));
+    scene.set(addresses_of("f."), Err(Failure::NxDomain));
+    scene.pass(300);
+    assert_eq!(scene.names(), "a:1 b:1 c:1 d:1 e:1");
+    scene.set(addresses_of("f."), ips(&["10.0.0.1"]));
+    scene.pass(300);
+    assert_eq!(scene.names(), "d:1 e:1 f:1");
+}
+
+#[test]
+fn a_backend_that_must_stay_has_the_weight_of_today() {
+    let mut options = options(&[srv("s")]);
+    options.discovery.min_backends = 1;
+    let mut scene = Scene::new(options);
+    scene.set(services_of("s"), targets(&["a."]));
+    scene.set(addresses_of("a."), ips(&["10.0.0.1"]));
+    scene.pass(1);
+    scene.set(addresses_of("a."), Err(Failure::NxDomain));
+    scene.pass(300);
+    let Ok(mut answer) = targets(&["a."]) else { unreachable!() };
+    let Some(Record::Service(service)) = answer.records.first_mut() else { unreachable!() };
+    service.weight = 9;
+    scene.set(services_of("s"), Ok(answer));
+    scene.pass(20);
+    assert_eq!(scene.backends(), ["a:1 10.0.0.1:1 w9 t0"]);
+}
+
+#[test]
+fn a_backend_that_another_source_names_can_be_done_without() {
+    let mut options = options(&[template(&["a"]), file("list")]);
+    options.discovery.min_backends = 1;
+    let mut scene = Scene::new(options);
+    scene.set(addresses_of("a"), ips(&["10.0.0.1"]));
+    scene.files.insert("list".into(), Ok("10.0.0.5:1 name=a:1".into()));
+    scene.pass(1);
+    assert_eq!(scene.backends(), ["a:1 10.0.0.1:1 w1 t0"]);
+    scene.set(addresses_of("a"), Err(Failure::NxDomain));
+    scene.pass(100);
+    assert_eq!(scene.backends(), ["a:1 10.0.0.5:1 w1 t0"]);
+}

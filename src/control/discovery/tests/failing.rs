@@ -113,6 +113,23 @@ fn one_nxdomain_after_long_silence_is_no_long_nxdomain() {
 }
 
 #[test]
+fn a_failure_that_is_over_takes_nothing_away_later() {
+    for source in [dns("x"), template(&["x"])] {
+        let mut scene = Scene::new(options(&[source]));
+        scene.set(addresses_of("x"), ips(&["10.0.0.1"]));
+        scene.pass(1);
+        scene.set(addresses_of("x"), Err(Failure::NxDomain));
+        scene.pass(20);
+        assert_eq!(scene.told("addresses of x: nxdomain"), 1);
+        let Ok(mut answer) = ips(&["10.0.0.1"]) else { unreachable!() };
+        answer.valid_for = 300 * SECOND;
+        scene.set(addresses_of("x"), Ok(answer));
+        scene.pass(200);
+        assert_eq!(scene.changes.len(), 1, "{:?}", scene.events);
+    }
+}
+
+#[test]
 fn failures_are_told_once_each_and_the_return_too() {
     let mut scene = Scene::new(options(&[dns("x")]));
     scene.set(addresses_of("x"), Err(Failure::Timeout));
@@ -216,12 +233,12 @@ fn what_was_saved_is_not_used_against_an_answer() {
     scene.set(addresses_of("new."), Err(Failure::Timeout));
     scene.pass(100);
     assert_eq!(scene.names(), "t-0:1");
+    let saved = format!("{:?}", scene.machine.to_save());
+    assert!(saved.contains("10.0.0.5:1") && !saved.contains("old"), "{saved}");
     scene.set(services_of("s"), Err(Failure::Timeout));
     scene.set(addresses_of("t-0"), Err(Failure::Timeout));
     scene.pass(100);
     assert_eq!(scene.backends(), ["t-0:1 10.0.0.5:1 w1 t0"], "its time is over");
-    let saved = format!("{:?}", scene.machine.to_save());
-    assert!(saved.contains("10.0.0.5:1") && !saved.contains("old"), "{saved}");
 }
 
 #[test]
