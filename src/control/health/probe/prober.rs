@@ -127,7 +127,9 @@ impl fmt::Display for BadCheck {
         f.write_str(match self {
             BadCheck::ServerName => "the server name is not one that TLS can send",
             BadCheck::Method => "the method is not one of HTTP",
-            BadCheck::Path => "the path does not begin with a slash, or HTTP allows it not",
+            BadCheck::Path => {
+                "the path does not begin with a slash, or holds what HTTP does not allow"
+            }
             BadCheck::Host => "the host holds characters that HTTP does not allow",
             BadCheck::Service => "the service's name is too long",
         })

@@ -68,10 +68,14 @@ async fn gate() -> (SocketAddr, Arc<Semaphore>, Arc<AtomicUsize>) {
     (address, gate, waiting)
 }
 
+/// So many wait, at least.
 async fn until(waiting: &AtomicUsize, count: usize) {
-    while waiting.load(Ordering::Relaxed) != count {
-        yield_now().await;
-    }
+    let come = async {
+        while waiting.load(Ordering::Relaxed) < count {
+            yield_now().await;
+        }
+    };
+    timeout(Duration::from_secs(20), come).await.expect("too few come");
 }
 
 #[tokio::test]
