@@ -139,7 +139,7 @@ fn who_may_not_have_what_is_free_does_not_hold_up_those_behind() {
     let over = [&first, &retrying, &behind].map(|client| over(&stage, client));
     stage.run_until_done([&first, &retrying, &behind]);
     let [first, retrying, behind] = over.map(|over| over.get().unwrap());
-    assert!(behind < 4 * SECOND && first > 5 * SECOND && retrying > first);
+    assert!(behind < 4 * SECOND && first > 5 * SECOND && retrying >= first);
     assert_eq!(stage.ended(CloseReason::Finished), 3);
     let record = stage.records().pop().unwrap();
     assert_eq!(record.tried.len(), 1, "it was the one that retried");
