@@ -1,10 +1,12 @@
 //! One backend: its identity, its share, and the live count of its connections.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crossbeam_utils::CachePadded;
+
+use super::waiting::Waiting;
 
 /// One member of a pool. Immutable but for the live values, which every Snapshot that knows the
 /// backend shares.
@@ -31,6 +33,8 @@ struct Live {
     /// Failures that the backend caused since something last succeeded.
     failures_in_a_row: AtomicU32,
     ejected: AtomicBool,
+    /// Who is told when a place becomes free; those who wait for the pool, if it has a queue.
+    waiting: OnceLock<Arc<Waiting>>,
 }
 
 /// A place reserved on a backend; given back when dropped.
@@ -88,14 +92,45 @@ impl Backend {
         self.live.connections.load(Ordering::Relaxed)
     }
 
+    /// Whether a lease would be refused just now.
+    pub(super) fn is_full(&self) -> bool {
+        // In one order with `Lease::drop` and `WaitingPlace::listen`: whoever listens and then
+        // finds it full is told when it no longer is.
+        self.limit.is_some_and(|limit| self.live.connections.load(Ordering::SeqCst) >= limit)
+    }
+
     /// Reserves a place with one atomic addition, undone over the limit.
     pub fn lease(self: &Arc<Self>) -> Option<Lease> {
-        let before = self.live.connections.fetch_add(1, Ordering::Relaxed);
+        // Seen full, it is not touched: others are then never kept from a place for nothing, nor
+        // told of one that is none.
+        if self.is_full() {
+            return None;
+        }
+        let before = self.live.connections.fetch_add(1, Ordering::SeqCst);
         if self.limit.is_some_and(|limit| before >= limit) {
-            self.live.connections.fetch_sub(1, Ordering::Relaxed);
+            self.give_back();
             return None;
         }
         Some(Lease { backend: Arc::clone(self) })
+    }
+
+    /// Undoes an addition. One that went over the limit hid, for a moment, a place that may have
+    /// become free in it, so that is announced as well.
+    fn give_back(&self) {
+        self.live.connections.fetch_sub(1, Ordering::SeqCst);
+        if let Some(waiting) = self.live.waiting.get() {
+            waiting.place_freed();
+        }
+    }
+
+    /// Those who wait for its pool, as soon as it has been in one with a queue.
+    pub(super) fn waiting(&self) -> Option<&Arc<Waiting>> {
+        self.live.waiting.get()
+    }
+
+    /// Makes its free places known to those who wait, unless it has somebody to tell already.
+    pub(super) fn tell(&self, waiting: &Arc<Waiting>) {
+        self.live.waiting.get_or_init(|| Arc::clone(waiting));
     }
 }
 
@@ -107,7 +142,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.backend.live.connections.fetch_sub(1, Ordering::Relaxed);
+        self.backend.give_back();
     }
 }
 

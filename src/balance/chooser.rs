@@ -1,36 +1,21 @@
-//! A worker's own part in choosing: the cursors of its pools.
+//! A worker's part in choosing: the current Snapshot, and a cursor for each of its pools.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::backend::Lease;
+use super::cursor::{Cursor, Request, Tools};
 use super::pool::Pool;
-use super::rotation::Rotation;
 use super::snapshot::{PoolId, Snapshot};
+use super::trial::Seen;
 
 /// Picks backends on one worker. It only reads the Snapshot; its cursors are its own.
 #[derive(Debug)]
 pub struct Chooser {
     snapshot: Arc<Snapshot>,
     /// By pool.
-    cursors: Vec<Cursors>,
-    random: fastrand::Rng,
-}
-
-/// Where a worker stands in one pool.
-#[derive(Debug)]
-struct Cursors {
-    first: Rotation,
-    /// For retries. With one cursor for both, the sessions of a dead backend would use up the
-    /// turns of those after it, and its own turn would come round all the sooner.
-    retry: Rotation,
-}
-
-impl Cursors {
-    fn new(pool: &Pool, random: &mut fastrand::Rng) -> Cursors {
-        let mut rotation = || Rotation::new(pool, random.u64(..));
-        Cursors { first: rotation(), retry: rotation() }
-    }
+    cursors: Vec<Cursor>,
+    tools: Tools,
 }
 
 /// What is known of a connection that a key may be taken from. What the pool's policy does not
@@ -54,8 +39,8 @@ pub enum NoChoice {
 impl Chooser {
     /// Begins each pool at a phase drawn from `random`, which differs from worker to worker.
     pub fn new(snapshot: Arc<Snapshot>, mut random: fastrand::Rng) -> Chooser {
-        let cursors = snapshot.pools().map(|(_, pool)| Cursors::new(pool, &mut random)).collect();
-        Chooser { snapshot, cursors, random }
+        let cursors = snapshot.pools().map(|(_, pool)| Cursor::new(pool, &mut random)).collect();
+        Chooser { snapshot, cursors, tools: Tools { random, seen: Seen::default() } }
     }
 
     /// Goes over to another Snapshot; pools that did not change keep their cursors.
@@ -65,15 +50,15 @@ impl Chooser {
         }
         let old = std::mem::replace(&mut self.snapshot, Arc::clone(snapshot));
         let olds: Vec<&Arc<Pool>> = old.pools().map(|(_, pool)| pool).collect();
+        let random = &mut self.tools.random;
         for (id, pool) in snapshot.pools() {
             match olds.get(id.0) {
                 Some(old) if Arc::ptr_eq(old, pool) => {}
                 Some(old) if old.name == pool.name => {
-                    self.cursors[id.0].first.change(old, pool);
-                    self.cursors[id.0].retry.change(old, pool);
+                    self.cursors[id.0].change(old, pool, random);
                 }
-                Some(_) => self.cursors[id.0] = Cursors::new(pool, &mut self.random),
-                None => self.cursors.push(Cursors::new(pool, &mut self.random)),
+                Some(_) => self.cursors[id.0] = Cursor::new(pool, random),
+                None => self.cursors.push(Cursor::new(pool, random)),
             }
         }
         self.cursors.truncate(snapshot.pools().count());
@@ -86,27 +71,17 @@ impl Chooser {
         traits: &Traits<'_>,
         tried: &[Arc<str>],
     ) -> Result<Lease, NoChoice> {
-        let _ = traits;
         let pool = self.snapshot.pool(id);
-        let mut full = false;
-        let cursors = &mut self.cursors[id.0];
-        let cursor = if tried.is_empty() { &mut cursors.first } else { &mut cursors.retry };
-        let lease = cursor.pick(pool, |backend| {
-            if tried.contains(&backend.name) {
-                return None;
-            }
-            let lease = backend.lease();
-            full |= lease.is_none();
-            lease
-        });
-        lease.ok_or(if full { NoChoice::AtLimit } else { NoChoice::Exhausted })
+        let key = pool.keying.as_ref().map(|keying| keying.hash(traits));
+        self.cursors[id.0].choose(&Request { pool, key, tried }, &mut self.tools)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::backend::Backend;
-    use super::super::pool::tests::pool;
+    use super::super::pool::Member;
+    use super::super::pool::tests::{member, pool, settings};
     use super::*;
 
     fn chooser(pool: Pool) -> Chooser {
@@ -153,13 +128,13 @@ mod tests {
 
     #[test]
     fn a_full_backend_is_passed_over_until_a_place_is_free() {
-        let mut pool = pool(&[1, 1]);
-        for backend in &mut pool.backends {
-            let mut limited = Backend::renewed(backend);
-            limited.limit = Some(1);
-            *backend = Arc::new(limited);
-        }
-        let mut chooser = chooser(pool);
+        let limited = |name| {
+            let mut backend = Backend::renewed(&member(name, 1).backend);
+            backend.limit = Some(1);
+            Member { backend: Arc::new(backend), ..member(name, 1) }
+        };
+        let members = vec![limited("a"), limited("b")];
+        let mut chooser = chooser(Pool::new("pool".into(), settings(), members, None));
         let first = chooser.choose(PoolId(0), &Traits::default(), &[]).unwrap();
         let second = chooser.choose(PoolId(0), &Traits::default(), &[]).unwrap();
         assert_ne!(first.backend().name, second.backend().name);

@@ -5,11 +5,25 @@
 
 mod backend;
 mod chooser;
+mod cursor;
+mod draw;
+mod hash;
+mod key;
+mod load;
+mod maglev;
 mod policy;
 mod pool;
+mod rendezvous;
+mod ring;
 mod rotation;
+mod shares;
 mod snapshot;
 mod standing;
+#[cfg(test)]
+mod tests;
+mod tier;
+mod trial;
+mod waiting;
 
 pub use backend::{Backend, Lease};
 pub use chooser::{Chooser, NoChoice, Traits};
@@ -17,3 +31,5 @@ pub use policy::{Hashing, Key, MAGLEV_SIZE, Policy};
 pub use pool::{Balancing, Keepalive, Member, Pool, PoolSettings, Queue, SocketOptions};
 pub use snapshot::{PoolId, Snapshot};
 pub use standing::Standing;
+pub use tier::Tier;
+pub use waiting::{Waiting, WaitingPlace};

@@ -1,21 +1,29 @@
 //! A pool: backends that serve the same thing, and how connections to them are made.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::backend::Backend;
+use super::key::Keying;
 use super::policy::Policy;
+use super::shares::{self, Health};
 use super::standing::Standing;
+use super::tier::Tier;
+use super::waiting::Waiting;
 
 /// The backends of one pool at one moment.
 #[derive(Debug)]
 pub struct Pool {
     pub name: Arc<str>,
     pub settings: PoolSettings,
-    /// Those that may be picked.
-    pub(super) backends: Vec<Arc<Backend>>,
     members: Vec<Member>,
+    /// In their order; those without a backend of a weight above 0 are left out.
+    tiers: Vec<Tier>,
+    panic: bool,
+    pub(super) keying: Option<Keying>,
+    waiting: Option<Arc<Waiting>>,
 }
 
 /// A backend and whether it may take new connections.
@@ -34,16 +42,86 @@ impl Pool {
         members: Vec<Member>,
         previous: Option<&Pool>,
     ) -> Pool {
-        let _ = previous;
-        let eligible = members.iter().filter(|member| member.standing.is_eligible());
-        let backends = eligible.map(|member| Arc::clone(&member.backend)).collect();
-        Pool { name, settings, backends, members }
+        let panic = shares::is_panic(&members, &settings.balancing);
+        let previous_tiers = previous
+            .filter(|previous| previous.settings.balancing.policy == settings.balancing.policy);
+        let tiers = tiers(&members, &settings.balancing, panic, previous_tiers);
+        let keying = Keying::new(&settings.balancing.policy);
+        let waiting = settings.queue.as_ref().map(|queue| waiting(queue, &members, previous));
+        Pool { name, settings, members, tiers, panic, keying, waiting }
+    }
+
+    /// Too few of its backends are healthy: all that do not drain are picked from.
+    pub fn in_panic(&self) -> bool {
+        self.panic
+    }
+
+    /// In the order in which they serve.
+    pub fn tiers(&self) -> &[Tier] {
+        &self.tiers
+    }
+
+    /// The backends that may be picked, the lower tiers' first.
+    pub fn eligible(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.tiers.iter().flat_map(|tier| tier.open_seats().map(|(_, seat)| &seat.backend))
+    }
+
+    /// The tier at this point of the shares, of `WHOLE`; none: all are 0.
+    pub(super) fn tier_at(&self, point: u32) -> Option<usize> {
+        let mut end = 0;
+        self.tiers.iter().position(|tier| {
+            end += tier.share;
+            point < end
+        })
+    }
+
+    /// Those who wait for a place on one of its backends; none: it has no queue.
+    pub fn waiting(&self) -> Option<&Arc<Waiting>> {
+        self.waiting.as_ref()
     }
 
     /// Every member, whether it may be picked or not.
     pub fn members(&self) -> &[Member] {
         &self.members
     }
+}
+
+fn tiers(
+    members: &[Member],
+    balancing: &Balancing,
+    panic: bool,
+    previous: Option<&Pool>,
+) -> Vec<Tier> {
+    let mut ranks: BTreeMap<u16, Vec<&Member>> = BTreeMap::new();
+    for member in members.iter().filter(|member| member.backend.weight > 0) {
+        ranks.entry(member.backend.tier).or_default().push(member);
+    }
+    let health: Vec<Health> =
+        ranks.values().map(|members| Health::of(members.iter().copied(), panic)).collect();
+    let tier = |(number, members)| {
+        let previous =
+            previous.and_then(|pool| pool.tiers.iter().find(|tier| tier.number() == number));
+        Tier::new(number, members, &balancing.policy, panic, previous)
+    };
+    let mut tiers: Vec<Tier> = ranks.into_iter().map(tier).collect();
+    let shares = shares::shares(&health, balancing.over_provisioning);
+    for (tier, share) in tiers.iter_mut().zip(shares) {
+        tier.share = share;
+    }
+    tiers
+}
+
+/// Those who wait for the pool already, or nobody yet; known to all its backends.
+fn waiting(queue: &Queue, members: &[Member], previous: Option<&Pool>) -> Arc<Waiting> {
+    // Where there is no previous version to ask, as after a reload, its backends remember.
+    let known = previous.and_then(|pool| pool.waiting.as_ref());
+    let known = known.or_else(|| members.iter().find_map(|member| member.backend.waiting()));
+    let waiting = known.map_or_else(|| Arc::new(Waiting::new(queue.limit)), Arc::clone);
+    waiting.set_limit(queue.limit);
+    for member in members {
+        member.backend.tell(&waiting);
+    }
+    waiting
 }
 
 /// What holds for every connection to a pool.
@@ -108,24 +186,26 @@ pub struct Keepalive {
 pub(super) mod tests {
     use super::*;
 
-    /// A pool of backends b0, b1, ... with these weights.
-    pub(in crate::balance) fn pool(weights: &[u16]) -> Pool {
-        let backend = |(index, weight): (usize, &u16)| {
-            let address = format!("127.0.0.1:{}", 1000 + index).parse().unwrap();
-            let mut backend = Backend::new(format!("b{index}").into(), vec![address]);
-            backend.weight = *weight;
-            Member { backend: Arc::new(backend), standing: Standing::Up }
-        };
-        let socket = SocketOptions { nodelay: true, keepalive: None, user_timeout: None };
-        let settings = PoolSettings {
+    pub(in crate::balance) fn settings() -> PoolSettings {
+        PoolSettings {
             connect_timeout: Duration::from_secs(5),
             tries: 3,
             balancing: Balancing::default(),
             queue: None,
             sources: Vec::new(),
-            socket,
-        };
-        let members = weights.iter().enumerate().map(backend).collect();
-        Pool::new("pool".into(), settings, members, None)
+            socket: SocketOptions { nodelay: true, keepalive: None, user_timeout: None },
+        }
+    }
+
+    pub(in crate::balance) fn member(name: &str, weight: u16) -> Member {
+        let mut backend = Backend::new(name.into(), vec!["127.0.0.1:1".parse().unwrap()]);
+        backend.weight = weight;
+        Member { backend: Arc::new(backend), standing: Standing::Up }
+    }
+
+    /// A pool of backends b0, b1, ... with these weights.
+    pub(in crate::balance) fn pool(weights: &[u16]) -> Pool {
+        let named = |(index, weight): (usize, &u16)| member(&format!("b{index}"), *weight);
+        Pool::new("pool".into(), settings(), weights.iter().enumerate().map(named).collect(), None)
     }
 }

@@ -26,6 +26,15 @@ impl Snapshot {
         Snapshot { pools }
     }
 
+    /// A Snapshot with these pools in place of their last versions.
+    pub fn with_pools(&self, changed: Vec<(PoolId, Arc<Pool>)>) -> Snapshot {
+        let mut pools = self.pools.clone();
+        for (id, pool) in changed {
+            pools[id.0] = pool;
+        }
+        Snapshot { pools }
+    }
+
     /// The pool; ids are made together with the Snapshot's configuration, so they always fit.
     pub fn pool(&self, id: PoolId) -> &Arc<Pool> {
         &self.pools[id.0]

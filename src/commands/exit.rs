@@ -49,6 +49,8 @@ fn code(error: &StartError) -> u8 {
         | StartError::AccessLog(_)
         | StartError::Admin(_)
         | StartError::System(..) => SYSTEM,
+        // Of the configuration, or of a file that completes it.
+        StartError::Control(_) => CONFIGURATION,
         StartError::Broken(_) => SOFTWARE,
     }
 }

@@ -2,6 +2,17 @@
 //!
 //! What decides is sans-IO: it is handed what happened and the time since the thread began, and
 //! answers what is to be done. Discovery says which backends there are, health whether each may
-//! take connections; together they make the pools of a Snapshot.
+//! take connections; the keeper of a pool makes of both what is published, and says what is to
+//! become of sessions (`losses`, `rebalance`). The plane carries it all out.
 
 pub mod discovery;
+pub mod health;
+mod keeper;
+mod losses;
+mod notices;
+mod plane;
+mod rebalance;
+pub mod resolver;
+
+pub use keeper::Keeper;
+pub use plane::{Control, ControlError, Told};

@@ -128,6 +128,11 @@ impl Io {
             }
             Phase::Ending(outcome) if !more => self.polled(token, outcome),
             Phase::Ending(_) => None,
+            // The kernel was asked for its end when it had just said "not yet".
+            Phase::InFlight if result == -libc::EAGAIN && slot.recalled => {
+                slot.phase = Phase::Finished(CANCELLED);
+                slot.waker.take()
+            }
             Phase::InFlight if result == -libc::EAGAIN => {
                 slot.full = token.kind() == Kind::Send;
                 let waker = slot.full.then(|| slot.waker.clone()).flatten();
@@ -277,11 +282,13 @@ impl Io {
     /// -ECANCELED, or with what had come before.
     pub(super) fn recall(&mut self, token: Token) {
         let Some(slot) = self.slots.find(token) else { return };
+        if std::mem::replace(&mut slot.recalled, true) {
+            return;
+        }
         match slot.phase {
             Phase::InFlight | Phase::Waiting => self.driver.cancel(token),
             Phase::Parked => {
-                let result = -libc::ECANCELED;
-                slot.phase = Phase::Finished(Outcome { result, buffer: None, nonempty: false });
+                slot.phase = Phase::Finished(CANCELLED);
                 self.parked.retain(|parked| *parked != token);
             }
             Phase::Free { .. } | Phase::Ending(_) | Phase::Finished(_) | Phase::Orphaned => {}
@@ -371,8 +378,11 @@ impl Io {
         {
             let Some(slot) = self.slots.find(token) else { continue };
             slot.phase = Phase::InFlight;
-            let operation = slot.operation;
+            let (operation, recalled) = (slot.operation, slot.recalled);
             self.submit(token, &operation);
+            if recalled {
+                self.driver.cancel(token);
+            }
             chances -= 1;
         }
     }
@@ -433,5 +443,7 @@ impl Io {
     }
 }
 
+/// What becomes of an operation that was recalled before it did anything.
+const CANCELLED: Outcome = Outcome { result: -libc::ECANCELED, buffer: None, nonempty: false };
 /// How often sends are looked over.
 pub(super) const STALL_INTERVAL: Duration = Duration::from_millis(250);

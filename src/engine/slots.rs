@@ -68,6 +68,8 @@ pub(super) struct Slot {
     pub(super) stalled: bool,
     /// A send whose buffer is wanted back: its future ends it.
     pub(super) evicted: bool,
+    /// A receive that is to take what is there and wait for nothing.
+    pub(super) recalled: bool,
 }
 
 /// All operations of one engine.
@@ -102,6 +104,7 @@ impl Slots {
             full: false,
             stalled: false,
             evicted: false,
+            recalled: false,
         };
         if self.free == NONE {
             self.slots.push(fresh(0));

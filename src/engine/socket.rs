@@ -82,6 +82,17 @@ impl Socket {
         Receive { socket: self, token, over: false }
     }
 
+    /// The next piece of the stream if it is there already; else the receive was recalled.
+    pub fn receive_now(&self) -> Receive<'_> {
+        // It looks before it takes a buffer: with nothing there, it needs none.
+        let operation = Operation::Receive { socket: self.descriptor, wait_first: true };
+        let now = self.engine.now();
+        let token = self.engine.core().io.borrow_mut().start(operation, Keep::Nothing, now);
+        let receive = Receive { socket: self, token, over: false };
+        receive.recall();
+        receive
+    }
+
     /// Sends all of `buffer`.
     pub fn send(&self, buffer: Buffer) -> Send<'_> {
         self.begin_send(buffer, None)
@@ -172,6 +183,15 @@ pub struct Receive<'s> {
     socket: &'s Socket,
     token: Token,
     over: bool,
+}
+
+impl Receive<'_> {
+    /// Asks for its end, unless something has come.
+    pub fn recall(&self) {
+        if !self.over {
+            self.socket.engine.core().io.borrow_mut().recall(self.token);
+        }
+    }
 }
 
 impl Future for Receive<'_> {

@@ -71,6 +71,29 @@ fn a_panic_of_the_engine_ends_the_thread() {
 }
 
 #[test]
+fn a_receive_now_takes_what_is_there_and_waits_for_nothing() {
+    let engine = engine(4, 4);
+    run(&engine, async {
+        let (socket, mut peer) = connect(&engine).await;
+        let cancelled = |received: std::io::Result<Option<Buffer>>| {
+            received.is_err_and(|error| error.raw_os_error() == Some(libc::ECANCELED))
+        };
+        for round in 0..200u8 {
+            assert!(cancelled(socket.receive_now().await), "nothing is there");
+            peer.write_all(&[round; 100]).unwrap();
+            let buffer = socket.receive_now().await.unwrap().unwrap();
+            assert_eq!(buffer.len(), 100);
+        }
+        let mut waiting = socket.receive();
+        engine.pause().await;
+        waiting.recall();
+        assert!(cancelled((&mut waiting).await));
+        drop(peer);
+        assert!(socket.receive_now().await.unwrap().is_none(), "the end is there");
+    });
+}
+
+#[test]
 fn bytes_come_back_as_they_were_sent() {
     let engine = engine(4, 4);
     run(&engine, async {

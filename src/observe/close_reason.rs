@@ -28,12 +28,22 @@ pub enum CloseReason {
     NoBackend,
     /// Every backend that may take a session was at its connection limit.
     BackendLimit,
+    /// As many sessions as may were waiting already for a place on a backend.
+    QueueFull,
+    /// No backend had a place within the time that a session may wait for one.
+    QueueTimeout,
     /// The memory for stalled relays was used up and this session had stalled the longest.
     RelayMemory,
     /// No descriptor was left to reach a backend with.
     Descriptors,
     /// No source port was free towards the backend.
     SourcePorts,
+    /// The backend was removed from its pool, or is down or ejected, and its sessions do not stay.
+    BackendLost,
+    /// The backend had more than its share of the sessions.
+    Rebalanced,
+    /// The session had reached its greatest age.
+    MaxAge,
     /// The session was still open at the drain deadline.
     Drained,
     /// The code that served the session panicked; the other sessions were not touched.
@@ -44,7 +54,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// Every reason, in the order of `index`.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 23] = [
         Self::Finished,
         Self::ClientReset,
         Self::BackendReset,
@@ -57,9 +67,14 @@ impl CloseReason {
         Self::ConnectTimeout,
         Self::NoBackend,
         Self::BackendLimit,
+        Self::QueueFull,
+        Self::QueueTimeout,
         Self::RelayMemory,
         Self::Descriptors,
         Self::SourcePorts,
+        Self::BackendLost,
+        Self::Rebalanced,
+        Self::MaxAge,
         Self::Drained,
         Self::Panicked,
         Self::SocketError,
@@ -80,9 +95,14 @@ impl CloseReason {
             Self::ConnectTimeout => "connect-timeout",
             Self::NoBackend => "no-backend",
             Self::BackendLimit => "backend-limit",
+            Self::QueueFull => "queue-full",
+            Self::QueueTimeout => "queue-timeout",
             Self::RelayMemory => "relay-memory",
             Self::Descriptors => "descriptors",
             Self::SourcePorts => "source-ports",
+            Self::BackendLost => "backend-lost",
+            Self::Rebalanced => "rebalanced",
+            Self::MaxAge => "max-age",
             Self::Drained => "drained",
             Self::Panicked => "panicked",
             Self::SocketError => "socket-error",

@@ -25,8 +25,15 @@ pub(super) struct Account {
     pub(super) tally: Arc<CachePadded<SessionTally>>,
     /// Who answers for the relay memory they hold: the listener and the backend.
     pub(super) owners: [Owner; 2],
-    /// Kept so that the address under which the account is found stays theirs.
-    _parties: (Arc<ListenerView>, Arc<Backend>),
+    /// The two are kept so that the address under which the account is found stays theirs.
+    backend: Arc<Backend>,
+    _listener: Arc<ListenerView>,
+}
+
+impl Account {
+    pub(super) fn is_of(&self, pool: &str, backend: &str) -> bool {
+        *self.backend.name == *backend && *self.pool == *pool
+    }
 }
 
 #[derive(Default)]
@@ -63,8 +70,8 @@ impl Accounts {
             let owners =
                 [owner([&listener.name, &listener.name]), owner([&pool.name, &backend.name])];
             let tally = self.metrics.session(&listener.name, &pool.name, &backend.name);
-            let _parties = (Arc::clone(listener), Arc::clone(backend));
-            Rc::new(Account { pool: Arc::clone(&pool.name), tally, owners, _parties })
+            let (backend, _listener) = (Arc::clone(backend), Arc::clone(listener));
+            Rc::new(Account { pool: Arc::clone(&pool.name), tally, owners, backend, _listener })
         });
         Rc::clone(account)
     }
@@ -88,5 +95,43 @@ impl Accounts {
         books.sessions.clear();
         books.listeners.clear();
         books.owners.clear();
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::balance::{Balancing, PoolId, PoolSettings, SocketOptions};
+    use crate::observe::Metrics;
+    use crate::view::Places;
+
+    /// The account of a listener's sessions on this backend.
+    pub(in crate::proxy) fn account(pool: &str, backend: &str) -> Rc<Account> {
+        let process = Arc::new(Places::of_process(1, Box::new(|| ())));
+        let listener = Arc::new(ListenerView {
+            name: "listener".into(),
+            pool: PoolId(0),
+            idle_timeout: None,
+            half_closed_timeout: Duration::ZERO,
+            max_connection_age: None,
+            max_connection_age_jitter: 0,
+            failure_window: None,
+            places: Arc::new(Places::of_listener(None, process)),
+        });
+        let settings = PoolSettings {
+            connect_timeout: Duration::ZERO,
+            tries: 1,
+            balancing: Balancing::default(),
+            queue: None,
+            sources: Vec::new(),
+            socket: SocketOptions { nodelay: true, keepalive: None, user_timeout: None },
+        };
+        let pool = Pool::new(pool.into(), settings, Vec::new(), None);
+        let address = "127.0.0.1:1".parse().unwrap();
+        let backend = Arc::new(Backend::new(backend.into(), vec![address]));
+        let metrics = Metrics::new(1, SystemTime::UNIX_EPOCH, Box::new(Vec::new)).worker(0);
+        Accounts::new(metrics).of(&listener, &pool, &backend)
     }
 }

@@ -1,7 +1,7 @@
 //! How a session gets its backend: choose, connect, and on failure try the next distinct one.
 //!
 //! A failure of the backend counts against it and leads to the next; a want of our own
-//! (descriptors, ports) does not count against anyone.
+//! (descriptors, ports) does not count against anyone. All addresses of a backend are one try.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -9,15 +9,17 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::balance::{Backend, NoChoice, Pool, Traits};
+use crate::balance::{Backend, Key, Pool, Traits};
 use crate::engine::{Either, Interest, Socket, Time, race};
 use crate::observe::CloseReason;
 
 use super::accounts::Account;
 use super::options::socket_options;
+use super::queue;
 use super::session::{Route, Session};
 
 /// Why one attempt failed.
+#[derive(Clone, Copy)]
 enum Failure {
     /// The backend refused, or cannot be reached.
     Refused,
@@ -25,74 +27,123 @@ enum Failure {
     TimedOut,
     /// No source port is free towards this backend.
     NoPort,
+    /// This host does not speak the family of the address.
+    NoWay,
+    /// The backend was taken away meanwhile.
+    Lost,
     /// It is not the backend's fault, and no other one would do better.
     Ours(CloseReason),
 }
 
+impl Failure {
+    /// The backend has caused it.
+    fn is_the_backends(self) -> bool {
+        matches!(self, Failure::Refused | Failure::TimedOut)
+    }
+}
+
 /// A connected backend with a place on it.
 pub(super) async fn reach(session: &mut Session) -> Result<(Socket, Route), CloseReason> {
-    let view = session.worker.view();
-    let pool = Arc::clone(view.snapshot.pool(session.listener.pool));
-    drop(view);
+    let mut pool = session.pool();
+    let traits = traits(session, &pool);
+    let mut patience = None;
     let mut reason = CloseReason::NoBackend;
     for _ in 0..pool.settings.tries {
-        let chosen =
-            session.worker.choose(session.listener.pool, &Traits::default(), session.tried());
-        let lease = match chosen {
-            Ok(lease) => lease,
-            Err(NoChoice::AtLimit) => return Err(CloseReason::BackendLimit),
-            Err(NoChoice::Exhausted) => break,
+        let Some(lease) = queue::place(session, &pool, &traits, &mut patience).await? else {
+            break;
         };
-        let began = session.worker.engine.now();
+        let asked = session.worker.engine.now();
         match attempt(session, &pool, lease.backend()).await {
-            Ok((socket, account)) => {
-                let connect = session.worker.engine.now().since(began).as_nanos() as u64;
-                return Ok((socket, Route { lease, account, connect }));
+            Ok((socket, account, address)) => {
+                let connected = session.worker.engine.now();
+                return Ok((socket, Route { lease, account, address, asked, connected }));
             }
             Err(Failure::Ours(reason)) => return Err(reason),
             Err(Failure::Refused) => reason = CloseReason::ConnectFailed,
             Err(Failure::TimedOut) => reason = CloseReason::ConnectTimeout,
+            Err(Failure::NoWay) => reason = CloseReason::ConnectFailed,
             Err(Failure::NoPort) => reason = CloseReason::SourcePorts,
+            Err(Failure::Lost) => reason = CloseReason::BackendLost,
         }
         session.has_tried(&lease.backend().name);
+        // There may be a newer one by now, whose backends are chosen next.
+        pool = session.pool();
     }
     Err(reason)
 }
 
-/// One backend, from each source address until one has a free port.
+/// What the pool's policy hashes of the connection; asked of the kernel only when it does.
+fn traits(session: &Session, pool: &Pool) -> Traits<'static> {
+    let key = pool.settings.balancing.policy.hashing().map(|hashing| hashing.key);
+    let mut traits = Traits::default();
+    match key {
+        Some(Key::Source | Key::SourcePort) => traits.source = session.source(),
+        Some(Key::Destination | Key::DestinationPort) => {
+            traits.destination = session.client.local_address().ok();
+        }
+        Some(Key::ServerName) | None => {}
+    }
+    traits
+}
+
+/// One backend, at each of its addresses in their order until one accepts; gives the place of
+/// that one. Each address has an equal part of the time that those before it have left.
 async fn attempt(
     session: &Session,
     pool: &Arc<Pool>,
     backend: &Arc<Backend>,
-) -> Result<(Socket, Rc<Account>), Failure> {
+) -> Result<(Socket, Rc<Account>, u16), Failure> {
     let worker = &session.worker;
     let account = worker.accounts.of(&session.listener, pool, backend);
-    let tally = &account.tally;
+    session.reaches(&account);
     let deadline = worker.engine.now() + pool.settings.connect_timeout;
-    let sources = sources(pool, backend, worker.next_source());
-    let mut failure = Failure::NoPort;
-    for source in sources {
-        tally.connect_attempts.add(1);
-        let connected = match open(session, pool, backend, source, deadline).await {
-            Ok(socket) => connect(session, socket, backend.addresses[0], deadline).await,
-            Err(failure) => Err(failure),
-        };
-        match connected {
-            Ok(socket) => return Ok((socket, account)),
-            Err(Failure::NoPort) => continue,
-            Err(other) => failure = other,
+    let mut failure = Failure::NoWay;
+    for (place, address) in (0..).zip(&backend.addresses) {
+        let left = backend.addresses.len() as u32 - u32::from(place);
+        let now = worker.engine.now();
+        let part = now + deadline.since(now) / left;
+        match attempt_address(session, pool, *address, part, &account).await {
+            Ok(socket) => return Ok((socket, account, place)),
+            Err(failure @ (Failure::Ours(_) | Failure::Lost)) => return Err(failure),
+            // What the backend has caused outweighs what we lack.
+            Err(other) if other.is_the_backends() || !failure.is_the_backends() => failure = other,
+            Err(_) => {}
         }
-        if matches!(failure, Failure::Refused | Failure::TimedOut) {
-            tally.connect_failures.add(1);
-        }
-        break;
+    }
+    if failure.is_the_backends() && session.listener.failure_window.is_some() {
+        backend.failed();
     }
     Err(failure)
 }
 
-/// The addresses to connect from: those of the backend's family, in turn; none: the kernel's.
-fn sources(pool: &Pool, backend: &Backend, turn: usize) -> impl Iterator<Item = Option<IpAddr>> {
-    let family = backend.addresses[0].is_ipv4();
+/// One address, from each source address until one has a free port.
+async fn attempt_address(
+    session: &Session,
+    pool: &Pool,
+    address: SocketAddr,
+    deadline: Time,
+    account: &Account,
+) -> Result<Socket, Failure> {
+    let tally = &account.tally;
+    for source in sources(pool, address, session.worker.next_source()) {
+        tally.connect_attempts.add(1);
+        let connected = match open(session, pool, address, source, deadline).await {
+            Ok(socket) => connect(session, socket, address, deadline).await,
+            Err(failure) => Err(failure),
+        };
+        match connected {
+            Err(Failure::NoPort) => continue,
+            Err(failure) if failure.is_the_backends() => tally.connect_failures.add(1),
+            _ => {}
+        }
+        return connected;
+    }
+    Err(Failure::NoPort)
+}
+
+/// The addresses to connect from: those of the target's family, in turn; none: the kernel's.
+fn sources(pool: &Pool, target: SocketAddr, turn: usize) -> impl Iterator<Item = Option<IpAddr>> {
+    let family = target.is_ipv4();
     let fitting: Vec<IpAddr> =
         pool.settings.sources.iter().filter(|source| source.is_ipv4() == family).copied().collect();
     let count = fitting.len();
@@ -103,7 +154,7 @@ fn sources(pool: &Pool, backend: &Backend, turn: usize) -> impl Iterator<Item = 
 async fn open(
     session: &Session,
     pool: &Pool,
-    backend: &Backend,
+    address: SocketAddr,
     source: Option<IpAddr>,
     deadline: Time,
 ) -> Result<Socket, Failure> {
@@ -111,13 +162,14 @@ async fn open(
     let options = socket_options(&pool.settings.socket);
     loop {
         let freed = worker.descriptor_freed.notified();
-        let error = match Socket::open(&worker.engine, &backend.addresses[0], source, &options) {
+        let error = match Socket::open(&worker.engine, &address, source, &options) {
             Ok(socket) => return Ok(socket),
             Err(error) => error,
         };
         match error.raw_os_error() {
             Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {}
             Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE) => return Err(Failure::NoPort),
+            Some(libc::EAFNOSUPPORT) => return Err(Failure::NoWay),
             _ => return Err(Failure::Ours(CloseReason::SocketError)),
         }
         worker.awaiting_descriptor(true);
@@ -142,14 +194,15 @@ async fn connect(
     let outcome = match race(connecting, abandoned(session, deadline)).await {
         Either::First(Either::First(result)) => result,
         Either::First(Either::Second(())) => return Err(Failure::TimedOut),
+        Either::Second(CloseReason::BackendLost) => return Err(Failure::Lost),
         Either::Second(reason) => return Err(Failure::Ours(reason)),
     };
     outcome.map(|()| socket).map_err(|error| classify(&error))
 }
 
 /// Completes when the client has gone, or the session is asked to end. The client is looked
-/// after only when the connect takes long: almost every connect is over before that.
-async fn abandoned(session: &Session, deadline: Time) -> CloseReason {
+/// after only when what it waits for takes long: almost every connect is over before that.
+pub(super) async fn abandoned(session: &Session, deadline: Time) -> CloseReason {
     let engine = &session.worker.engine;
     let watch = async {
         engine.sleep_until(deadline.min(engine.now() + PATIENCE)).await;

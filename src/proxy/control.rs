@@ -1,11 +1,16 @@
-//! How sessions are told to end: a worker's commands are passed on to them here.
+//! How sessions are told to end: a worker's commands are passed on to them here, to all, or to
+//! those of one backend. It knows of each what it takes to choose among them.
 
 use std::cell::RefCell;
 use std::future::Future;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
+use crate::engine::Time;
 use crate::observe::CloseReason;
+
+use super::accounts::Account;
 
 /// The sessions of one worker that can be told something.
 #[derive(Default)]
@@ -23,6 +28,19 @@ struct Line {
     /// Whom to wake when it is asked.
     waker: Option<Waker>,
     in_use: bool,
+    bond: Bond,
+    /// When a byte moved last, in either direction; before that, when it was given its backend.
+    last_activity: Time,
+}
+
+/// What a session has to do with a backend.
+#[derive(Default)]
+enum Bond {
+    #[default]
+    None,
+    /// It tries to reach it.
+    Reaching(Rc<Account>),
+    Served(Rc<Account>),
 }
 
 /// A session's line; to be given back with `leave`.
@@ -52,19 +70,88 @@ impl Controls {
         lines.lines.len() - lines.free.len()
     }
 
+    /// The session tries to reach a backend.
+    pub(super) fn reaches(&self, number: LineNumber, account: &Rc<Account>) {
+        let line = &mut self.0.borrow_mut().lines[number.0 as usize];
+        line.bond = Bond::Reaching(Rc::clone(account));
+    }
+
+    /// It did so in vain. Whether that backend is lost does not concern it any more.
+    pub(super) fn gives_up(&self, number: LineNumber) {
+        let line = &mut self.0.borrow_mut().lines[number.0 as usize];
+        line.bond = Bond::None;
+        line.asked = line.asked.filter(|reason| *reason != CloseReason::BackendLost);
+    }
+
+    /// The session has reached its backend.
+    pub(super) fn is_served(&self, number: LineNumber, account: &Rc<Account>, now: Time) {
+        let line = &mut self.0.borrow_mut().lines[number.0 as usize];
+        line.bond = Bond::Served(Rc::clone(account));
+        line.last_activity = now;
+    }
+
+    /// A byte has moved.
+    pub(super) fn is_active(&self, number: LineNumber, now: Time) {
+        self.0.borrow_mut().lines[number.0 as usize].last_activity = now;
+    }
+
+    pub(super) fn last_activity(&self, number: LineNumber) -> Time {
+        self.0.borrow().lines[number.0 as usize].last_activity
+    }
+
     /// Asks every session to end in order, for `reason`.
     pub(super) fn close_all(&self, reason: CloseReason) {
         for line in self.0.borrow_mut().lines.iter_mut().filter(|line| line.in_use) {
-            line.asked = Some(reason);
-            if let Some(waker) = line.waker.take() {
-                waker.wake();
+            line.ask(reason);
+        }
+    }
+
+    /// Asks those that a backend serves to end in order, and those that try to reach it to try
+    /// another one.
+    pub(super) fn close_lost(&self, pool: &str, backend: &str) {
+        for line in &mut self.0.borrow_mut().lines {
+            let account = match &line.bond {
+                Bond::Reaching(account) | Bond::Served(account) => account,
+                Bond::None => continue,
+            };
+            if account.is_of(pool, backend) && line.asked.is_none() {
+                line.ask(CloseReason::BackendLost);
             }
+        }
+    }
+
+    /// Asks up to `count` sessions that a backend serves to end in order: those in which no byte
+    /// has moved for the longest time.
+    pub(super) fn close_idlest(&self, pool: &str, backend: &str, count: usize) {
+        let lines = &mut self.0.borrow_mut().lines;
+        let theirs = |line: &Line| match &line.bond {
+            Bond::Served(account) => account.is_of(pool, backend) && line.asked.is_none(),
+            Bond::Reaching(_) | Bond::None => false,
+        };
+        let served = lines.iter().enumerate().filter(|(_, line)| theirs(line));
+        let mut candidates: Vec<_> =
+            served.map(|(index, line)| (line.last_activity, index)).collect();
+        if count < candidates.len() {
+            candidates.select_nth_unstable(count);
+            candidates.truncate(count);
+        }
+        for (_, index) in candidates {
+            lines[index].ask(CloseReason::Rebalanced);
         }
     }
 
     /// Completes when the session is asked to end.
     pub(super) fn asked(&self, number: LineNumber) -> Asked<'_> {
         Asked { controls: self, number }
+    }
+}
+
+impl Line {
+    fn ask(&mut self, reason: CloseReason) {
+        self.asked = Some(reason);
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
     }
 }
 
@@ -94,22 +181,84 @@ impl Future for Asked<'_> {
 mod tests {
     use std::pin::pin;
 
+    use super::super::accounts::tests::account;
     use super::*;
+
+    fn asked(controls: &Controls, line: LineNumber) -> Option<CloseReason> {
+        let context = &mut Context::from_waker(Waker::noop());
+        match pin!(controls.asked(line)).poll(context) {
+            Poll::Ready(reason) => Some(reason),
+            Poll::Pending => None,
+        }
+    }
 
     #[test]
     fn everyone_is_told_and_a_newcomer_is_not() {
         let controls = Controls::default();
         let (first, second) = (controls.enlist(), controls.enlist());
-        let context = &mut Context::from_waker(Waker::noop());
-        assert!(pin!(controls.asked(first)).poll(context).is_pending());
+        assert_eq!(asked(&controls, first), None);
         controls.close_all(CloseReason::Drained);
         for line in [first, second] {
-            let asked = pin!(controls.asked(line)).poll(context);
-            assert_eq!(asked, Poll::Ready(CloseReason::Drained));
+            assert_eq!(asked(&controls, line), Some(CloseReason::Drained));
         }
         controls.leave(first);
         let newcomer = controls.enlist();
-        assert!(pin!(controls.asked(newcomer)).poll(context).is_pending());
+        assert_eq!(asked(&controls, newcomer), None);
         assert_eq!(controls.open(), 2);
+    }
+
+    #[test]
+    fn a_lost_backends_sessions_are_told_and_those_of_another_are_not() {
+        let controls = Controls::default();
+        let accounts = [("p", "a"), ("p", "b"), ("q", "a")].map(|(pool, name)| account(pool, name));
+        let lines = [(); 3].map(|()| controls.enlist());
+        for (line, account) in lines.iter().zip(&accounts) {
+            controls.is_served(*line, account, Time::default());
+        }
+        controls.close_lost("p", "a");
+        let told = lines.map(|line| asked(&controls, line));
+        assert_eq!(told, [Some(CloseReason::BackendLost), None, None]);
+    }
+
+    #[test]
+    fn who_tries_to_reach_a_lost_backend_may_go_on_to_the_next() {
+        let controls = Controls::default();
+        let line = controls.enlist();
+        controls.reaches(line, &account("p", "a"));
+        controls.close_lost("p", "a");
+        assert_eq!(asked(&controls, line), Some(CloseReason::BackendLost));
+        controls.gives_up(line);
+        assert_eq!(asked(&controls, line), None);
+        controls.close_lost("p", "a");
+        assert_eq!(asked(&controls, line), None, "it is nothing to it now");
+        controls.close_all(CloseReason::Drained);
+        controls.gives_up(line);
+        assert_eq!(asked(&controls, line), Some(CloseReason::Drained));
+    }
+
+    #[test]
+    fn the_longest_idle_go_first_and_nobody_is_chosen_twice() {
+        let controls = Controls::default();
+        let account = account("p", "a");
+        let lines = [30, 10, 50, 20, 40].map(|activity| {
+            let line = controls.enlist();
+            controls.is_served(line, &account, Time::from_nanos(activity));
+            line
+        });
+        controls.is_active(lines[1], Time::from_nanos(60));
+        let told = || {
+            lines.map(|line| asked(&controls, line)).map(|reason| {
+                assert!(reason.is_none_or(|reason| reason == CloseReason::Rebalanced));
+                reason.is_some()
+            })
+        };
+        controls.close_idlest("p", "b", 9);
+        assert_eq!(told(), [false; 5]);
+        controls.close_idlest("p", "a", 2);
+        assert_eq!(told(), [true, false, false, true, false]);
+        controls.close_idlest("p", "a", 2);
+        assert_eq!(told(), [true, false, true, true, true]);
+        controls.close_idlest("p", "a", 9);
+        assert_eq!(told(), [true; 5]);
     }
 }

@@ -4,15 +4,15 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use crate::balance::Lease;
+use crate::balance::{Lease, Pool};
 use crate::engine::{Socket, Time};
 use crate::observe::{AccessRecord, CloseReason, RelayMode};
 use crate::view::{ListenerView, Place};
 
 use super::accounts::Account;
 use super::control::{Asked, LineNumber};
+use super::evidence::{Course, Evidence};
 use super::worker::Worker;
 use super::{connect, relay};
 
@@ -30,11 +30,15 @@ pub(super) struct Session {
     tried: Option<Box<Vec<Arc<str>>>>,
     /// The end of the stream was passed on to the backend, to the client.
     pub(super) told: [Cell<bool>; 2],
-    pub(super) up: Meter,
-    pub(super) down: Meter,
-    /// When a byte moved last, in either direction.
-    pub(super) last_activity: Cell<Time>,
+    /// The bytes moved towards the backend, towards the client.
+    moved: [Cell<u64>; 2],
+    /// They were moved by splice, at least for a time.
+    pub(super) spliced: [Cell<bool>; 2],
+    /// It has spoken for its backend already.
+    vouched: Cell<bool>,
     route: Option<Route>,
+    /// When it is to be closed for its age.
+    pub(super) age_limit: Time,
     began: Time,
     reason: Option<CloseReason>,
     /// Held to the end: the session counts until its sockets are closed.
@@ -45,16 +49,12 @@ pub(super) struct Session {
 pub(super) struct Route {
     pub(super) lease: Lease,
     pub(super) account: Rc<Account>,
-    /// How long the connect took, in nanoseconds.
-    pub(super) connect: u64,
-}
-
-/// What one direction has moved.
-#[derive(Default)]
-pub(super) struct Meter {
-    pub(super) bytes: Cell<u64>,
-    /// It was relayed by splice, at least for a time.
-    pub(super) spliced: Cell<bool>,
+    /// The one of the backend's addresses that was reached.
+    pub(super) address: u16,
+    /// When the connect to the backend began.
+    pub(super) asked: Time,
+    /// When it was accepted.
+    pub(super) connected: Time,
 }
 
 /// Serves one client to the end.
@@ -91,10 +91,11 @@ impl Session {
             line,
             tried: None,
             told: Default::default(),
-            up: Meter::default(),
-            down: Meter::default(),
-            last_activity: Cell::new(now),
+            moved: Default::default(),
+            spliced: Default::default(),
+            vouched: Cell::new(false),
             route: None,
+            age_limit: now,
             began: now,
             reason: None,
             _place: place,
@@ -112,7 +113,9 @@ impl Session {
                 return reason;
             }
         };
+        self.age_limit = self.worker.age_limit(&self.listener);
         let route = self.route.insert(route);
+        self.worker.controls.is_served(self.line, &route.account, route.connected);
         route.account.tally.sessions_opened.add(1);
         for socket in [&self.client, &backend] {
             socket.account(route.account.owners);
@@ -124,16 +127,54 @@ impl Session {
         self.reason = Some(reason);
     }
 
+    /// The pool of its listener, as it is now.
+    pub(super) fn pool(&self) -> Arc<Pool> {
+        Arc::clone(self.worker.view().snapshot.pool(self.listener.pool))
+    }
+
+    /// Where its client connects from, unless the client has gone.
+    pub(super) fn source(&self) -> Option<SocketAddr> {
+        let known = self.client_address.as_deref().copied();
+        known.or_else(|| self.client.peer_address().ok())
+    }
+
     /// Completes when the session is asked to end.
     pub(super) fn asked(&self) -> Asked<'_> {
         self.worker.controls.asked(self.line)
+    }
+
+    /// Bytes have moved towards the backend (0) or the client (1).
+    pub(super) fn moved(&self, towards: usize, bytes: usize) {
+        let now = self.worker.engine.now();
+        let moved = &self.moved[towards];
+        moved.set(moved.get() + bytes as u64);
+        self.worker.controls.is_active(self.line, now);
+        if let (Some(route), Some(window)) = (&self.route, self.listener.failure_window)
+            && !self.vouched.get()
+            && now.since(route.connected) >= window
+        {
+            self.vouched.set(true);
+            route.lease.backend().succeeded();
+        }
+    }
+
+    /// When a byte moved last, in either direction.
+    pub(super) fn last_activity(&self) -> Time {
+        self.worker.controls.last_activity(self.line)
+    }
+
+    /// From now on it is to do with this backend, and hears of what becomes of it.
+    pub(super) fn reaches(&self, account: &Rc<Account>) {
+        self.worker.controls.reaches(self.line, account);
     }
 
     pub(super) fn tried(&self) -> &[Arc<str>] {
         self.tried.as_ref().map_or(&[], |tried| tried)
     }
 
+    /// Notes that the backend was tried in vain.
     pub(super) fn has_tried(&mut self, backend: &Arc<str>) {
+        self.worker.controls.gives_up(self.line);
         self.tried.get_or_insert_default().push(Arc::clone(backend));
     }
 
@@ -152,19 +193,52 @@ impl Session {
             pool: route.map(|route| Arc::clone(&route.account.pool)),
             backend: backend.map(|backend| Arc::clone(&backend.name)),
             client: self.client_address.as_deref().copied(),
-            backend_address: backend.map(|backend| backend.addresses[0]),
+            backend_address: route.and_then(Route::address),
             tried: self.tried().to_vec(),
-            connect: route.map(|route| Duration::from_nanos(route.connect)),
+            connect: route.map(|route| route.connected.since(route.asked)),
             total: self.worker.engine.now().since(self.began),
-            bytes_to_backend: self.up.bytes.get(),
-            bytes_to_client: self.down.bytes.get(),
-            relay_to_backend: self.up.mode(route.is_some()),
-            relay_to_client: self.down.mode(route.is_some()),
+            bytes_to_backend: self.moved[0].get(),
+            bytes_to_client: self.moved[1].get(),
+            relay_to_backend: self.mode(0),
+            relay_to_client: self.mode(1),
             reason,
             sessions_process: places.process().map_or(0, |process| process.taken()),
             sessions_listener: places.taken(),
             sessions_backend: backend.map_or(0, |backend| backend.connections()),
         }
+    }
+
+    fn mode(&self, towards: usize) -> RelayMode {
+        match (self.spliced[towards].get(), self.route.is_some()) {
+            (true, _) => RelayMode::Splice,
+            (false, true) => RelayMode::Copy,
+            (false, false) => RelayMode::None,
+        }
+    }
+
+    /// The relay has come to its end for `reason`, which may speak for or against the backend.
+    pub(super) fn testify(&self, reason: CloseReason, end: Time, client_ended_first: bool) {
+        let (Some(route), Some(window)) = (&self.route, self.listener.failure_window) else {
+            return;
+        };
+        let course = Course {
+            reason,
+            age: end.since(route.connected),
+            bytes_to_backend: self.moved[0].get(),
+            bytes_to_client: self.moved[1].get(),
+            client_ended_first,
+        };
+        match course.evidence(window) {
+            Some(Evidence::For) => route.lease.backend().succeeded(),
+            Some(Evidence::Against) => route.lease.backend().failed(),
+            None => {}
+        }
+    }
+}
+
+impl Route {
+    fn address(&self) -> Option<SocketAddr> {
+        self.lease.backend().addresses.get(usize::from(self.address)).copied()
     }
 }
 
@@ -186,20 +260,6 @@ impl Drop for Session {
         }
         self.worker.controls.leave(self.line);
         self.worker.session_ended();
-    }
-}
-
-impl Meter {
-    pub(super) fn add(&self, bytes: usize) {
-        self.bytes.set(self.bytes.get() + bytes as u64);
-    }
-
-    fn mode(&self, connected: bool) -> RelayMode {
-        match (self.spliced.get(), connected) {
-            (true, _) => RelayMode::Splice,
-            (false, true) => RelayMode::Copy,
-            (false, false) => RelayMode::None,
-        }
     }
 }
 

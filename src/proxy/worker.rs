@@ -9,11 +9,12 @@ use std::time::Duration;
 use crate::balance::{Chooser, Lease, NoChoice, PoolId, Traits};
 use crate::engine::{Either, Engine, EngineStatus, Inbox, Listener, Notify, Time, race};
 use crate::observe::{AccessLog, CloseReason, WorkerMetrics};
-use crate::view::{Publication, View, Watch};
+use crate::view::{ListenerView, Publication, View, Watch};
 
 use super::accounts::Accounts;
 use super::control::Controls;
 use super::listener;
+use super::queue::Queues;
 
 /// What a worker is given by the server.
 pub struct WorkerParts {
@@ -30,12 +31,16 @@ pub struct WorkerParts {
 }
 
 /// What the server tells a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// Accept no more; end when the sessions have, and close the rest in order after this time.
     Drain(Duration),
     /// End at once.
     Stop,
+    /// Close the sessions of a backend in order. Those that are about to reach it try another.
+    EndSessions { pool: Arc<str>, backend: Arc<str> },
+    /// Close up to so many sessions of a backend in order, the longest idle first.
+    Rebalance { pool: Arc<str>, backend: Arc<str>, count: u32 },
 }
 
 /// What all sessions of a worker share.
@@ -58,6 +63,8 @@ pub(super) struct Worker {
     watch: RefCell<Watch>,
     chooser: RefCell<Chooser>,
     pub(super) accounts: Accounts,
+    pub(super) queues: Queues,
+    random: RefCell<fastrand::Rng>,
     next_source: Cell<usize>,
     /// What the tallies have been told of the engine's own counts.
     exported: Cell<EngineStatus>,
@@ -66,6 +73,8 @@ pub(super) struct Worker {
 
 /// A send or a wait for a target that lasts so long has stalled.
 pub const STALL_AFTER: Duration = Duration::from_secs(1);
+/// Later than anything that happens.
+pub(super) const NEVER: Time = Time::from_nanos(u64::MAX);
 /// How often gauges are brought up to date.
 const GAUGES: Duration = Duration::from_secs(1);
 /// How long what is in flight may take to be let go at the end.
@@ -95,7 +104,8 @@ impl Worker {
     fn new(engine: Engine, parts: WorkerParts) -> Worker {
         let watch = Watch::new(parts.publication);
         let snapshot = Arc::clone(&watch.view().snapshot);
-        let random = fastrand::Rng::with_seed(parts.seed);
+        let mut random = fastrand::Rng::with_seed(parts.seed);
+        let chooser = Chooser::new(snapshot, random.fork());
         Worker {
             engine,
             index: parts.index,
@@ -108,7 +118,9 @@ impl Worker {
             session_ended: Notify::default(),
             descriptors_awaited: Cell::new(0),
             watch: RefCell::new(watch),
-            chooser: RefCell::new(Chooser::new(snapshot, random)),
+            chooser: RefCell::new(chooser),
+            queues: Queues::default(),
+            random: RefCell::new(random),
             accounts: Accounts::new(Arc::clone(&parts.metrics)),
             metrics: parts.metrics,
             next_source: Cell::new(0),
@@ -119,17 +131,41 @@ impl Worker {
 
     /// Follows the server's commands to the end.
     async fn obey(&self, inbox: &Inbox<Command>) {
-        let Command::Drain(limit) = inbox.next(&self.engine).await else { return };
+        let Some(limit) = self.heed(inbox).await else { return };
         self.draining.set(true);
         self.drain.notify_all();
         let deadline = self.engine.now() + limit;
         let drained = async {
             self.all_ended(deadline).await;
             self.controls.close_all(CloseReason::Drained);
-            self.all_ended(self.linger_deadline() + Duration::from_millis(100)).await;
+            self.all_ended(self.linger_deadline(self.engine.now()) + Duration::from_millis(100))
+                .await;
         };
-        let stopped = async { while inbox.next(&self.engine).await != Command::Stop {} };
+        let stopped = async { while self.heed(inbox).await.is_some() {} };
         race(drained, stopped).await;
+    }
+
+    /// Follows what concerns single sessions, until it is told to drain, and how long that may
+    /// take, or to stop: none.
+    async fn heed(&self, inbox: &Inbox<Command>) -> Option<Duration> {
+        loop {
+            let command = inbox.next(&self.engine).await;
+            // From here on backends are chosen from no older View than the command's sender had
+            // published.
+            self.refresh();
+            match command {
+                Command::Drain(limit) => return Some(limit),
+                Command::Stop => return None,
+                Command::EndSessions { pool, backend } => {
+                    self.controls.close_lost(&pool, &backend);
+                }
+                Command::Rebalance { pool, backend, count } => {
+                    self.controls.close_idlest(&pool, &backend, count as usize);
+                }
+            }
+            // Each looks through all sessions: one per turn, however many there are.
+            self.engine.pause().await;
+        }
     }
 
     async fn all_ended(&self, deadline: Time) {
@@ -175,8 +211,18 @@ impl Worker {
     }
 
     /// Until when bytes may be delivered that were received before a session's end.
-    pub(super) fn linger_deadline(&self) -> Time {
-        self.engine.now() + self.watch.borrow().view().limits.linger_timeout
+    pub(super) fn linger_deadline(&self, end: Time) -> Time {
+        end + self.watch.borrow().view().limits.linger_timeout
+    }
+
+    /// When a session that gets its backend now is to be closed for its age.
+    pub(super) fn age_limit(&self, listener: &ListenerView) -> Time {
+        let Some(age) = listener.max_connection_age else { return NEVER };
+        let percent = listener.max_connection_age_jitter.min(100);
+        let spread = age.saturating_mul(percent.into()) / 100;
+        let within = u64::try_from(2 * spread.as_nanos()).unwrap_or(u64::MAX);
+        let drawn = Duration::from_nanos(self.random.borrow_mut().u64(0..=within));
+        self.engine.now() + (age - spread) + drawn
     }
 
     pub(super) fn unix_nanos(&self, time: Time) -> u64 {

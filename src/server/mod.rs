@@ -2,9 +2,11 @@
 //!
 //! Reading order: `serve` (the whole life of the process), `limits` and `cpus` (what this host
 //! can carry), `sockets` (listening addresses, locked and bound), `compose` (from the
-//! configuration to the View), `workers` (the data plane's threads).
+//! configuration to the View), `workers` (the data plane's threads), `conduct` (what the control
+//! plane tells them).
 
 mod compose;
+mod conduct;
 mod cpus;
 mod limits;
 mod serve;

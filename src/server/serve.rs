@@ -10,8 +10,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::balance::Member;
+use crate::balance::{Member, Snapshot};
 use crate::config::{self, Config};
+use crate::control::{Control, ControlError};
 use crate::engine::support::Unsupported;
 use crate::engine::{Inbox, Remote, support};
 use crate::observe::{
@@ -22,6 +23,7 @@ use crate::proxy::{Command, WorkerParts};
 use crate::view::{Places, Publication};
 
 use super::compose::compose;
+use super::conduct::{Baton, conduct};
 use super::cpus::{CpuError, usable_cpus};
 use super::limits::{LimitError, budget};
 use super::sockets::{ListenError, Sockets};
@@ -35,6 +37,7 @@ pub enum StartError {
     Cpu(CpuError),
     Listen(ListenError),
     Worker(WorkerError),
+    Control(ControlError),
     AccessLog(AccessLogError),
     Admin(String),
     System(String, std::io::Error),
@@ -50,6 +53,7 @@ impl fmt::Display for StartError {
             StartError::Cpu(error) => error.fmt(f),
             StartError::Listen(error) => error.fmt(f),
             StartError::Worker(error) => error.fmt(f),
+            StartError::Control(error) => error.fmt(f),
             StartError::AccessLog(error) => write!(f, "log.access: {error}"),
             StartError::Admin(error) | StartError::Broken(error) => f.write_str(error),
             StartError::System(what, error) => write!(f, "{what}: {error}"),
@@ -121,10 +125,21 @@ async fn run(
     let sockets = Sockets::open(config, cpus.len()).map_err(StartError::Listen)?;
     let admin = bind_admin(config).await?;
     let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
-    let plane = Plane::new(config, subscriber, &sockets, &cpus, budget.connections)?;
+    let mut control = Control::new(config, seed()).map_err(StartError::Control)?;
+    // Whoever connects meanwhile waits in the backlog.
+    tokio::select! {
+        () = control.settle(SETTLE) => {}
+        () = signals.next() => return Ok(Ended::InOrder),
+    }
+    let snapshot = control.snapshot();
+    let plane = Plane::new(config, snapshot, subscriber, &sockets, &cpus, budget.connections)?;
     let (publication, metrics) = (plane.publication, plane.metrics);
     let access_log = plane.access_log;
     let mut workers = Workers::start(plane.blueprints).map_err(StartError::Worker)?;
+    let inboxes = workers.inboxes().to_vec();
+    let baton =
+        Baton { publication: Arc::clone(&publication), metrics: Arc::clone(&metrics), inboxes };
+    let mut conducted = conduct(control, baton);
     let (admin_end, admin_ends) = oneshot::channel::<()>();
     if let Some(listener) = admin {
         let ends = async { admin_ends.await.unwrap_or_default() };
@@ -141,16 +156,18 @@ async fn run(
     tell_manager(&[sd_notify::NotifyState::Ready]);
     started(Serving { listeners, admin: admin_address, workers: count, connections });
 
-    let ended = tokio::select! {
+    let broken = tokio::select! {
         () = signals.next() => None,
         () = stopped(stop) => None,
-        ended = workers.ended() => ended,
+        number = workers.ended() => number.map(|number| format!("worker {number} ended by itself")),
+        _ = &mut conducted => Some("the control plane ended by itself".to_owned()),
     };
-    let outcome = match ended {
-        Some(number) => Err(StartError::Broken(format!("worker {number} ended by itself"))),
+    let outcome = match broken {
+        Some(what) => Err(StartError::Broken(what)),
         None => Ok(drain(config, &metrics, sockets, &mut workers, &mut signals).await),
     };
-    workers.tell(Command::Stop);
+    conducted.abort();
+    workers.tell(Command::Stop).await;
     let joined = workers.join().map_err(StartError::Broken);
     drop(admin_end);
     if let Some(log) = &access_log {
@@ -174,7 +191,7 @@ async fn drain(
     tracing::info!(limit_seconds = limit.as_secs_f64(), "draining: no new connections");
     tell_manager(&[sd_notify::NotifyState::Stopping]);
     metrics.set_draining(true);
-    workers.tell(Command::Drain(limit));
+    workers.tell(Command::Drain(limit)).await;
     // The workers' own handles close once they have served what was queued.
     sockets.close();
     let all_ended = async {
@@ -205,6 +222,7 @@ struct Plane {
 impl Plane {
     fn new(
         config: &Config,
+        snapshot: Snapshot,
         subscriber: Option<Subscriber>,
         sockets: &Sockets,
         cpus: &[usize],
@@ -213,10 +231,15 @@ impl Plane {
         let remotes: Result<Vec<_>, _> =
             cpus.iter().map(|_| Remote::with_signal().map(Arc::new)).collect();
         let remotes = remotes.map_err(system("an eventfd could not be made"))?;
-        let awaiting = remotes.clone();
-        let announce = Box::new(move || awaiting.iter().for_each(|remote| remote.raise()));
-        let process = Arc::new(Places::of_process(connections, announce));
-        let publication = Arc::new(Publication::new(compose(config, &process)));
+        let announcer = |remotes: &[Arc<Remote>]| {
+            let awaiting = remotes.to_vec();
+            Box::new(move || awaiting.iter().for_each(|remote| remote.raise()))
+        };
+        for waiting in snapshot.pools().filter_map(|(_, pool)| pool.waiting()) {
+            waiting.announce_with(announcer(&remotes));
+        }
+        let process = Arc::new(Places::of_process(connections, announcer(&remotes)));
+        let publication = Arc::new(Publication::new(compose(config, snapshot, &process)));
         let metrics = Arc::new(metrics(cpus.len(), &publication));
         metrics.set_view_version(publication.version());
         let access_log = start_access_log(config, subscriber, &metrics)?;
@@ -351,7 +374,10 @@ fn seed() -> u64 {
     fastrand::u64(..)
 }
 
-/// Commands that a worker's inbox holds; the server sends two in its life.
-const INBOX: usize = 64;
+/// Commands that a worker's inbox holds. More wait until it has taken some.
+const INBOX: usize = 256;
+/// How long the sources of all pools together may take to answer before the first client is
+/// served.
+const SETTLE: Duration = Duration::from_secs(5);
 /// How long the access log may take to write what is queued at the end.
 const ACCESS_LOG_FLUSH: Duration = Duration::from_secs(2);

@@ -108,13 +108,21 @@ impl Workers {
         Ok(workers)
     }
 
-    /// Tells every worker. An inbox holds more commands than the server ever sends.
-    pub(super) fn tell(&self, command: Command) {
+    /// Tells every worker. A full inbox is tried again: its worker empties it, unless it has ended,
+    /// and then it needs to be told nothing.
+    pub(super) async fn tell(&self, command: Command) {
         for inbox in &self.inboxes {
-            if inbox.push(command).is_err() {
-                tracing::warn!(?command, "a worker's inbox is full");
+            let mut tries = 0;
+            while inbox.push(command.clone()).is_err() && tries < FULL_INBOX_TRIES {
+                tries += 1;
+                tokio::time::sleep(FULL_INBOX).await;
             }
         }
+    }
+
+    /// Where each worker takes its commands from.
+    pub(super) fn inboxes(&self) -> &[Inbox<Command>] {
+        &self.inboxes
     }
 
     /// The number of the next worker that ends.
@@ -191,6 +199,9 @@ fn unix_nanos() -> u64 {
 }
 
 /// Entries queued between two turns before they are handed over early.
+/// How soon a full inbox is tried again, and how often.
+const FULL_INBOX: Duration = Duration::from_millis(10);
+const FULL_INBOX_TRIES: u32 = 100;
 const SUBMISSIONS: u32 = 4096;
 /// What a buffer ring can hold.
 const MOST_BUFFERS: usize = 32_768;

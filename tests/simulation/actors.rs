@@ -28,6 +28,8 @@ pub struct Plan {
     /// It writes up to so many bytes at once, then pauses up to so long.
     pub chunk: usize,
     pub pause: Duration,
+    /// It reads nothing before.
+    pub deaf_until: Time,
     pub answer: Answer,
     pub ending: Ending,
 }
@@ -126,7 +128,8 @@ impl Client {
             outcome.fate = Fate::Done;
             return Ok(Next::Done);
         }
-        Ok(next)
+        let deaf = peers.now() < self.plan.deaf_until;
+        Ok(if deaf && next == Next::OnEvent { Next::At(self.plan.deaf_until) } else { next })
     }
 
     fn read(
@@ -140,7 +143,7 @@ impl Client {
             Answer::Source => answer_to(self.plan.stream),
         };
         let mut buffer = [0; 4096];
-        while !outcome.end_seen {
+        while !outcome.end_seen && peers.now() >= self.plan.deaf_until {
             match unless_blocked(peers.read(end, &mut buffer))? {
                 None => break,
                 Some(0) => outcome.end_seen = true,
@@ -228,6 +231,10 @@ pub enum Kind {
     Echo,
     /// Sends so many bytes once it knows the stream, then the end; reads all.
     Source {
+        length: u64,
+    },
+    /// Like `Source`, but ends when the client has ended.
+    StayingSource {
         length: u64,
     },
     /// Reads all, and ends when the client has ended.
@@ -453,6 +460,12 @@ impl Conversation {
                 Some(stream) => self.send_own(peers, answer_to(stream), length),
                 None => Ok(self.end_seen),
             },
+            Kind::StayingSource { length } => {
+                if let (Some(stream), false) = (self.stream(), self.end_seen) {
+                    self.send_own(peers, answer_to(stream), length)?;
+                }
+                Ok(self.end_seen)
+            }
             _ => {
                 self.echo(peers)?;
                 Ok(self.end_seen && self.pending.is_empty())

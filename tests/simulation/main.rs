@@ -3,9 +3,13 @@
 
 mod accepting;
 mod actors;
+mod addresses;
+mod closing;
 mod endings;
+mod evidence;
 mod memory;
 mod panics;
+mod queue;
 mod scene;
 mod seeds;
 mod stage;

@@ -8,14 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ringmain::balance::{Member, Pool};
+use ringmain::balance::{Member, Pool, Queue};
 use ringmain::engine::driver::simulated::Faults;
 use ringmain::engine::{BufferSizes, EngineSettings, PipeSizes, Time};
 use ringmain::observe::CloseReason;
+use ringmain::proxy::Command;
 
 use crate::actors::{Answer, Backend, Client, Ending, Fate, Kind, Log, Outcome, Plan};
 use crate::stage::{
-    ANYWHERE, HOUR, ListenerSettings, Settings, Stage, address, front, is_over, pool, with_members,
+    ANYWHERE, HOUR, ListenerSettings, Settings, Stage, address, front, is_over, pool, queued,
+    with_members,
 };
 
 pub struct Scene {
@@ -35,6 +37,12 @@ struct Traits {
     few_descriptors: bool,
     /// Backends take so many connections each.
     backend_limit: Option<u32>,
+    /// Sessions wait for a place on a backend when all are at their limit.
+    queue: bool,
+    /// Sessions are closed at some age.
+    ages: bool,
+    /// So many commands to close sessions are given.
+    commands: u32,
     /// The worker drains whether the clients are done or not.
     early_drain: bool,
 }
@@ -56,6 +64,9 @@ impl Scene {
             healthy: false,
             few_descriptors: random.u8(0..4) == 0,
             backend_limit: (random.u8(0..4) == 0).then(|| random.u32(1..=8)),
+            queue: random.bool(),
+            ages: random.u8(0..4) == 0,
+            commands: if random.bool() { random.u32(1..=8) } else { 0 },
             early_drain: random.bool(),
         };
         Scene::draw(seed, &mut random, traits)
@@ -78,7 +89,11 @@ impl Scene {
             faults,
             healthy: true,
             few_descriptors: false,
-            backend_limit: None,
+            // Whoever finds no place waits for one.
+            backend_limit: (random.u8(0..4) == 0).then(|| random.u32(1..=8)),
+            queue: true,
+            ages: false,
+            commands: 0,
             early_drain: false,
         };
         Scene::draw(seed, &mut random, traits)
@@ -104,8 +119,23 @@ impl Scene {
         }
         let mut scene = Scene { stage, clients: Vec::new(), backends: Vec::new(), traits };
         scene.populate(casts, random);
+        scene.command(random);
         scene.end(random);
         scene
+    }
+
+    /// Has sessions closed at any time, of backends that there are, or were.
+    fn command(&self, random: &mut Rng) {
+        for _ in 0..self.traits.commands {
+            let pool = format!("pool-{}", random.u32(0..2)).into();
+            let backend = format!("backend-{}", random.u32(0..5)).into();
+            let count = random.u32(0..=4);
+            let command = match random.bool() {
+                true => Command::EndSessions { pool, backend },
+                false => Command::Rebalance { pool, backend, count },
+            };
+            self.stage.tell(Duration::from_millis(random.u64(1..3000)), command);
+        }
     }
 
     fn populate(&mut self, casts: Vec<Cast>, random: &mut Rng) {
@@ -173,8 +203,14 @@ impl Scene {
     /// Who sees an end of stream has all bytes before it, unless the proxy ended the session for a
     /// reason that is no failure of the other side. A reset is never made an end.
     fn judge_ends(&self) {
-        let in_order =
-            [CloseReason::Drained, CloseReason::IdleTimeout, CloseReason::HalfClosedTimeout];
+        let in_order = [
+            CloseReason::BackendLost,
+            CloseReason::Rebalanced,
+            CloseReason::MaxAge,
+            CloseReason::Drained,
+            CloseReason::IdleTimeout,
+            CloseReason::HalfClosedTimeout,
+        ];
         let allowed: u64 = in_order.map(|reason| self.stage.ended(reason)).iter().sum();
         let clients = self.clients.iter().map(|(plan, outcome)| (plan, outcome.get()));
         let early: Vec<_> = clients
@@ -191,7 +227,7 @@ impl Scene {
         let Some((kind, received)) = self.served(plan) else { return false };
         match kind {
             Kind::Echo => outcome.received == plan.length,
-            Kind::Source { length } => outcome.received == length,
+            Kind::Source { length } | Kind::StayingSource { length } => outcome.received == length,
             Kind::Sink | Kind::SlowReader { .. } => received == plan.length,
             Kind::ResetAfter { received: limit } => limit > plan.length && received == plan.length,
             Kind::CloseAfter { .. } => true,
@@ -215,6 +251,10 @@ impl Scene {
         })
     }
 
+    fn limits_places(&self) -> bool {
+        self.traits.backend_limit.is_some()
+    }
+
     fn judge_reasons(&self) {
         let faults = self.traits.faults;
         for reason in CloseReason::ALL {
@@ -223,7 +263,12 @@ impl Scene {
                 _ if self.traits.healthy => false,
                 CloseReason::Panicked | CloseReason::SocketError => false,
                 CloseReason::NoBackend => false,
-                CloseReason::BackendLimit => self.traits.backend_limit.is_some(),
+                CloseReason::BackendLimit => self.limits_places() && !self.traits.queue,
+                CloseReason::QueueFull | CloseReason::QueueTimeout => {
+                    self.limits_places() && self.traits.queue
+                }
+                CloseReason::BackendLost | CloseReason::Rebalanced => self.traits.commands > 0,
+                CloseReason::MaxAge => self.traits.ages,
                 CloseReason::SourcePorts => faults.no_port > 0,
                 CloseReason::Descriptors => faults.no_descriptor > 0 || self.traits.few_descriptors,
                 CloseReason::ClientTimedOut => faults.cut_timeout > 0,
@@ -294,7 +339,14 @@ fn draw_pool(index: usize, cast: &Cast, random: &mut Rng, traits: &Traits) -> Po
         true => HOUR,
         false => Duration::from_millis(1 << random.u32(6..=12)),
     };
-    pool
+    let queue = match traits.healthy {
+        true => Queue { limit: MOST_CLIENTS, timeout: HOUR },
+        false => Queue {
+            limit: random.u32(1..=MOST_CLIENTS),
+            timeout: Duration::from_millis(1 << random.u32(6..=12)),
+        },
+    };
+    if traits.queue { queued(pool, traits.backend_limit, queue) } else { pool }
 }
 
 fn draw_listener(random: &mut Rng, traits: &Traits) -> ListenerSettings {
@@ -309,6 +361,9 @@ fn draw_listener(random: &mut Rng, traits: &Traits) -> ListenerSettings {
         backlog: if traits.healthy { MOST_CLIENTS as usize } else { random.usize(1..=64) },
         idle_timeout: random.bool().then_some(idle),
         half_closed_timeout,
+        max_connection_age: traits.ages.then(|| Duration::from_millis(1 << random.u32(0..=12))),
+        max_connection_age_jitter: random.u8(0..=50),
+        failure_window: random.bool().then(|| Duration::from_millis(1 << random.u32(0..=12))),
     }
 }
 
@@ -342,6 +397,7 @@ fn plan(number: u64, index: usize, cast: &Cast, random: &mut Rng, traits: &Trait
         length,
         chunk: random.usize(least..=least + 4096),
         pause: Duration::from_micros(1 << random.u32(0..=13)),
+        deaf_until: Time::default(),
         answer: cast.answer,
         ending: if traits.healthy { Ending::HalfClose } else { ending(length, random) },
     }

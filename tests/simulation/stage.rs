@@ -4,19 +4,22 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use crossbeam_utils::CachePadded;
 use ringmain::balance::{
-    self, Balancing, Member, Pool, PoolId, PoolSettings, Snapshot, SocketOptions, Standing,
+    self, Balancing, Member, Pool, PoolId, PoolSettings, Queue, Snapshot, SocketOptions, Standing,
 };
 use ringmain::engine::driver::simulated::{Faults, Leftovers, Next, Peers, World};
 use ringmain::engine::{
     BufferSizes, Engine, EngineSettings, EngineStatus, Inbox, Listener, PipeSizes, Remote, Time,
 };
-use ringmain::observe::{CloseReason, ListenerTally, Metrics, SessionTally, WorkerMetrics};
+use ringmain::observe::{
+    AccessLog, AccessRecord, CloseReason, ListenerTally, Metrics, SessionTally, WorkerMetrics,
+};
 use ringmain::proxy::{self, Command, WorkerParts};
 use ringmain::view::{Limits, ListenerView, Places, Publication, View};
 
@@ -40,6 +43,9 @@ pub struct ListenerSettings {
     pub backlog: usize,
     pub idle_timeout: Option<Duration>,
     pub half_closed_timeout: Duration,
+    pub max_connection_age: Option<Duration>,
+    pub max_connection_age_jitter: u8,
+    pub failure_window: Option<Duration>,
 }
 
 pub struct Stage {
@@ -53,6 +59,7 @@ pub struct Stage {
     seed: u64,
     metrics: Arc<WorkerMetrics>,
     listeners: Vec<(usize, Listener)>,
+    records: Arc<Mutex<Vec<AccessRecord>>>,
 }
 
 impl Settings {
@@ -63,6 +70,9 @@ impl Settings {
             backlog: 4096,
             idle_timeout: None,
             half_closed_timeout: HOUR,
+            max_connection_age: None,
+            max_connection_age_jitter: 0,
+            failure_window: None,
         };
         Settings {
             seed: 1,
@@ -91,6 +101,10 @@ impl Stage {
         let announce = Box::new(move || caller.raise());
         let process = Arc::new(Places::of_process(settings.process_limit, announce));
         let pools: Vec<Arc<Pool>> = settings.pools.into_iter().map(Arc::new).collect();
+        for waiting in pools.iter().filter_map(|pool| pool.waiting()) {
+            let caller = remote.clone();
+            waiting.announce_with(Box::new(move || caller.raise()));
+        }
         let mut views = Vec::new();
         let mut listeners = Vec::new();
         for (index, listener) in settings.listeners.iter().enumerate() {
@@ -104,13 +118,14 @@ impl Stage {
         Stage {
             world,
             engine,
-            inbox: Inbox::new(4, remote),
+            inbox: Inbox::new(64, remote),
             publication: Arc::new(Publication::new(view)),
             pools,
             seed: settings.seed,
             metrics: Metrics::new(1, SystemTime::UNIX_EPOCH, Box::new(Vec::new)).worker(0),
             process,
             listeners,
+            records: Arc::default(),
         }
     }
 
@@ -154,6 +169,17 @@ impl Stage {
         moment
     }
 
+    /// Tells the worker at `time`.
+    pub fn tell(&self, time: Duration, command: Command) {
+        let inbox = self.inbox.clone();
+        self.at(time, move |_| inbox.push(command.clone()).expect("the inbox has room"));
+    }
+
+    /// What was logged, in the order in which the sessions ended.
+    pub fn records(&self) -> Vec<AccessRecord> {
+        self.records.lock().unwrap().clone()
+    }
+
     /// Has the worker drain when all these clients are done, and runs it.
     pub fn run_until_done<'c>(&mut self, clients: impl IntoIterator<Item = &'c Rc<Cell<Outcome>>>) {
         let clients: Vec<_> = clients.into_iter().cloned().collect();
@@ -175,17 +201,23 @@ impl Stage {
 
     /// Runs the worker until a command ends it, and then the world until everyone has noticed.
     pub fn run(&mut self) {
+        let records = self.records.clone();
+        let keep = move |record| records.lock().unwrap().push(record);
+        let capacity = NonZeroUsize::new(1 << 16).unwrap();
+        let log = AccessLog::subscribed(Box::new(keep), capacity, Arc::default()).unwrap();
+        let log = Arc::new(log);
         let parts = WorkerParts {
             index: 0,
             publication: self.publication.clone(),
             metrics: self.metrics.clone(),
-            access_log: None,
+            access_log: Some(log.clone()),
             inbox: self.inbox.clone(),
             seed: self.seed,
             unix_origin: 0,
         };
         let listeners = std::mem::take(&mut self.listeners);
         proxy::run(&self.engine, listeners, parts).unwrap();
+        assert_eq!(log.flush_and_stop(Duration::from_secs(10)), 0, "lines lost");
         self.world.run(AFTERWARDS);
         self.check_nothing_left();
         self.check_accounts();
@@ -204,6 +236,9 @@ impl Stage {
         assert_eq!(self.process.taken(), 0, "places of the process");
         for listener in &self.publication.current().listeners {
             assert_eq!(listener.places.taken(), 0, "places of {}", listener.name);
+        }
+        for waiting in self.pools.iter().filter_map(|pool| pool.waiting()) {
+            assert_eq!(waiting.count(), 0, "sessions that wait for a place");
         }
         for Member { backend, .. } in self.pools.iter().flat_map(|pool| pool.members()) {
             assert_eq!(backend.connections(), 0, "leases on {}", backend.name);
@@ -263,6 +298,9 @@ impl ListenerSettings {
             pool: PoolId(index),
             idle_timeout: self.idle_timeout,
             half_closed_timeout: self.half_closed_timeout,
+            max_connection_age: self.max_connection_age,
+            max_connection_age_jitter: self.max_connection_age_jitter,
+            failure_window: self.failure_window,
             places: Arc::new(Places::of_listener(self.limit, process.clone())),
         }
     }
@@ -277,6 +315,7 @@ pub fn plan(stream: u64, length: u64) -> Plan {
         length,
         chunk: 4096,
         pause: Duration::from_millis(1),
+        deaf_until: Time::default(),
         answer: Answer::Echo,
         ending: Ending::HalfClose,
     }
@@ -331,6 +370,28 @@ pub fn pool(index: usize, count: usize) -> Pool {
     };
     let members = (0..count).map(backend).collect();
     Pool::new(format!("pool-{index}").into(), settings, members, None)
+}
+
+/// A pool of one backend that is at these addresses.
+pub fn pool_at(addresses: Vec<SocketAddr>) -> Pool {
+    with_members(pool(0, 1), |members| {
+        let mut backend = members[0].backend.renewed();
+        backend.addresses = addresses;
+        members[0].backend = Arc::new(backend);
+    })
+}
+
+/// The pool with a limit on each backend, and a queue.
+pub fn queued(pool: Pool, backend_limit: Option<u32>, queue: Queue) -> Pool {
+    let mut settings = pool.settings.clone();
+    settings.queue = Some(queue);
+    let mut members = pool.members().to_vec();
+    for member in &mut members {
+        let mut backend = member.backend.renewed();
+        backend.limit = backend_limit;
+        member.backend = Arc::new(backend);
+    }
+    Pool::new(pool.name, settings, members, None)
 }
 
 /// The pool with other members.

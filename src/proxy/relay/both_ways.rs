@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::engine::{Either, Sleep, Socket, Time, race};
 use crate::observe::CloseReason;
 
-use super::flow::{End, Flow, Party};
+use super::flow::{End, Flow, Party, Stopping};
 use crate::proxy::session::Session;
 
 /// What a flow's run comes to: nothing but an end.
@@ -35,15 +35,17 @@ pub(in crate::proxy) async fn relay(session: &Session, backend: &Socket) -> Clos
     let up = Flow::towards(Party::Backend, session, backend);
     let down = Flow::towards(Party::Client, session, backend);
     let (mut upward, mut downward) = (pin!(up.run()), pin!(down.run()));
-    let mut relay = Relay { session, down: &down, ended: [false; 2] };
+    let mut relay = Relay { session, ended: [false; 2] };
     let event = relay.next(upward.as_mut(), downward.as_mut()).await;
-    let (party, end) = match event {
-        Event::Ended(_, End::Finished) => return CloseReason::Finished,
-        Event::Ended(party, end) => (party, end),
+    let (party, end, asked) = match event {
+        Event::Ended(party, end) => (party, end, None),
         Event::Quiet(reason) => return reason,
         Event::Asked(reason) => {
-            Box::pin(relay.close_in_order(backend, upward, downward)).await;
-            return reason;
+            let closing = relay.close_in_order(backend, upward.as_mut(), &down, downward.as_mut());
+            match Box::pin(closing).await {
+                None => return reason,
+                Some((party, end)) => (party, end, Some(reason)),
+            }
         }
     };
     let (gone, error) = match (party, end) {
@@ -56,22 +58,28 @@ pub(in crate::proxy) async fn relay(session: &Session, backend: &Socket) -> Clos
             backend.reset_on_close();
             return CloseReason::RelayMemory;
         }
-        (_, End::Finished) => return CloseReason::Finished,
+        (last, End::Finished) => {
+            let now = session.worker.engine.now();
+            session.testify(CloseReason::Finished, now, last == Party::Client);
+            return CloseReason::Finished;
+        }
     };
+    let reason = asked.unwrap_or_else(|| reason(gone, &error));
     match gone {
         Party::Client => {
             Box::pin(relay.survive(&up, upward, backend, Party::Backend)).await;
         }
         Party::Backend => {
+            // By when it was noticed, and not by how long it takes to deliver what came before.
+            session.testify(reason, down.source_is_gone(), false);
             Box::pin(relay.survive(&down, downward, client, Party::Client)).await;
         }
     }
-    reason(gone, &error)
+    reason
 }
 
 struct Relay<'s> {
     session: &'s Session,
-    down: &'s Flow<'s>,
     /// Whether the flow towards each party has ended.
     ended: [bool; 2],
 }
@@ -102,11 +110,14 @@ impl Relay<'_> {
                 return Poll::Ready(Event::Asked(reason));
             }
             while timer.as_mut().poll(context).is_ready() {
-                let deadline = self.deadline();
-                if deadline <= self.session.worker.engine.now() {
+                let now = self.session.worker.engine.now();
+                if self.session.age_limit <= now {
+                    return Poll::Ready(Event::Asked(CloseReason::MaxAge));
+                }
+                if self.quiet_limit() <= now {
                     return Poll::Ready(Event::Quiet(self.quiet_reason()));
                 }
-                timer.as_mut().get_mut().reset(deadline);
+                timer.as_mut().get_mut().reset(self.deadline());
             }
             Poll::Pending
         })
@@ -129,15 +140,20 @@ impl Relay<'_> {
         self.session.worker.engine.sleep_until(self.deadline())
     }
 
-    /// When the session will have been quiet for too long. It moves on with every byte, so the
-    /// timer is set to where it was and looks again, rather than being set anew for each.
+    /// When to look again at how long it has lasted. With every byte it may be quiet for longer,
+    /// so the timer is set to where that was, rather than being set anew for each.
     fn deadline(&self) -> Time {
+        self.quiet_limit().min(self.session.age_limit)
+    }
+
+    /// When the session will have been quiet for too long.
+    fn quiet_limit(&self) -> Time {
         let listener = &self.session.listener;
         let limit = match self.half_closed() {
             true => Some(listener.half_closed_timeout),
             false => listener.idle_timeout,
         };
-        self.session.last_activity.get() + limit.unwrap_or(Duration::MAX)
+        self.session.last_activity() + limit.unwrap_or(Duration::MAX)
     }
 
     fn half_closed(&self) -> bool {
@@ -162,7 +178,7 @@ impl Relay<'_> {
     ) {
         let engine = &self.session.worker.engine;
         // An end of stream from here on is only what the kernel says after an error.
-        let deadline = flow.source_is_gone();
+        let deadline = self.session.worker.linger_deadline(flow.source_is_gone());
         if !self.ended[party as usize] {
             race(run, engine.sleep_until(deadline)).await;
         }
@@ -176,38 +192,80 @@ impl Relay<'_> {
         survivor.reset_on_close();
     }
 
-    /// The session is to end: the client is told first, then what it still sends is delivered
-    /// until it ends its stream too, or for a limited time.
+    /// The session is to end. What the backend had sent is delivered, and the client is told that
+    /// this was the end; what the client still sends is delivered until it ends its stream too.
+    /// A client that has done so already waits for its answer, and gets all of it. None of it
+    /// takes longer than bytes may linger. A party that fails meanwhile is given back.
     async fn close_in_order(
         &mut self,
         backend: &Socket,
         mut upward: Pin<&mut impl Future<Output = Run>>,
+        down: &Flow<'_>,
         mut downward: Pin<&mut impl Future<Output = Run>>,
-    ) {
+    ) -> Option<(Party, End)> {
         let engine = &self.session.worker.engine;
-        let deadline = self.session.worker.linger_deadline();
-        self.down.stop_at_rest();
-        let ended = &mut self.ended;
-        let down = self.down;
-        let both = poll_fn(|context| {
-            let told = &mut ended[Party::Client as usize];
-            if !*told {
-                *told = downward.as_mut().poll(context).is_ready() || down.is_at_rest();
-                if *told {
-                    // An error means that the client is gone, which its own flow reports.
-                    self.session.client.shutdown_write().unwrap_or_default();
+        let deadline = self.session.worker.linger_deadline(engine.now());
+        let [to_backend, to_client] = [Party::Backend, Party::Client].map(|party| party as usize);
+        let mut stopping = !self.ended[to_backend];
+        if stopping {
+            down.stop(Stopping::OnceEmpty);
+        }
+        // A backend that goes on sending does not keep the client from hearing of the end.
+        let half = engine.now() + deadline.since(engine.now()) / 2;
+        let mut insisting = pin!(engine.sleep_until(half));
+        let (mut emptying, mut empty) = (pin!(discard(backend)), false);
+        let in_order = poll_fn(|context| {
+            if stopping && insisting.as_mut().poll(context).is_ready() {
+                stopping = false;
+                down.stop(Stopping::AtOnce);
+            }
+            if !self.ended[to_backend]
+                && let Poll::Ready(Err(end)) = upward.as_mut().poll(context)
+            {
+                self.ended[to_backend] = true;
+                if !matches!(end, End::Finished) {
+                    return Poll::Ready(Some((Party::Backend, end)));
+                }
+                shut(backend);
+            }
+            if !self.ended[to_client]
+                && let Poll::Ready(Err(end)) = downward.as_mut().poll(context)
+            {
+                self.ended[to_client] = true;
+                if !matches!(end, End::Finished) {
+                    return Poll::Ready(Some((Party::Client, end)));
                 }
             }
-            let done = &mut ended[Party::Backend as usize];
-            if !*done {
-                *done = upward.as_mut().poll(context).is_ready();
-            }
-            if ended == &[true; 2] { Poll::Ready(()) } else { Poll::Pending }
+            empty = empty || (self.ended[to_client] && emptying.as_mut().poll(context).is_ready());
+            if empty && self.ended[to_backend] { Poll::Ready(None) } else { Poll::Pending }
         });
-        if let Either::Second(()) = race(both, engine.sleep_until(deadline)).await {
-            backend.shutdown_write().unwrap_or_default();
+        match race(in_order, engine.sleep_until(deadline)).await {
+            Either::First(outcome) => outcome,
+            Either::Second(()) => {
+                shut(backend);
+                None
+            }
         }
     }
+}
+
+/// Takes what the backend still sends when the client can get nothing more: unread, it would keep
+/// the backend from reading, and make the close a reset. Completes with the backend's end.
+async fn discard(backend: &Socket) {
+    loop {
+        match backend.receive().await {
+            Ok(None) => return,
+            Ok(Some(_)) => {}
+            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {}
+            // That the backend is gone shows to whoever sends to it.
+            Err(_) => return,
+        }
+    }
+}
+
+/// An error means that the backend is gone, and then there is nobody to tell.
+fn shut(backend: &Socket) {
+    backend.shutdown_write().unwrap_or_default();
 }
 
 fn reason(gone: Party, error: &io::Error) -> CloseReason {

@@ -6,14 +6,16 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 use std::time::Duration;
 
-use crate::engine::{Either, Interest, Pipe, Send, Sent, Socket, Time, race};
+use crate::engine::{Buffer, Either, Interest, Pipe, Receive, Send, Sent, Socket, Time, race};
 use crate::observe::SessionTally;
-use crate::proxy::session::{Meter, Session};
-use crate::proxy::worker::STALL_AFTER;
+use crate::proxy::session::Session;
+use crate::proxy::worker::{NEVER, STALL_AFTER};
 
 /// The two parties of a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,19 +44,26 @@ pub(super) enum End {
     Evicted,
 }
 
+/// Whether a flow goes on before its source has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stopping {
+    No,
+    /// It ends when everything that its source had sent is with the target.
+    OnceEmpty,
+    /// It ends when everything that was received is with the target.
+    AtOnce,
+}
+
 /// What it moves, from where to where.
 pub(super) struct Flow<'s> {
     session: &'s Session,
     source: &'s Socket,
     target: &'s Socket,
     target_party: Party,
-    /// The source's connection is known to be gone: what is left is read, then that is the end.
-    /// Until when it may be delivered.
-    source_gone: Cell<Option<Time>>,
-    /// Nothing is on its way: every byte received was handed to the target.
-    at_rest: Cell<bool>,
-    /// Receive no more once at rest.
-    stopping: Cell<bool>,
+    /// Since when the source's connection is known to be gone: what is left is read, then that is
+    /// the end. `NEVER` while it is not.
+    source_gone: Cell<Time>,
+    stopping: Cell<Stopping>,
 }
 
 impl<'s> Flow<'s> {
@@ -68,9 +77,8 @@ impl<'s> Flow<'s> {
             source,
             target,
             target_party: party,
-            source_gone: Cell::new(None),
-            at_rest: Cell::new(true),
-            stopping: Cell::new(false),
+            source_gone: Cell::new(NEVER),
+            stopping: Cell::new(Stopping::No),
         }
     }
 
@@ -79,51 +87,54 @@ impl<'s> Flow<'s> {
         loop {
             let pipe = self.copy().await?;
             self.count(|tally| tally.splice_promotions.add(1));
-            self.meter().spliced.set(true);
+            self.session.spliced[self.target_party as usize].set(true);
             // Boxed, like all that few sessions need at a time: every session has room for it.
             Box::pin(self.splice(pipe)).await?;
             self.count(|tally| tally.splice_demotions.add(1));
         }
     }
 
-    /// Notes that the source's connection is gone; until when what it sent may be delivered. The
-    /// time runs from when that was first noticed.
+    /// Notes that the source's connection is gone; since when that is known.
     pub(super) fn source_is_gone(&self) -> Time {
-        let noted = self.source_gone.get();
-        let deadline = noted.unwrap_or_else(|| self.session.worker.linger_deadline());
-        self.source_gone.set(Some(deadline));
-        deadline
+        let since = self.source_gone.get().min(self.session.worker.engine.now());
+        self.source_gone.set(since);
+        since
     }
 
-    pub(super) fn stop_at_rest(&self) {
-        self.stopping.set(true);
+    /// Has it end before its source does, from the next poll on. It tells the target then.
+    pub(super) fn stop(&self, stopping: Stopping) {
+        self.stopping.set(stopping);
     }
 
-    pub(super) fn is_at_rest(&self) -> bool {
-        self.at_rest.get()
+    fn is_stopping(&self) -> bool {
+        self.stopping.get() != Stopping::No
     }
 
     /// Copies until the flow has grown so that a pipe pays; gives the pipe.
     async fn copy(&self) -> Result<Pipe, End> {
         let mut full_in_a_row = 0;
-        let mut receiving = self.source.receive();
+        let (mut receiving, mut looked_last) = self.receive_on();
         loop {
-            let mut sending = match (&mut receiving).await {
+            let mut begun_beside = false;
+            let mut sending = match self.unless_stopped(&mut receiving).await {
                 Ok(Some(buffer)) => {
                     full_in_a_row = if buffer.is_full() { full_in_a_row + 1 } else { 0 };
                     self.moved(buffer.len());
-                    self.at_rest.set(false);
-                    if full_in_a_row >= PROMOTE_AFTER || self.stopping.get() {
+                    if full_in_a_row >= PROMOTE_AFTER || self.is_stopping() {
                         self.target.send(buffer)
                     } else {
                         // Begun together with the send, so that both cost one turn of the loop.
                         receiving = self.source.receive();
+                        begun_beside = true;
                         self.target.send_beside(buffer, &receiving)
                     }
                 }
                 Ok(None) => return Err(self.end_of_stream()),
                 Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {
-                    receiving = self.source.receive();
+                    if looked_last {
+                        return Err(self.stop_here());
+                    }
+                    (receiving, looked_last) = self.receive_on();
                     continue;
                 }
                 Err(error) => return Err(End::SourceFailed(error)),
@@ -134,18 +145,41 @@ impl<'s> Flow<'s> {
                 Sent::Evicted => return Err(End::Evicted),
                 Sent::Failed(error) => return Err(End::TargetFailed(error)),
             }
-            self.at_rest.set(true);
-            if self.stopping.get() {
-                return Err(self.end_of_stream());
+            if begun_beside {
+                continue;
+            }
+            if self.stopping.get() == Stopping::AtOnce {
+                return Err(self.stop_here());
             }
             if full_in_a_row >= PROMOTE_AFTER {
                 full_in_a_row = 0;
                 if let Some(pipe) = Pipe::borrow_from(&self.session.worker.engine) {
                     return Ok(pipe);
                 }
-                receiving = self.source.receive();
             }
+            (receiving, looked_last) = self.receive_on();
         }
+    }
+
+    /// The next receive, and whether it only takes what is there.
+    fn receive_on(&self) -> (Receive<'s>, bool) {
+        match self.is_stopping() {
+            true => (self.source.receive_now(), true),
+            false => (self.source.receive(), false),
+        }
+    }
+
+    /// Awaits a receive, which is recalled when the flow is stopped meanwhile.
+    fn unless_stopped(
+        &self,
+        receiving: &mut Receive<'_>,
+    ) -> impl Future<Output = io::Result<Option<Buffer>>> {
+        poll_fn(|context| {
+            if self.is_stopping() {
+                receiving.recall();
+            }
+            Pin::new(&mut *receiving).poll(context)
+        })
     }
 
     /// Waits for a send that has stalled.
@@ -176,7 +210,8 @@ impl<'s> Flow<'s> {
                 // Both directions of the source have ended in order; nothing more will come.
                 std::future::pending::<()>().await;
             }
-            engine.sleep_until(self.source_is_gone()).await;
+            let deadline = self.session.worker.linger_deadline(self.source_is_gone());
+            engine.sleep_until(deadline).await;
         };
         match race(stalled, source_lost).await {
             Either::First(output) => Ok(output),
@@ -195,6 +230,9 @@ impl<'s> Flow<'s> {
             };
             let moved = self.empty_source(&mut pipe).await?;
             drop(pipe);
+            if self.is_stopping() {
+                return Err(self.stop_here());
+            }
             small_in_a_row = match moved {
                 0 => small_in_a_row,
                 1..SMALL => small_in_a_row + 1,
@@ -203,18 +241,24 @@ impl<'s> Flow<'s> {
             if small_in_a_row >= DEMOTE_AFTER {
                 return Ok(());
             }
-            if self.stopping.get() {
-                return Err(self.end_of_stream());
-            }
             // Most of the cost is per wake-up, not per byte: a stream that comes in pieces is let
             // gather for a beat, together with the others. A fast one does not wait, since its
             // source might, and one that has paused is waited for in the kernel.
             if (1..PLENTY).contains(&moved) {
                 engine.sleep_until(engine.now() + BEAT).await;
             } else {
-                self.source.ready(Interest::READ).await.map_err(End::SourceFailed)?;
+                self.readable_or_stopped().await.map_err(End::SourceFailed)?;
             }
         }
+    }
+
+    async fn readable_or_stopped(&self) -> io::Result<()> {
+        let mut ready = pin!(self.source.ready(Interest::READ));
+        poll_fn(|context| match ready.as_mut().poll(context) {
+            Poll::Pending if self.is_stopping() => Poll::Ready(Ok(())),
+            polled => polled.map_ok(|_| ()),
+        })
+        .await
     }
 
     /// Moves what the source holds, and lets the others run now and then; how much that was.
@@ -232,11 +276,14 @@ impl<'s> Flow<'s> {
             moved += piece;
             since_pause += piece;
             self.moved(piece);
-            self.at_rest.set(false);
             self.empty_pipe(pipe).await?;
-            self.at_rest.set(true);
-            // Little came, so little is left: waiting costs less than finding nothing.
-            if piece < pipe.size() / 2 {
+            let enough = match self.stopping.get() {
+                // Little came, so little is left: waiting costs less than finding nothing.
+                Stopping::No => piece < pipe.size() / 2,
+                Stopping::OnceEmpty => false,
+                Stopping::AtOnce => true,
+            };
+            if enough {
                 return Ok(moved);
             }
             if since_pause >= FAIR_BYTES {
@@ -263,7 +310,7 @@ impl<'s> Flow<'s> {
 
     async fn target_ready(&self) -> Result<(), End> {
         let engine = &self.session.worker.engine;
-        let mut ready = std::pin::pin!(self.target.ready(Interest::WRITE));
+        let mut ready = pin!(self.target.ready(Interest::WRITE));
         let patience = engine.sleep_until(engine.now() + STALL_AFTER);
         let ready = match race(ready.as_mut(), patience).await {
             Either::First(ready) => ready,
@@ -275,11 +322,18 @@ impl<'s> Flow<'s> {
     /// The source has ended its stream: tell the target. After an error the kernel says the same
     /// once more, and that is no end of stream. A source that we told of the end is gone in order.
     fn end_of_stream(&self) -> End {
-        if !self.stopping.get() && (self.source_gone.get().is_some() || self.source_was_cut()) {
+        if self.source_gone.get() != NEVER || self.source_was_cut() {
             return End::SourceFailed(reset());
         }
         // The second end is told by closing the sockets, which spares a system call.
         let told = self.source_was_told() || self.target.shutdown_write().is_ok();
+        self.session.told[self.target_party as usize].set(told);
+        if told { End::Finished } else { End::TargetFailed(reset()) }
+    }
+
+    /// The flow was stopped, and the target has what the source had sent: tell it the end.
+    fn stop_here(&self) -> End {
+        let told = self.target.shutdown_write().is_ok();
         self.session.told[self.target_party as usize].set(told);
         if told { End::Finished } else { End::TargetFailed(reset()) }
     }
@@ -294,16 +348,8 @@ impl<'s> Flow<'s> {
         !self.source_was_told() && self.source.is_gone()
     }
 
-    fn meter(&self) -> &Meter {
-        match self.target_party {
-            Party::Backend => &self.session.up,
-            Party::Client => &self.session.down,
-        }
-    }
-
     fn moved(&self, bytes: usize) {
-        self.meter().add(bytes);
-        self.session.last_activity.set(self.session.worker.engine.now());
+        self.session.moved(self.target_party as usize, bytes);
         self.count(|tally| match self.target_party {
             Party::Backend => tally.bytes_to_backend.add(bytes as u64),
             Party::Client => tally.bytes_to_client.add(bytes as u64),

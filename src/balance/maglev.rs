@@ -1,0 +1,171 @@
+//! Maglev hashing: a table that a key's hash points into, filled so that each backend has its
+//! share and few places change hands when one leaves or joins.
+//!
+//! From "Maglev: A Fast and Reliable Software Network Load Balancer" (Eisenbud and others, 2016),
+//! section 3.4, with weights in the manner of Envoy: a backend takes its turn in a round of
+//! filling as often as its weight is of the largest.
+
+use super::hash;
+
+/// Who owns each place.
+#[derive(Debug)]
+pub(super) struct Maglev {
+    places: Places,
+}
+
+/// Half the memory where it will do: a table that stays in the processor's cache is twice as fast.
+#[derive(Debug)]
+enum Places {
+    Narrow(Box<[u16]>),
+    Wide(Box<[u32]>),
+}
+
+/// The order in which one backend asks for places: all of them once, as the size is prime.
+struct Permutation {
+    place: usize,
+    skip: usize,
+    weight: u64,
+    /// It takes a turn when `round * weight` has reached this.
+    target: u64,
+}
+
+impl Maglev {
+    /// A table for backends of these names and weights, in the order of their names, at least one.
+    /// The size is that of the next prime.
+    pub(super) fn new(members: &[(&str, u16)], size: u32) -> Maglev {
+        let owners = fill(members, prime(size));
+        let narrow: Result<Box<[u16]>, _> = owners.iter().copied().map(u16::try_from).collect();
+        let places = narrow.map_or_else(|_| Places::Wide(owners.into()), Places::Narrow);
+        Maglev { places }
+    }
+
+    /// Whom the key belongs to, then whom it would belong to without that one, and so on. Some
+    /// come up more than once.
+    pub(super) fn walk(&self, hash: u64) -> impl Iterator<Item = usize> {
+        let size = self.size();
+        let first = hash::part(hash, size);
+        (first..size).chain(0..first).map(|place| self.owner(place))
+    }
+
+    fn size(&self) -> usize {
+        match &self.places {
+            Places::Narrow(places) => places.len(),
+            Places::Wide(places) => places.len(),
+        }
+    }
+
+    fn owner(&self, place: usize) -> usize {
+        match &self.places {
+            Places::Narrow(places) => places[place].into(),
+            Places::Wide(places) => places[place] as usize,
+        }
+    }
+}
+
+fn fill(members: &[(&str, u16)], size: usize) -> Vec<u32> {
+    let mut permutations: Vec<_> =
+        members.iter().map(|(name, weight)| permutation(name, *weight, size)).collect();
+    let largest = permutations.iter().map(|permutation| permutation.weight).max().unwrap_or(1);
+    let mut owners = vec![FREE; size];
+    let mut free = size;
+    for round in 1.. {
+        for (index, permutation) in (0u32..).zip(&mut permutations) {
+            if round * permutation.weight < permutation.target {
+                continue;
+            }
+            permutation.target += largest;
+            while owners[permutation.place] != FREE {
+                permutation.step(size);
+            }
+            owners[permutation.place] = index;
+            free -= 1;
+            if free == 0 {
+                return owners;
+            }
+        }
+    }
+    owners
+}
+
+fn permutation(name: &str, weight: u16, size: usize) -> Permutation {
+    let place = hash::part(hash::of_bytes(PLACE, name.as_bytes()), size);
+    let skip = hash::part(hash::of_bytes(SKIP, name.as_bytes()), size - 1) + 1;
+    Permutation { place, skip, weight: weight.into(), target: 0 }
+}
+
+impl Permutation {
+    fn step(&mut self, size: usize) {
+        self.place += self.skip;
+        if self.place >= size {
+            self.place -= size;
+        }
+    }
+}
+
+/// The least prime that is not less; every permutation needs one to reach all places.
+fn prime(size: u32) -> usize {
+    let is_prime = |number: &usize| {
+        let up_to_root = (3..).step_by(2).take_while(|divisor| divisor * divisor <= *number);
+        number % 2 == 1 && up_to_root.into_iter().all(|divisor| !number.is_multiple_of(divisor))
+    };
+    // There is one before the double of any number.
+    (size.max(3) as usize..).find(is_prime).unwrap_or(3)
+}
+
+const FREE: u32 = u32::MAX;
+/// Seeds of the two hashes of a name.
+const PLACE: u64 = 1;
+const SKIP: u64 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counts(weights: &[u16], size: u32) -> (Maglev, Vec<usize>) {
+        let names: Vec<String> = (0..weights.len()).map(|number| format!("b{number}")).collect();
+        let members: Vec<_> =
+            names.iter().map(String::as_str).zip(weights.iter().copied()).collect();
+        let table = Maglev::new(&members, size);
+        let mut counts = vec![0; weights.len()];
+        for place in 0..table.size() {
+            counts[table.owner(place)] += 1;
+        }
+        (table, counts)
+    }
+
+    #[test]
+    fn places_are_shared_by_weight() {
+        let (table, places) = counts(&[1; 10], 1009);
+        assert_eq!(table.size(), 1009);
+        assert!(places.iter().all(|count| (100..=101).contains(count)), "{places:?}");
+        let (_, places) = counts(&[1, 2, 5, 2], 1009);
+        let expected = [101, 202, 504, 202];
+        let close = |(count, expected): (&usize, usize)| count.abs_diff(expected) <= 1;
+        assert!(places.iter().zip(expected).all(close), "{places:?}");
+    }
+
+    #[test]
+    fn a_size_that_is_not_prime_is_made_so() {
+        for (size, prime) in [(0, 3), (4, 5), (65_536, 65_537), (1000, 1009), (25, 29)] {
+            assert_eq!(counts(&[1], size).0.size(), prime);
+        }
+    }
+
+    #[test]
+    fn very_unequal_weights_fill_the_table_too() {
+        let (_, places) = counts(&[65_535, 1], 65_537);
+        assert_eq!(places.iter().sum::<usize>(), 65_537);
+        assert!((1..=2).contains(&places[1]), "{places:?}");
+    }
+
+    #[test]
+    fn a_walk_begins_with_the_owner_and_passes_every_place() {
+        let (table, places) = counts(&[1, 1, 1], 101);
+        for hash in [0, u64::MAX, 0x1234_5678_9abc_def0] {
+            let walk: Vec<_> = table.walk(hash).collect();
+            assert_eq!(walk[0], table.owner(hash::part(hash, 101)));
+            let passed = |index| walk.iter().filter(|passed| **passed == index).count();
+            assert_eq!((0..3).map(passed).collect::<Vec<_>>(), places);
+        }
+    }
+}

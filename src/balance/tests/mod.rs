@@ -1,0 +1,1 @@
+//! Tests of the policies as a whole, through pools and choosers.

@@ -1,0 +1,8 @@
+//! The machine on virtual time: tables of answers and failures, and seeds of random ones.
+
+mod answers;
+mod doubt;
+mod failing;
+mod scene;
+mod simulation;
+mod timing;

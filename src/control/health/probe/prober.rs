@@ -1,0 +1,139 @@
+//! A pool's check, made ready to be asked often: what can be worked out once is. Knows nothing of
+//! when it is asked and what follows.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout_at};
+
+use super::failure::ProbeFailure;
+use super::grpc::Call;
+use super::http::Question;
+use super::tls::Tls;
+use super::{dial, hello, send_expect};
+use crate::config::{Check, Health};
+
+/// Asks the backends of one pool what its check asks.
+pub struct Prober {
+    check: Ready,
+    /// Of a whole probe.
+    timeout: Duration,
+    source_addresses: Vec<IpAddr>,
+    port: Option<u16>,
+}
+
+/// A check with all that its probes share.
+enum Ready {
+    Tcp,
+    TlsHello { hello: Vec<u8> },
+    Http { question: Question, tls: Option<Tls> },
+    Grpc { call: Call, authority: Option<String>, tls: Option<Tls> },
+    SendExpect { send: Vec<u8>, expect: Vec<u8> },
+}
+
+/// A part of a check that no probe could be made with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadCheck {
+    ServerName,
+    Method,
+    Path,
+    Host,
+    Service,
+}
+
+impl Prober {
+    pub fn new(health: &Health) -> Result<Prober, BadCheck> {
+        let server_name = health.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
+        let tls = |protocol: &[u8]| -> Result<Option<Tls>, BadCheck> {
+            let tls = health.tls.as_ref().map(|_| Tls::new(server_name, &[protocol]));
+            tls.map(|tls| tls.ok_or(BadCheck::ServerName)).transpose()
+        };
+        let grpc = |call| -> Result<Ready, BadCheck> {
+            let authority = server_name.map(str::to_owned);
+            Ok(Ready::Grpc { call, authority, tls: tls(b"h2")? })
+        };
+        let check = match &health.check {
+            Check::Tcp => Ready::Tcp,
+            Check::TlsHello { server_name } => {
+                let hello = hello::client_hello(server_name.as_deref());
+                Ready::TlsHello { hello: hello.ok_or(BadCheck::ServerName)? }
+            }
+            Check::Http { method, path, host, status } => Ready::Http {
+                question: Question::new(method, path, host.as_deref(), status)?,
+                tls: tls(b"http/1.1")?,
+            },
+            Check::Grpc { service } => grpc(Call::health(service)?)?,
+            Check::Vector => grpc(Call::vector())?,
+            Check::SendExpect { send, expect } => {
+                Ready::SendExpect { send: send.clone(), expect: expect.clone() }
+            }
+        };
+        Ok(Prober {
+            check,
+            timeout: health.timeout,
+            source_addresses: health.source_addresses.clone(),
+            port: health.port,
+        })
+    }
+
+    /// Probes one backend: its addresses in order until one answers well. Each may use an equal
+    /// share of the time that is left, so that one which swallows everything leaves some to the
+    /// next. The failure is the last one's.
+    pub async fn probe(&self, addresses: &[SocketAddr]) -> Result<(), ProbeFailure> {
+        let deadline = Instant::now() + self.timeout;
+        let mut result = Err(ProbeFailure::Defect);
+        for (address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
+            let mut address = *address;
+            address.set_port(self.port.unwrap_or(address.port()));
+            let begun = Instant::now();
+            let share =
+                deadline.saturating_duration_since(begun) / u32::try_from(left).unwrap_or(1);
+            let asked = timeout_at(begun + share, self.ask(address)).await;
+            result = asked.unwrap_or(Err(ProbeFailure::Timeout));
+            if result.is_ok() {
+                break;
+            }
+        }
+        result
+    }
+
+    async fn ask(&self, address: SocketAddr) -> Result<(), ProbeFailure> {
+        let connect = || dial::connect(address, &self.source_addresses);
+        match &self.check {
+            Ready::Tcp => Ok(dial::knock(address, &self.source_addresses).await?),
+            Ready::TlsHello { hello } => hello::ask(connect().await?, hello).await,
+            Ready::Http { question, tls: None } => question.ask(connect().await?, address).await,
+            Ready::Http { question, tls: Some(tls) } => {
+                question.ask(tls.connect(connect().await?).await?, address).await
+            }
+            Ready::Grpc { call, tls: None, .. } => {
+                call.ask(connect().await?, "http", &address.to_string()).await
+            }
+            Ready::Grpc { call, authority, tls: Some(tls) } => {
+                let address = address.to_string();
+                let authority = authority.as_deref().unwrap_or(&address);
+                call.ask(tls.connect(connect().await?).await?, "https", authority).await
+            }
+            Ready::SendExpect { send, expect } => {
+                send_expect::ask(connect().await?, send, expect).await
+            }
+        }
+    }
+}
+
+impl fmt::Display for BadCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BadCheck::ServerName => "the server name is not one that TLS can send",
+            BadCheck::Method => "the method is not one of HTTP",
+            BadCheck::Path => {
+                "the path does not begin with a slash, or holds what HTTP does not allow"
+            }
+            BadCheck::Host => "the host holds characters that HTTP does not allow",
+            BadCheck::Service => "the service's name is too long",
+        })
+    }
+}
+
+impl std::error::Error for BadCheck {}

@@ -1,0 +1,9 @@
+//! Health as a whole: sequences on virtual time, random ones, and probes of real servers.
+
+mod checks;
+mod driver;
+mod grpc;
+mod machine;
+mod seeds;
+mod server;
+mod stage;

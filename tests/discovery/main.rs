@@ -1,0 +1,16 @@
+//! Owns the tests of discovery against real nameservers on the loopback interface: what becomes of
+//! a question when they answer, lie, or are not there. Runs no proxy.
+//!
+//! `dns` is the nameserver and `asking` puts the questions; the other modules are the tests, by
+//! what is wrong or right with the answer.
+
+mod asking;
+mod dns;
+
+mod addresses;
+mod failover;
+mod failures;
+mod names;
+mod services;
+mod truncation;
+mod wire;

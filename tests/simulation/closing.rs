@@ -1,0 +1,247 @@
+//! Sessions that the worker closes while both parties would go on: nothing that a party had sent
+//! is lost, and nobody who behaves is reset.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::Duration;
+
+use ringmain::balance::Pool;
+use ringmain::engine::Time;
+use ringmain::observe::CloseReason;
+use ringmain::proxy::Command;
+
+use crate::actors::{Answer, Ending, Fate, Kind, Outcome, Plan};
+use crate::stage::{HOUR, Settings, Stage, plan, pool};
+
+const LINGER: Duration = Duration::from_secs(60);
+const SOON: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+fn settings(pools: Vec<Pool>) -> Settings {
+    Settings { linger_timeout: LINGER, ..Settings::plenty(pools) }
+}
+
+fn end_sessions(number: usize) -> Command {
+    Command::EndSessions { pool: "pool-0".into(), backend: format!("backend-{number}").into() }
+}
+
+fn rebalance(count: u32) -> Command {
+    Command::Rebalance { pool: "pool-0".into(), backend: "backend-0".into(), count }
+}
+
+/// About ten seconds of sending.
+fn slow(stream: u64) -> Plan {
+    Plan { chunk: 1000, pause: Duration::from_millis(100), ..plan(stream, 100_000) }
+}
+
+fn staying(stream: u64) -> Plan {
+    Plan { ending: Ending::Stay, ..plan(stream, 100) }
+}
+
+/// When a client saw the end.
+fn told(stage: &Stage, client: &Rc<Cell<Outcome>>) -> Rc<Cell<Option<Duration>>> {
+    let seen = client.clone();
+    stage.moment(Duration::ZERO, move || seen.get().end_seen)
+}
+
+/// Asserts that it came so long after the start, to within what timers and links take.
+fn assert_at(moment: &Cell<Option<Duration>>, expected: Duration) {
+    let moment = moment.get().expect("it came");
+    assert!(moment >= expected && moment < expected + SECOND / 10, "{moment:?}, not {expected:?}");
+}
+
+#[test]
+fn a_lost_backends_sessions_end_in_order_and_those_of_another_do_not() {
+    for kind in [Kind::Sink, Kind::Echo] {
+        let mut stage = Stage::new(settings(vec![pool(0, 2)]));
+        let logs = [0, 1].map(|number| stage.backend(0, number, kind));
+        let clients: Vec<_> = (1..=6).map(|stream| stage.client(SOON, slow(stream))).collect();
+        stage.tell(SECOND, end_sessions(0));
+        let told: Vec<_> = clients.iter().map(|client| told(&stage, client)).collect();
+        stage.run_until_done(&clients);
+        assert_eq!(stage.ended(CloseReason::BackendLost), 3, "{kind:?}");
+        assert_eq!(stage.ended(CloseReason::Finished), 3, "{kind:?}");
+        assert!(clients.iter().all(|client| client.get().fate == Fate::Done), "{kind:?}");
+        let early = told.iter().filter(|told| told.get().unwrap() < SECOND + SECOND / 2).count();
+        assert_eq!(early, 3, "those are told at once");
+        for log in logs.map(|log| log.take()) {
+            assert_eq!((log.failed, log.ended.len()), (0, 3), "{kind:?}");
+            assert!(
+                log.received.values().all(|received| *received == 100_000),
+                "{kind:?}: {log:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_the_backend_had_sent_before_is_delivered() {
+    for (seed, pipes) in (0..24).flat_map(|seed| [(seed, 0), (seed, 8)]) {
+        const LENGTH: u64 = 30_000;
+        let mut settings = settings(vec![pool(0, 1)]);
+        settings.seed = seed;
+        settings.engine.pipes.count = pipes;
+        // Small, so that much is on its way in many pieces, and the flow counts as a large one.
+        settings.engine.buffers.size = 512;
+        let mut stage = Stage::new(settings);
+        let log = stage.backend(0, 0, Kind::StayingSource { length: LENGTH });
+        let client =
+            Plan { answer: Answer::Source, deaf_until: Time::default() + 2 * SECOND, ..staying(1) };
+        let client = stage.client(SOON, client);
+        // The client may be about to take it, or has begun to.
+        let millis = if seed % 2 == 0 { 1000 } else { 2000 + seed / 2 };
+        stage.tell(Duration::from_millis(millis), end_sessions(0));
+        stage.run_until_done([&client]);
+        let outcome = client.get();
+        assert_eq!((outcome.fate, outcome.received), (Fate::Done, LENGTH), "seed {seed}, {pipes}");
+        assert_eq!(log.borrow().failed, 0, "seed {seed}, {pipes}");
+        assert_eq!(stage.ended(CloseReason::BackendLost), 1);
+    }
+}
+
+#[test]
+fn a_backend_that_goes_on_sending_does_not_keep_the_client_from_hearing_of_the_end() {
+    let mut longest = Duration::ZERO;
+    for (seed, pipes) in (0..12).flat_map(|seed| [(seed, 0), (seed, 8)]) {
+        let mut settings = settings(vec![pool(0, 1)]);
+        settings.linger_timeout = SECOND;
+        settings.seed = seed;
+        settings.engine.pipes.count = pipes;
+        let mut stage = Stage::new(settings);
+        let log = stage.backend(0, 0, Kind::StayingSource { length: u64::MAX });
+        let client = stage.client(SOON, Plan { answer: Answer::Source, ..staying(1) });
+        stage.tell(SECOND / 10, end_sessions(0));
+        let told = told(&stage, &client);
+        stage.run_until_done([&client]);
+        assert_eq!(client.get().fate, Fate::Done, "seed {seed}, {pipes}");
+        assert_eq!((log.borrow().failed, log.borrow().ended.len()), (0, 1), "seed {seed}, {pipes}");
+        longest = longest.max(told.get().unwrap());
+    }
+    // Some client is slower than its backend, so that there is always more.
+    assert!((SECOND / 2..SECOND).contains(&longest), "{longest:?}");
+}
+
+#[test]
+fn a_client_that_has_ended_its_stream_gets_all_of_its_answer() {
+    let mut stage = Stage::new(settings(vec![pool(0, 1)]));
+    // About three seconds of reading, and the answer after that is the end.
+    let pause = Duration::from_millis(100);
+    let log = stage.backend(0, 0, Kind::SlowReader { chunk: 1000, pause });
+    let client = stage.client(SOON, Plan { chunk: 30_000, ..plan(1, 30_000) });
+    stage.tell(SECOND, end_sessions(0));
+    let told = told(&stage, &client);
+    stage.run_until_done([&client]);
+    assert_eq!((client.get().fate, log.borrow().received[&1]), (Fate::Done, 30_000));
+    assert!(told.get().unwrap() > 2 * SECOND, "it is not cut off: {told:?}");
+    assert_eq!(stage.ended(CloseReason::BackendLost), 1);
+}
+
+#[test]
+fn who_is_about_to_reach_a_lost_backend_is_served_by_the_next() {
+    let mut pool = pool(0, 2);
+    pool.settings.connect_timeout = HOUR;
+    let mut settings = settings(vec![pool]);
+    settings.listeners[0].failure_window = Some(SECOND);
+    let mut stage = Stage::new(settings);
+    stage.backend(0, 0, Kind::BlackHole);
+    stage.backend(0, 1, Kind::Echo);
+    let clients = [1, 2].map(|stream| stage.client(SOON, plan(stream, 1000)));
+    stage.tell(2 * SECOND, end_sessions(0));
+    let all = clients.clone();
+    let over = stage.moment(SECOND, move || all.iter().all(crate::stage::is_over));
+    stage.run_until_done(&clients);
+    assert_at(&over, 2 * SECOND);
+    assert_eq!(stage.ended(CloseReason::Finished), 2);
+    let lost = &stage.pools[0].members()[0].backend;
+    assert_eq!(lost.failures_in_a_row(), 0, "that was no failure");
+}
+
+#[test]
+fn commands_are_followed_during_a_drain() {
+    let mut stage = Stage::new(settings(vec![pool(0, 1)]));
+    stage.backend(0, 0, Kind::Echo);
+    let clients = [1, 2, 3].map(|stream| stage.client(SOON, staying(stream)));
+    stage.drain(Time::default() + SECOND, HOUR, || false);
+    stage.tell(2 * SECOND, rebalance(1));
+    stage.tell(3 * SECOND, end_sessions(0));
+    let told = clients.each_ref().map(|client| told(&stage, client));
+    stage.run();
+    let mut told = told.map(|told| told.get().unwrap().as_secs());
+    told.sort();
+    assert_eq!(told, [2, 3, 3]);
+    assert_eq!(stage.ended(CloseReason::Rebalanced), 1);
+    assert_eq!(stage.ended(CloseReason::BackendLost), 2);
+}
+
+#[test]
+fn whoever_has_been_idle_for_the_longest_time_is_moved_first() {
+    let mut stage = Stage::new(settings(vec![pool(0, 1)]));
+    let log = stage.backend(0, 0, Kind::Echo);
+    // The first comes long before the others, and goes on sending.
+    let busy = stage.client(SOON, slow(1));
+    let idle = [4, 2, 3].map(|second| stage.client(second * SECOND, staying(second.into())));
+    stage.tell(6 * SECOND, rebalance(2));
+    stage.tell(8 * SECOND, rebalance(1));
+    let told = idle.each_ref().map(|client| told(&stage, client));
+    stage.run_until_done(idle.iter().chain([&busy]));
+    for (told, second) in told.iter().zip([8, 6, 6]) {
+        assert_at(told, second * SECOND);
+    }
+    assert_eq!((busy.get().fate, busy.get().received), (Fate::Done, 100_000));
+    assert_eq!(stage.ended(CloseReason::Rebalanced), 3);
+    assert_eq!(stage.ended(CloseReason::Finished), 1);
+    assert_eq!(log.borrow().failed, 0);
+}
+
+/// A run of clients that stay until they are told; how long after its start each one was told.
+fn ages(jitter: u8) -> Vec<Duration> {
+    let mut settings = settings(vec![pool(0, 1)]);
+    settings.listeners[0].max_connection_age = Some(100 * SECOND);
+    settings.listeners[0].max_connection_age_jitter = jitter;
+    let mut stage = Stage::new(settings);
+    let log: Rc<RefCell<_>> = stage.backend(0, 0, Kind::Echo);
+    let start = |stream: u64| SECOND * stream as u32;
+    let clients: Vec<_> =
+        (1..=40).map(|stream| stage.client(start(stream), staying(stream))).collect();
+    let told: Vec<_> = clients.iter().map(|client| told(&stage, client)).collect();
+    stage.run_until_done(&clients);
+    assert_eq!(stage.ended(CloseReason::MaxAge), 40);
+    assert!(clients.iter().all(|client| client.get().fate == Fate::Done));
+    assert!(clients.iter().all(|client| client.get().received == 100));
+    assert_eq!((log.borrow().failed, log.borrow().ended.len()), (0, 40));
+    (1..).zip(told).map(|(stream, told)| told.get().unwrap() - start(stream)).collect()
+}
+
+#[test]
+fn a_session_is_closed_at_its_age() {
+    for age in ages(0) {
+        assert!((100 * SECOND..101 * SECOND).contains(&age), "{age:?}");
+    }
+}
+
+#[test]
+fn the_ages_are_spread_by_the_jitter_and_no_further() {
+    let ages = ages(20);
+    let (least, most) = (ages.iter().min().unwrap(), ages.iter().max().unwrap());
+    assert!(*least >= 80 * SECOND && *most < 121 * SECOND, "{least:?} to {most:?}");
+    assert!(*least < 90 * SECOND && *most > 110 * SECOND, "{least:?} to {most:?}");
+}
+
+#[test]
+fn an_age_does_not_lengthen_how_long_a_session_may_be_idle() {
+    let mut settings = settings(vec![pool(0, 1)]);
+    settings.listeners[0].max_connection_age = Some(100 * SECOND);
+    settings.listeners[0].idle_timeout = Some(50 * SECOND);
+    let mut stage = Stage::new(settings);
+    stage.backend(0, 0, Kind::Echo);
+    let idle = stage.client(SOON, staying(1));
+    // It sends for 150 seconds.
+    let busy = Plan { chunk: 1, pause: 10 * SECOND, ..plan(2, 30) };
+    let busy = stage.client(SOON, busy);
+    let told = [&idle, &busy].map(|client| told(&stage, client));
+    stage.run_until_done([&idle, &busy]);
+    assert_at(&told[0], 50 * SECOND);
+    assert_at(&told[1], 100 * SECOND);
+    assert_eq!(stage.ended(CloseReason::IdleTimeout), 1);
+    assert_eq!(stage.ended(CloseReason::MaxAge), 1);
+}
