@@ -23,10 +23,14 @@ fn frozen() -> (Socket, SocketAddr) {
 }
 
 /// Two listeners, one of them leading to the frozen backend.
+///
+/// Keep-alive finds the clients whose reset was lost, as one is where the host is short of memory
+/// for sockets.
 fn beside(frozen: SocketAddr, working: SocketAddr, process: &str) -> Proxy {
     let pool = |name: &str, backend| {
         format!(
             "[listener.{name}]\nlisten = \"127.0.0.1:0\"\npool = \"{name}\"\n\
+             keepalive_idle = \"1s\"\nkeepalive_interval = \"1s\"\nkeepalive_probes = 3\n\
              [pool.{name}]\nbackends = [\"{backend}\"]\n"
         )
     };
