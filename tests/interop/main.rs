@@ -13,6 +13,7 @@ mod preset;
 mod process;
 mod proxy;
 mod receivers;
+mod refusals;
 mod rsyslog;
 mod syslog;
 mod tls;
