@@ -120,6 +120,7 @@ fn tables_are_built_once_for_the_same_members_and_weights() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
     /// Whoever is down, the keys of the others stay where they are.
     #[test]
     fn health_concerns_nobody_else(
