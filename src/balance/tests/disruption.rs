@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::super::policy::Policy;
 use super::super::tier::Table;
-use super::super::{Member, Pool, Standing};
+use super::super::{Hashing, Member, Pool, Standing};
 use super::stage::{
     Worker, hashing, hashing_policies, members, owners, pool, republished, standing,
 };
@@ -74,11 +74,19 @@ fn a_failure_moves_the_keys_of_who_failed_alone_and_they_return() {
 
 #[test]
 fn a_slow_start_moves_no_keys() {
-    for policy in hashing_policies(&hashing()) {
-        let mut all = members(&[1; 5]);
-        let before = owners(&pool(&policy, &all), 1000);
-        all[3].standing = Standing::Starting(10);
-        assert_eq!(before, owners(&pool(&policy, &all), 1000), "{policy:?}");
+    // A bound on load holds it to its whole share too.
+    for bounded_load in [None, Some(150)] {
+        for policy in hashing_policies(&Hashing { bounded_load, ..hashing() }) {
+            let held = |standing| {
+                let mut all = members(&[1; 5]);
+                all[3].standing = standing;
+                let mut worker = Worker::new(&pool(&policy, &all), 1);
+                let lease = |key| worker.choose(key, &[]).unwrap();
+                let leases: Vec<_> = (0..300).map(lease).collect();
+                leases.iter().map(|lease| Arc::clone(&lease.backend().name)).collect::<Vec<_>>()
+            };
+            assert_eq!(held(Standing::Up), held(Standing::Starting(10)), "{policy:?}");
+        }
     }
 }
 
