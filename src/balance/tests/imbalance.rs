@@ -78,6 +78,21 @@ fn idle_workers_do_not_all_run_to_the_same_backend() {
     }
 }
 
+/// A backend drawn twice is compared with nobody.
+#[test]
+fn random_two_compares_two_backends() {
+    let pool = pool(&Policy::RandomTwo, &members(&[1, 1]));
+    let mut worker = Worker::new(&pool, 1);
+    let mut leases = Vec::new();
+    let mut uneven = 0;
+    for _ in 0..500 {
+        leases.extend([worker.choose(0, &[]).unwrap(), worker.choose(0, &[]).unwrap()]);
+        let connections = |index: usize| pool.members()[index].backend.connections();
+        uneven += u32::from(connections(0) != connections(1));
+    }
+    assert!(uneven < 50, "{uneven}");
+}
+
 /// Connections of other workers count.
 #[test]
 fn least_connections_looks_beyond_its_own_worker() {
