@@ -1,5 +1,6 @@
 //! Owns the command line of the bench; what the commands do is theirs.
 
+mod balance;
 mod clock;
 mod compare;
 mod load;
@@ -18,6 +19,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Measure the balancing policies alone: evenness, keys moved, cost of a pick and of a table
+    Balance(balance::Options),
     /// Measure Ringmain beside HAProxy, NGINX and two plain proxies
     Compare(compare::Options),
     /// Run one of the plain proxies
@@ -27,6 +30,10 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Balance(options) => {
+            balance::balance(&options);
+            ExitCode::SUCCESS
+        }
         Command::Compare(options) => match compare::compare(&options) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {

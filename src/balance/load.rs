@@ -112,9 +112,9 @@ impl Best {
 }
 
 /// Backends that are all looked at for each pick; about a cache miss each.
-const SCANNED: usize = 32;
+const SCANNED: usize = 16;
 /// Backends drawn where there are more. The fullest of them is then rarely above the mean.
-const SAMPLE: usize = 16;
+const SAMPLE: usize = 8;
 /// Draws beyond twice the wanted ones.
 const DRAWS: usize = 4;
 /// How often the last place of the best may be lost to another worker.

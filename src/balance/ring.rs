@@ -81,3 +81,60 @@ fn chain(name: &str) -> impl Iterator<Item = u32> {
 const POINTS: u64 = 160;
 /// 16 MiB of points; the weights of a ring as NGINX's may add up to 13,107.
 const MOST_POINTS: u64 = 1 << 21;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEMBERS: [(&str, u16); 3] = [("a:1", 40), ("b:1", 60), ("c:1", 1)];
+    const LIGHT: [(&str, u16); 2] = [("a:1", 4), ("b:1", 6)];
+
+    fn shares(ring: &Ring) -> [f64; 3] {
+        let mut shares = [0.0; 3];
+        for key in 0..20_000u32 {
+            let owner = ring.walk(key.wrapping_mul(0x9e37_79b9)).next().unwrap();
+            shares[owner] += 1.0 / 20_000.0;
+        }
+        shares
+    }
+
+    #[test]
+    fn a_look_up_finds_the_first_point_that_is_not_before_the_hash() {
+        let ring = Ring::new(&LIGHT);
+        let hashes = ring.points.iter().map(|point| point.hash);
+        let beside = hashes.flat_map(|hash| [hash.wrapping_sub(1), hash, hash.wrapping_add(1)]);
+        for hash in beside.chain([0, u32::MAX]) {
+            let point = ring.points.iter().find(|point| point.hash >= hash);
+            let expected = point.unwrap_or(&ring.points[0]).index as usize;
+            assert_eq!(ring.walk(hash).next(), Some(expected), "{hash:x}");
+        }
+        assert_eq!(ring.walk(0).count(), ring.points.len());
+    }
+
+    #[test]
+    fn too_many_points_are_halved_and_almost_every_key_stays() {
+        let (whole, halved) = (Ring::new(&MEMBERS), Ring::within(&MEMBERS, 101 * POINTS - 1));
+        assert!(halved.points.len().abs_diff(101 * 80) <= 3, "{}", halved.points.len());
+        for (whole, halved) in shares(&whole).iter().zip(shares(&halved)) {
+            assert!((whole - halved).abs() < 0.05, "{whole} and {halved}");
+        }
+        let large = [("a:1", 65_535), ("b:1", 65_535), ("c:1", 1)];
+        let ring = Ring::within(&large, 20_000);
+        assert!((10_000..=20_003).contains(&ring.points.len()));
+        assert!(shares(&ring)[0] > 0.45);
+    }
+
+    #[test]
+    fn names_are_split_where_nginx_splits_them() {
+        let first = |text: &[u8]| crc32fast::hash(text);
+        for (name, text) in [
+            ("10.0.0.1:6000", &b"10.0.0.1\x006000\0\0\0\0"[..]),
+            ("[2001:db8::1]:6000", b"[2001:db8::1]\x006000\0\0\0\0"),
+            ("aggregator", b"aggregator\0\0\0\0\0"),
+            ("a:b", b"a:b\0\0\0\0\0"),
+            ("a:", b"a\0\0\0\0\0"),
+        ] {
+            assert_eq!(chain(name).next(), Some(first(text)), "{name}");
+        }
+    }
+}

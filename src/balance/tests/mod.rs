@@ -1,1 +1,9 @@
-//! Tests of the policies as a whole, through pools and choosers.
+//! The policies as a whole, tested through pools and choosers.
+
+mod agreement;
+mod disruption;
+mod imbalance;
+mod nginx;
+mod passing_over;
+mod stage;
+mod tiers;
