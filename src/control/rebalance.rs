@@ -13,10 +13,10 @@ pub struct Rebalance {
     settings: config::Rebalance,
     /// When the next step is due; none: it rests.
     next: Option<Duration>,
-    /// Between the last step and the next.
-    pause: Duration,
     /// How many were too many at the last step, over all backends.
     excess: u64,
+    /// Steps in a row that helped nothing.
+    in_vain: u32,
 }
 
 /// What one backend carries.
@@ -32,12 +32,14 @@ pub struct Load {
 
 /// Between two steps.
 const STEP: Duration = Duration::from_secs(1);
-/// Between two steps of which the first has helped nothing, at most.
-const LONGEST_PAUSE: Duration = Duration::from_secs(64);
+/// Steps in vain after which the time between two is doubled, up to the longest. Some are no sign:
+/// where few sessions are left to be moved, it is chance whether they come back to where room is.
+const PATIENCE: u32 = 8;
+const LONGEST_STEP: Duration = Duration::from_secs(64);
 
 impl Rebalance {
     pub fn new(settings: config::Rebalance) -> Rebalance {
-        Rebalance { settings, next: None, pause: STEP, excess: u64::MAX }
+        Rebalance { settings, next: None, excess: u64::MAX, in_vain: 0 }
     }
 
     /// A backend has come, or gets another share.
@@ -45,7 +47,7 @@ impl Rebalance {
         // A step later, so that sessions that are just being made settle first.
         let soon = now.saturating_add(STEP);
         self.next = Some(self.next.map_or(soon, |next| next.min(soon)));
-        (self.pause, self.excess) = (STEP, u64::MAX);
+        (self.excess, self.in_vain) = (u64::MAX, 0);
     }
 
     pub fn next_deadline(&self) -> Option<Duration> {
@@ -60,17 +62,19 @@ impl Rebalance {
         let excess = self.excess(loads);
         // Whoever moves comes back, and not always to where there is room.
         let rests = excess.is_empty() && loads.iter().all(|load| load.moving == 0);
-        self.wait(excess.iter().map(|(_, excess)| u64::from(*excess)).sum());
-        self.next = (!rests).then(|| now.saturating_add(self.pause));
+        let step = self.step(excess.iter().map(|(_, excess)| u64::from(*excess)).sum());
+        self.next = (!rests).then(|| now.saturating_add(step));
         closing(&excess, self.settings.rate)
     }
 
-    /// Clients that come back to where they were, because who has come takes none of them, would
-    /// be closed again and again: they are left in peace for ever longer.
-    fn wait(&mut self, excess: u64) {
-        let helps = excess < self.excess;
-        self.pause = if helps { STEP } else { LONGEST_PAUSE.min(self.pause * 2) };
+    /// The time until the next step. Clients that come back to where they were, because who has
+    /// come takes none of them, would be closed again and again: they are left in peace for ever
+    /// longer.
+    fn step(&mut self, excess: u64) -> Duration {
+        self.in_vain = if excess < self.excess { 0 } else { self.in_vain.saturating_add(1) };
         self.excess = excess;
+        let doublings = self.in_vain / PATIENCE;
+        LONGEST_STEP.min(STEP.saturating_mul(2_u32.saturating_pow(doublings)))
     }
 
     /// Who has more than its share and the tolerance, and by how much.
@@ -187,12 +191,14 @@ mod tests {
         rebalance.changed(Duration::ZERO);
         let loads = loads(&[(16, 1), (4, 1)]);
         let mut pauses = Vec::new();
-        for _ in 0..9 {
+        for _ in 0..60 {
             let now = rebalance.next_deadline().unwrap();
             assert_eq!(step(&mut rebalance, &loads, now), [6, 0]);
             pauses.push((rebalance.next_deadline().unwrap() - now).as_secs());
         }
-        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 64, 64]);
+        assert_eq!(pauses[..9], [1, 1, 1, 1, 1, 1, 1, 1, 2]);
+        pauses.dedup();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64]);
         // Another change may help.
         let now = rebalance.next_deadline().unwrap() - 50 * SECOND;
         rebalance.changed(now);

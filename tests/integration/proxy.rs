@@ -152,6 +152,15 @@ impl Proxy {
         self.access.wait(&what, |lines| (lines.len() >= count).then(|| lines.to_vec()))
     }
 
+    /// Waits until so many sessions in a row have had the first backend that they tried.
+    pub fn await_first_tries(&self, count: usize) {
+        self.access.wait("sessions that tried one backend alone", |lines| {
+            let last = lines.iter().rev().take(count);
+            let none = Value::Array(Vec::new());
+            (last.filter(|session| session["tried"] == none).count() == count).then_some(())
+        });
+    }
+
     /// The line of the only session so far.
     pub fn session(&self) -> Value {
         let mut sessions = self.sessions(1);
