@@ -4,9 +4,15 @@
 //! They need the Debian packages that `.ci/run` installs, and therefore run on request alone:
 //! `cargo test --locked --test interop -- --ignored --test-threads=1`.
 
+mod address;
+mod aggregators;
 mod curl;
+mod file_server;
 mod half_close;
+mod hash;
 mod http;
+mod knot;
+mod load;
 mod nginx;
 mod openssl;
 mod preset;
@@ -14,5 +20,6 @@ mod process;
 mod proxy;
 mod receivers;
 mod rsyslog;
+mod services;
 mod syslog;
 mod tls;
