@@ -1,5 +1,5 @@
-//! Owns the addresses that programs of a test listen on, where they cannot be told to take a port of
-//! the kernel's choice.
+//! Owns the addresses that programs of a test listen on, where they cannot be told to take a port
+//! of the kernel's choice.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process;

@@ -6,10 +6,13 @@
 
 mod address;
 mod aggregators;
+mod checks;
 mod curl;
 mod file_server;
+mod grpc;
 mod half_close;
 mod hash;
+mod health;
 mod http;
 mod knot;
 mod load;

@@ -64,9 +64,15 @@ impl Proxy {
         self.addresses[0]
     }
 
-    /// Waits for a line of its log with one of these marks in its message.
+    /// Waits for a line of its log with one of these marks in it.
     pub fn until_any(&self, marks: &[&str]) {
         self.process.stderr.until_any(marks);
+    }
+
+    /// The next line of its log.
+    pub fn log(&self) -> Value {
+        let line = self.process.stderr.next().expect("the proxy has ended");
+        serde_json::from_str(&line).unwrap()
     }
 
     /// Lets the sessions finish and ends the proxy in order; gives the lines of the access log.
