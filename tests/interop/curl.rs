@@ -8,11 +8,17 @@ use super::process::bounded;
 
 /// curl with `certificate` as the only authority it trusts.
 pub fn curl(certificate: &Certificate, proxy: SocketAddr) -> Command {
+    let mut command = plain_curl();
+    command.args(["--resolve", &format!("{NAME}:{}:{}", proxy.port(), proxy.ip())]);
+    command.arg("--cacert").arg(certificate.file());
+    command
+}
+
+/// Without TLS.
+pub fn plain_curl() -> Command {
     let mut command = bounded("curl");
     // The first leaves out ~/.curlrc, `--noproxy` what the environment says of proxies.
     command.args(["-q", "--silent", "--show-error", "--fail", "--noproxy", "*"]);
-    command.args(["--resolve", &format!("{NAME}:{}:{}", proxy.port(), proxy.ip())]);
-    command.arg("--cacert").arg(certificate.file());
     command
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 
 use super::curl::{curl, url};
-use super::nginx::Nginx;
+use super::file_server::FileServer;
 use super::openssl::Certificate;
 use super::process::run;
 use super::proxy::Proxy;
@@ -12,8 +12,8 @@ use super::proxy::Proxy;
 #[ignore = "needs Debian packages; .ci/run installs them"]
 fn curl_and_nginx_agree_on_each_version() {
     let certificate = Certificate::make();
-    let nginx = Nginx::start(&certificate);
-    let proxy = Proxy::start(&[nginx.address]);
+    let server = FileServer::start(&certificate);
+    let proxy = Proxy::start(&[server.address]);
     for version in ["1.2", "1.3"] {
         let mut curl = curl(&certificate, proxy.address());
         curl.args([&format!("--tlsv{version}"), "--tls-max", version]);
@@ -27,10 +27,10 @@ fn curl_and_nginx_agree_on_each_version() {
 #[ignore = "needs Debian packages; .ci/run installs them"]
 fn a_large_download_arrives_whole() {
     let certificate = Certificate::make();
-    let nginx = Nginx::start(&certificate);
-    let proxy = Proxy::start(&[nginx.address]);
+    let server = FileServer::start(&certificate);
+    let proxy = Proxy::start(&[server.address]);
     let sent = large();
-    fs::write(nginx.file("/large"), &sent).unwrap();
+    fs::write(server.file("/large"), &sent).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("large");
     let mut curl = curl(&certificate, proxy.address());
@@ -45,15 +45,15 @@ fn a_large_download_arrives_whole() {
 #[ignore = "needs Debian packages; .ci/run installs them"]
 fn a_large_upload_arrives_whole() {
     let certificate = Certificate::make();
-    let nginx = Nginx::start(&certificate);
-    let proxy = Proxy::start(&[nginx.address]);
+    let server = FileServer::start(&certificate);
+    let proxy = Proxy::start(&[server.address]);
     let sent = large();
     let source = tempfile::NamedTempFile::new().unwrap();
     fs::write(&source, &sent).unwrap();
     let mut curl = curl(&certificate, proxy.address());
     curl.arg("--upload-file").arg(source.path());
     run(curl.arg(url(proxy.address(), "/upload/large")), Vec::new());
-    let received = fs::read(nginx.file("/upload/large")).unwrap();
+    let received = fs::read(server.file("/upload/large")).unwrap();
     assert!(received == sent, "what nginx has is not what was sent");
     let session = proxy.stop_finished().pop().unwrap();
     assert!(session["bytes_to_backend"].as_u64().unwrap() > LARGE as u64, "{session}");
@@ -64,8 +64,8 @@ fn a_large_upload_arrives_whole() {
 #[ignore = "needs Debian packages; .ci/run installs them"]
 fn requests_of_one_curl_share_a_session() {
     let certificate = Certificate::make();
-    let nginx = Nginx::start(&certificate);
-    let proxy = Proxy::start(&[nginx.address]);
+    let server = FileServer::start(&certificate);
+    let proxy = Proxy::start(&[server.address]);
     let mut curl = curl(&certificate, proxy.address());
     let urls = vec![url(proxy.address(), "/connection"); REQUESTS];
     let pages = run(curl.arg("--http1.1").args(urls), Vec::new());

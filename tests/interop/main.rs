@@ -4,9 +4,18 @@
 //! They need the Debian packages that `.ci/run` installs, and therefore run on request alone:
 //! `cargo test --locked --test interop -- --ignored --test-threads=1`.
 
+mod address;
+mod aggregators;
+mod checks;
 mod curl;
+mod file_server;
+mod grpc;
 mod half_close;
+mod hash;
+mod health;
 mod http;
+mod knot;
+mod load;
 mod nginx;
 mod openssl;
 mod preset;
@@ -15,5 +24,6 @@ mod proxy;
 mod receivers;
 mod refusals;
 mod rsyslog;
+mod services;
 mod syslog;
 mod tls;

@@ -1,88 +1,70 @@
-//! Owns nginx as a backend: HTTPS with files to fetch, a place to put files, and a page that names
-//! the connection.
+//! Owns nginx as a program: how it is started with the blocks of a test, and its folder.
 
 use std::fs;
-use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
-use super::openssl::Certificate;
 use super::process::Process;
 
+/// It is killed when it is dropped.
 pub struct Nginx {
     _process: Process,
-    /// Bound but not listening, so that the port is nginx's until its end.
-    _reserved: Socket,
     folder: TempDir,
-    pub address: SocketAddr,
 }
 
 impl Nginx {
-    pub fn start(certificate: &Certificate) -> Nginx {
+    /// With the `server` blocks of HTTP. Paths in them are relative to the folder.
+    pub fn http(servers: &str) -> Nginx {
+        Nginx::start(&format!(
+            r#"
+            http {{
+                access_log off;
+                client_body_temp_path body;
+                proxy_temp_path proxy;
+                fastcgi_temp_path fastcgi;
+                uwsgi_temp_path uwsgi;
+                scgi_temp_path scgi;
+                {servers}
+            }}
+            "#
+        ))
+    }
+
+    /// With the `upstream` and `server` blocks of TCP.
+    pub fn stream(blocks: &str) -> Nginx {
+        let module = "/usr/lib/nginx/modules/ngx_stream_module.so";
+        assert!(Path::new(module).exists(), "libnginx-mod-stream is missing: {module}");
+        Nginx::start(&format!("load_module {module};\nstream {{ {blocks} }}"))
+    }
+
+    /// One process, so that killing it leaves no worker behind; `user` lets it read the folder,
+    /// which is open to its owner alone, when the tests run as root.
+    fn start(blocks: &str) -> Nginx {
         let folder = TempDir::new().unwrap();
         fs::create_dir_all(folder.path().join("files/upload")).unwrap();
-        let reserved = reserve();
-        let address = reserved.local_addr().unwrap().as_socket().unwrap();
         let file = folder.path().join("nginx.conf");
-        fs::write(&file, configuration(&folder, address, certificate)).unwrap();
+        // The blocks come first, because a module has to be loaded before any block is read.
+        let configuration = format!(
+            "{blocks}\n\
+             daemon off;\n\
+             master_process off;\n\
+             user root;\n\
+             pid nginx.pid;\n\
+             error_log stderr notice;\n\
+             events {{ use epoll; worker_connections 4096; }}\n"
+        );
+        fs::write(&file, configuration).unwrap();
         let mut command = Command::new("nginx");
         let process = Process::start(command.arg("-c").arg(&file).arg("-p").arg(folder.path()));
         // Said once its sockets listen.
         process.stderr.until("using the \"epoll\" event method");
-        Nginx { _process: process, _reserved: reserved, folder, address }
+        Nginx { _process: process, folder }
     }
 
-    /// The file behind a path of a URL.
+    /// The file behind a path of a URL, where `root` is `files`.
     pub fn file(&self, path: &str) -> PathBuf {
         self.folder.path().join("files").join(path.trim_start_matches('/'))
     }
-}
-
-/// A port of the kernel's choice. nginx can not ask for one, and takes this one with `reuseport`.
-fn reserve() -> Socket {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_reuse_port(true).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    socket
-}
-
-/// One process, so that killing it leaves no worker behind; `user` lets it read the folder, which
-/// is open to its owner alone, when the tests run as root.
-fn configuration(folder: &TempDir, address: SocketAddr, certificate: &Certificate) -> String {
-    let folder = folder.path().display();
-    let (file, key) = (certificate.file(), certificate.key());
-    let (file, key) = (file.display(), key.display());
-    format!(
-        r#"
-        daemon off;
-        master_process off;
-        user root;
-        pid {folder}/nginx.pid;
-        error_log stderr notice;
-        events {{ use epoll; }}
-        http {{
-            access_log off;
-            client_body_temp_path {folder}/body;
-            proxy_temp_path {folder}/proxy;
-            fastcgi_temp_path {folder}/fastcgi;
-            uwsgi_temp_path {folder}/uwsgi;
-            scgi_temp_path {folder}/scgi;
-            server {{
-                listen {address} ssl reuseport;
-                ssl_certificate {file};
-                ssl_certificate_key {key};
-                ssl_protocols TLSv1.2 TLSv1.3;
-                client_max_body_size 100m;
-                root {folder}/files;
-                location /upload/ {{ dav_methods PUT; }}
-                location = /connection {{
-                    return 200 "$ssl_protocol $connection $connection_requests\n";
-                }}
-            }}
-        }}
-        "#
-    )
 }

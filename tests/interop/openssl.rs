@@ -48,8 +48,18 @@ impl Server {
     /// `mode` is what it does with a connection: `-www` answers HTTP with what it knows of the
     /// session, `-rev` sends each line back reversed.
     pub fn start(certificate: &Certificate, address: &str, mode: &str) -> Server {
+        Server::start_with(certificate, address, mode, &[])
+    }
+
+    /// With more options.
+    pub fn start_with(
+        certificate: &Certificate,
+        address: &str,
+        mode: &str,
+        options: &[&str],
+    ) -> Server {
         let mut command = Command::new("openssl");
-        command.args(["s_server", "-accept", address, mode]);
+        command.args(["s_server", "-accept", address, mode]).args(options);
         command.arg("-cert").arg(certificate.file()).arg("-key").arg(certificate.key());
         let process = Process::start(&mut command);
         let ready = process.stdout.until("ACCEPT").pop().unwrap();

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -79,16 +79,29 @@ impl Lines {
 
     /// Everything up to the first line that contains `mark`, this line included and last.
     pub fn until(&self, mark: &str) -> Vec<String> {
+        self.until_any(&[mark])
+    }
+
+    /// The same for the first of several marks.
+    pub fn until_any(&self, marks: &[&str]) -> Vec<String> {
+        let began = now();
         let mut seen = Vec::new();
         while let Some(line) = self.next() {
-            let found = line.contains(mark);
+            let found = marks.iter().any(|mark| line.contains(mark));
             seen.push(line);
             if found {
                 return seen;
             }
+            assert!(began.elapsed() < DEADLINE, "none of {marks:?} within {DEADLINE:?}: {seen:#?}");
         }
-        panic!("the program ended without `{mark}`: {seen:#?}");
+        panic!("the program ended without any of {marks:?}: {seen:#?}");
     }
+}
+
+/// For deadlines, and for times that are shown.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+pub fn now() -> Instant {
+    Instant::now()
 }
 
 /// A program that ends by itself, and is killed at the deadline.

@@ -28,6 +28,11 @@ impl Proxy {
             writeln!(text, "    {{ address = \"{address}\", name = \"{index}\" }},").unwrap();
         }
         text.push_str("]\n");
+        Proxy::with_text(&text)
+    }
+
+    /// With the text of a configuration file.
+    pub fn with_text(text: &str) -> Proxy {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&file, text).unwrap();
         Proxy::with_configuration(file.path())
@@ -59,14 +64,34 @@ impl Proxy {
         self.addresses[0]
     }
 
+    /// Waits for a line of its log with one of these marks in it.
+    pub fn until_any(&self, marks: &[&str]) {
+        self.process.stderr.until_any(marks);
+    }
+
+    /// The next line of its log.
+    pub fn log(&self) -> Value {
+        let line = self.process.stderr.next().expect("the proxy has ended");
+        serde_json::from_str(&line).unwrap()
+    }
+
     /// Lets the sessions finish and ends the proxy in order; gives the lines of the access log.
-    pub fn stop(mut self) -> Vec<Value> {
+    pub fn stop(self) -> Vec<Value> {
+        self.end(&["\"ERROR\"", "\"WARN\""])
+    }
+
+    /// As `stop`, where backends or nameservers are made to fail, of which it warns.
+    pub fn stop_warned(self) -> Vec<Value> {
+        self.end(&["\"ERROR\""])
+    }
+
+    fn end(mut self, complaints: &[&str]) -> Vec<Value> {
         self.process.terminate();
         let (status, sessions) = self.process.end();
         let log: Vec<String> = std::iter::from_fn(|| self.process.stderr.next()).collect();
         assert!(status.success(), "{status}: {log:#?}");
-        let complaint = |line: &&String| line.contains("\"ERROR\"") || line.contains("\"WARN\"");
-        assert_eq!(log.iter().find(complaint), None);
+        let is_complaint = |line: &&String| complaints.iter().any(|mark| line.contains(mark));
+        assert_eq!(log.iter().find(is_complaint), None);
         sessions.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 

@@ -1,4 +1,5 @@
-//! Owns rsyslogd as an agent that reads a file of numbered messages and forwards them over TCP.
+//! Owns rsyslogd: as an agent that reads a file of numbered messages and forwards them over TCP,
+//! and as a receiver that writes into a file what comes.
 
 use std::fmt::Write;
 use std::fs;
@@ -36,6 +37,40 @@ impl Agent {
         self.process.terminate();
         let (status, _) = self.process.end();
         assert!(status.success(), "{status}");
+    }
+}
+
+/// It is killed when it is dropped.
+pub struct Receiver {
+    process: Process,
+    folder: TempDir,
+}
+
+impl Receiver {
+    pub fn start(address: SocketAddr) -> Receiver {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("rsyslog.conf");
+        let (ip, port, at) = (address.ip(), address.port(), folder.path().display());
+        let configuration = format!(
+            r#"
+            global(workDirectory="{at}")
+            module(load="imtcp")
+            input(type="imtcp" address="{ip}" port="{port}")
+            action(type="omfile" file="{at}/received")
+            "#
+        );
+        fs::write(&file, configuration).unwrap();
+        let mut command = Command::new("rsyslogd");
+        command.arg("-n").arg("-f").arg(&file).arg("-i").arg(folder.path().join("pid"));
+        Receiver { process: Process::start(&mut command), folder }
+    }
+
+    /// Lets it end in order, and gives what it has received.
+    pub fn stop(mut self) -> String {
+        self.process.terminate();
+        let (status, _) = self.process.end();
+        assert!(status.success(), "{status}");
+        fs::read_to_string(self.folder.path().join("received")).unwrap()
     }
 }
 

@@ -64,8 +64,10 @@ impl PoolHealth {
     /// The pool has these members, with distinct names, and no others.
     ///
     /// The first members that the pool ever has are up at once, so that a start waits for no probe.
-    /// Those that come later are admitted by their first probe, which is made at once. A member
-    /// with other addresses keeps its standing and is probed at once.
+    /// So are those that come when nobody else takes connections, as when the whole set is
+    /// replaced: whoever connects would be refused until a probe has ended. All others that come
+    /// later are admitted by their first probe, which is made at once. A member with other
+    /// addresses keeps its standing and is probed at once.
     pub fn set_members<'a>(
         &mut self,
         members: impl IntoIterator<Item = (&'a Arc<str>, &'a [SocketAddr])>,
@@ -77,7 +79,7 @@ impl PoolHealth {
         for name in gone.cloned().collect::<Vec<_>>() {
             self.remove(&name);
         }
-        let (count, trusted) = (members.len(), !self.begun);
+        let (count, starts, alone) = (members.len(), !self.begun, self.eligible == 0);
         self.begun |= count > 0;
         for (index, (name, addresses)) in members.into_iter().enumerate() {
             if let Some(member) = self.members.get_mut(name) {
@@ -85,9 +87,11 @@ impl PoolHealth {
                     self.outputs.push_back(Output::Cancel { probe, name: Arc::clone(name) });
                 }
                 self.review(name, now, Cause::SlowStart);
-            } else if trusted {
+            } else if starts {
                 let due = now.saturating_add(self.spread(index, count));
                 self.add(name, Member::trusted(addresses, self.first_probe(due), now), now);
+            } else if alone {
+                self.add(name, Member::trusted(addresses, self.first_probe(now), now), now);
             } else {
                 self.add(name, Member::fresh(addresses, self.first_probe(now), now), now);
             }

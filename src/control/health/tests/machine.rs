@@ -120,6 +120,26 @@ fn a_member_that_comes_later_waits_for_its_first_probe() {
 }
 
 #[test]
+fn members_that_replace_all_who_served_are_up_before_any_probe_ends() {
+    let mut stage = probed();
+    stage.members(&["a", "b"]);
+    stage.pass(1);
+    stage.took = SECOND;
+    stage.members(&["c", "d"]);
+    assert_eq!([stage.standing("c"), stage.standing("d")], [Standing::Up; 2]);
+    assert_eq!(stage.in_flight.len(), 2, "they are probed at once");
+    // Where one stays that serves, they wait; where one stays that is down, they do not.
+    stage.members(&["d", "e"]);
+    assert_eq!([stage.standing("d"), stage.standing("e")], [Standing::Up, Standing::Down]);
+    fail(&mut stage, "d");
+    stage.members(&["d"]);
+    stage.pass(10);
+    assert_eq!(stage.standing("d"), Standing::Down);
+    stage.members(&["d", "f"]);
+    assert_eq!(stage.standing("f"), Standing::Up);
+}
+
+#[test]
 fn a_member_that_comes_while_nothing_can_be_probed_is_asked_again_soon() {
     let mut stage = probed();
     stage.members(&["a"]);

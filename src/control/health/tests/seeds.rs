@@ -146,11 +146,12 @@ fn happen(names: &[Arc<str>], stage: &mut Stage, judge: &mut Judge, random: &mut
 
 impl Judge {
     fn publish(&mut self, stage: &mut Stage) {
-        let first = self.known.is_empty() && stage.now.is_zero();
         self.known.retain(|name, _| stage.members.contains_key(name));
+        let serves = |known: &Known| known.standing.is_some_and(Standing::is_eligible);
+        let alone = !self.known.values().any(serves);
         for name in stage.members.keys() {
             self.known.entry(Arc::clone(name)).or_insert_with(|| Known {
-                standing: first.then_some(Standing::Up),
+                standing: alone.then_some(Standing::Up),
                 well: 0,
                 failed: 0,
                 ejected_until: None,
