@@ -4,6 +4,13 @@ mod arguments;
 mod check;
 mod demo;
 mod exit;
+mod output;
+mod resolve;
 mod run;
 
 pub use arguments::main;
+
+/// A number with its noun.
+fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}

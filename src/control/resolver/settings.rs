@@ -73,7 +73,9 @@ fn nameserver(address: &ScopedIp) -> Option<SocketAddr> {
     match address {
         ScopedIp::V6(address, Some(interface)) => {
             let Some(scope) = interface_index(interface) else {
-                tracing::warn!("nameserver {address}%{interface}: there is no such interface");
+                tracing::warn!(
+                    "nameserver {address}%{interface}: there is no such interface; it is left out"
+                );
                 return None;
             };
             Some(SocketAddrV6::new(*address, PORT, 0, scope).into())
