@@ -8,9 +8,9 @@ use crate::config::{self, Config};
 use crate::engine::support;
 use crate::server::{budget, usable_cpus};
 
-use super::output::Output;
+use super::exit;
+use super::output::{Output, count};
 use super::resolve::{Unanswered, resolve};
-use super::{count, exit};
 
 pub(super) fn check(path: &Path, resolves: bool) -> ExitCode {
     let config = match config::load(path) {

@@ -9,8 +9,3 @@ mod resolve;
 mod run;
 
 pub use arguments::main;
-
-/// A number with its noun.
-fn count(number: usize, noun: &str) -> String {
-    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
-}

@@ -1,5 +1,5 @@
 //! What a command prints: lines on standard output, and the error on standard error. Whoever reads
-//! it may leave before the end, as `head` does; that is no failure.
+//! it may leave before the end, as `head` does; that is no failure. Knows no command.
 
 use std::fmt::Display;
 use std::io::{self, ErrorKind, Write};
@@ -45,6 +45,11 @@ impl Output {
 /// A line on standard error. Where nobody reads it, there is nobody else to be told.
 pub(super) fn complain(text: impl Display) {
     writeln!(io::stderr(), "ringmain: {text}").unwrap_or_default();
+}
+
+/// A number with its noun.
+pub(super) fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
 #[cfg(test)]

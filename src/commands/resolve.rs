@@ -8,8 +8,7 @@ use crate::config::{Config, Pool};
 use crate::control::{Control, ControlError};
 use crate::observe::{BackendRow, PoolRow, SourceRow};
 
-use super::count;
-use super::output::Output;
+use super::output::{Output, count};
 
 /// How many sources did not answer.
 pub(super) struct Unanswered {
@@ -162,8 +161,8 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "  a                   65535              10.0.0.1:1",
-                "  agg-0.example:6000  1                  10.0.0.1:1",
+                "  a                   65535        10.0.0.1:1",
+                "  agg-0.example:6000  1            10.0.0.1:1",
             ]
         );
     }

@@ -180,6 +180,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::inquiry::inquiries;
+    use crate::observe::pools::samples;
     use std::net::SocketAddr;
     use std::time::UNIX_EPOCH;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -191,16 +193,24 @@ mod tests {
         metrics: Arc<Metrics>,
         shutdown: oneshot::Sender<()>,
         server: JoinHandle<()>,
+        /// Who answers for the pools.
+        plane: JoinHandle<()>,
     }
 
     async fn start() -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("an address");
-        let metrics = Arc::new(Metrics::new(1, UNIX_EPOCH, Box::new(Vec::new)));
+        let metrics = Arc::new(Metrics::new(1, UNIX_EPOCH));
+        let (inquirer, mut inquiries) = inquiries();
+        let plane = tokio::spawn(async move {
+            while let Some(inquiry) = inquiries.recv().await {
+                inquiry.answer(samples::report());
+            }
+        });
         let (shutdown, asked) = oneshot::channel::<()>();
         let asked = async { asked.await.expect("the sender lives") };
-        let server = tokio::spawn(serve_admin(listener, metrics.clone(), asked));
-        Running { address, metrics, shutdown, server }
+        let server = tokio::spawn(serve_admin(listener, metrics.clone(), inquirer, asked));
+        Running { address, metrics, shutdown, server, plane }
     }
 
     /// Sends one request and returns all that comes back until the server closes.
@@ -224,8 +234,27 @@ mod tests {
         let answer = ask(running.address, "GET /metrics").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
-        assert_eq!(body(&answer), running.metrics.render());
+        assert_eq!(body(&answer), running.metrics.render(samples::report()));
         assert!(answer.contains("ringmain_worker_turns_total{worker=\"0\"} 3\n"));
+    }
+
+    #[tokio::test]
+    async fn pools_are_served_as_json() {
+        let running = start().await;
+        let answer = ask(running.address, "GET /pools").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("content-type: application/json\r\n"), "{answer}");
+        assert_eq!(body(&answer), pools_page::render(&samples::report()));
+    }
+
+    #[tokio::test]
+    async fn without_the_control_plane_the_pools_are_unknown_and_the_rest_is_served() {
+        let running = start().await;
+        running.plane.abort();
+        let answer = ask(running.address, "GET /pools").await;
+        assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+        let answer = ask(running.address, "GET /metrics").await;
+        assert!(answer.contains("ringmain_worker_turns_total{worker=\"0\"} 0\n"), "{answer}");
     }
 
     #[tokio::test]
@@ -250,12 +279,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_index_names_both_pages() {
+    async fn the_index_names_every_page() {
         let running = start().await;
         let answer = ask(running.address, "GET /?query").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert_eq!(body(&answer), INDEX);
-        assert_eq!(INDEX.lines().count(), 2);
+        assert_eq!(INDEX.lines().count(), 3);
     }
 
     #[tokio::test]

@@ -138,3 +138,114 @@ pub struct LeavingRow {
     pub name: Arc<str>,
     pub connections: u32,
 }
+
+#[cfg(test)]
+pub(super) mod samples {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    /// A pool with everything in it, a hundred seconds after the start, and a bare one.
+    pub fn report() -> PoolsReport {
+        let full = PoolRow {
+            name: "full".into(),
+            policy: "least-connections",
+            in_panic: true,
+            waiting: Some(WaitingRow { sessions: 3, limit: 100 }),
+            tiers: vec![
+                TierRow { number: 0, backends: 4, healthy: 1, share: 0.35 },
+                TierRow { number: 2, backends: 1, healthy: 1, share: 0.65 },
+            ],
+            changes: ChangeCounts { added: 5, removed: 2, moved: 1, weighed: 4 },
+            sources: vec![answering("sources[0]"), failing("sources[1]")],
+            backends: vec![down("a\"b\\c\n"), up("b:1")],
+            leaving: vec![LeavingRow { name: "gone:1".into(), connections: 7 }],
+        };
+        let bare = PoolRow {
+            name: "bare".into(),
+            policy: "round-robin",
+            in_panic: false,
+            waiting: None,
+            tiers: Vec::new(),
+            changes: ChangeCounts::default(),
+            sources: Vec::new(),
+            backends: Vec::new(),
+            leaving: Vec::new(),
+        };
+        PoolsReport { at: 100 * SECOND, pools: vec![full, bare] }
+    }
+
+    fn answering(key: &str) -> SourceRow {
+        SourceRow {
+            key: key.into(),
+            title: "srv _x._tcp.example".into(),
+            is_pending: false,
+            backends: 2,
+            answers: 11,
+            failures: vec![("timeout", 2), ("refused", 1)],
+            last_answer: Some(90 * SECOND),
+            troubles: Vec::new(),
+            doubt: Some("2 of 3 backends would vanish".to_owned()),
+            uses_saved: false,
+        }
+    }
+
+    /// With the title of the other one.
+    fn failing(key: &str) -> SourceRow {
+        let trouble = TroubleRow {
+            subject: "services of _x._tcp.example".into(),
+            kind: "nxdomain",
+            text: "the name does not exist".to_owned(),
+        };
+        SourceRow {
+            backends: 0,
+            answers: 0,
+            failures: vec![("nxdomain", 9)],
+            last_answer: None,
+            troubles: vec![trouble],
+            doubt: None,
+            uses_saved: true,
+            ..answering(key)
+        }
+    }
+
+    pub fn up(name: &str) -> BackendRow {
+        BackendRow {
+            name: name.into(),
+            addresses: vec!["10.0.0.5:9000".parse().unwrap(), "[fd00::5]:9000".parse().unwrap()],
+            source: Some("sources[0]".into()),
+            weight: 3,
+            tier: 2,
+            connections: 11,
+            limit: Some(64),
+            standing: Standing::Starting(40),
+            since: 95 * SECOND,
+            why: "its first probe succeeded".to_owned(),
+            probe: Some(ProbeRow {
+                result: "ok",
+                failure: None,
+                at: 99 * SECOND,
+                took: Duration::from_micros(1500),
+            }),
+            probes: vec![("ok", 20), ("refused", 2)],
+            ejections: 0,
+        }
+    }
+
+    fn down(name: &str) -> BackendRow {
+        BackendRow {
+            source: None,
+            limit: None,
+            standing: Standing::Ejected,
+            why: "5 connections in a row failed".to_owned(),
+            probe: Some(ProbeRow {
+                result: "refused",
+                failure: Some("the connection was refused".to_owned()),
+                at: 98 * SECOND,
+                took: Duration::ZERO,
+            }),
+            ejections: 6,
+            ..up(name)
+        }
+    }
+}

@@ -253,3 +253,117 @@ const BACKEND_GAUGES: [Described<BackendRow>; 5] = [
         |row| row.probe.as_ref().map(|probe| u64::from(probe.failure.is_none())),
     ),
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::metrics::Metrics;
+    use crate::observe::pools::samples;
+
+    fn render(report: PoolsReport) -> String {
+        Metrics::new(1, UNIX_EPOCH + Duration::from_secs(1_700_000_000)).render(report)
+    }
+
+    #[track_caller]
+    fn assert_lines(text: &str, lines: &[&str]) {
+        for line in lines {
+            let line = format!("ringmain_{line}");
+            assert!(text.lines().any(|present| present == line), "no line {line}\nin\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_pool_tells_how_many_can_serve_and_who_waits() {
+        let text = render(samples::report());
+        assert_lines(
+            &text,
+            &[
+                r#"pool_backends{pool="full",state="up"} 0"#,
+                r#"pool_backends{pool="full",state="starting"} 1"#,
+                r#"pool_backends{pool="full",state="ejected"} 1"#,
+                r#"pool_backends{pool="bare",state="up"} 0"#,
+                r#"pool_tier_healthy_ratio{pool="full",tier="0"} 0.25"#,
+                r#"pool_tier_healthy_ratio{pool="full",tier="2"} 1.0"#,
+                r#"pool_tier_sessions_ratio{pool="full",tier="2"} 0.65"#,
+                r#"pool_in_panic{pool="full"} 1"#,
+                r#"pool_in_panic{pool="bare"} 0"#,
+                r#"pool_sessions_waiting{pool="full"} 3"#,
+                r#"pool_sessions_waiting_limit{pool="full"} 100"#,
+                r#"pool_membership_changes_total{pool="full",change="added"} 5"#,
+                r#"pool_membership_changes_total{pool="full",change="removed"} 2"#,
+                r#"pool_membership_changes_total{pool="full",change="moved"} 1"#,
+                r#"pool_membership_changes_total{pool="full",change="weighed"} 4"#,
+            ],
+        );
+        assert!(!text.contains(r#"sessions_waiting{pool="bare"}"#), "it has no queue");
+    }
+
+    #[test]
+    fn a_source_tells_what_it_answers_and_two_of_one_title_stay_apart() {
+        let first = r#"pool="full",source="srv _x._tcp.example""#;
+        let second = r#"pool="full",source="srv _x._tcp.example (sources[1])""#;
+        let text = render(samples::report());
+        assert_lines(
+            &text,
+            &[
+                &format!("discovery_answers_total{{{first}}} 11"),
+                &format!("discovery_answers_total{{{second}}} 0"),
+                &format!("discovery_failures_total{{{first},kind=\"timeout\"}} 2"),
+                &format!("discovery_failures_total{{{first},kind=\"refused\"}} 1"),
+                &format!("discovery_failures_total{{{second},kind=\"nxdomain\"}} 9"),
+                &format!("discovery_last_answer_timestamp_seconds{{{first}}} 1700000090.0"),
+                &format!("discovery_backends{{{first}}} 2"),
+            ],
+        );
+        let unheard = format!("timestamp_seconds{{{second}}}");
+        assert!(!text.contains(&unheard), "it has never answered");
+    }
+
+    #[test]
+    fn a_backend_tells_its_state_and_its_probes_and_its_name_is_escaped() {
+        let (odd, plain) = (r#"pool="full",backend="a\"b\\c\n""#, r#"pool="full",backend="b:1""#);
+        let text = render(samples::report());
+        assert_lines(
+            &text,
+            &[
+                &format!("backend_state{{{odd},state=\"ejected\"}} 1"),
+                &format!("backend_state{{{odd},state=\"up\"}} 0"),
+                &format!("backend_state{{{plain},state=\"starting\"}} 1"),
+                &format!("backend_connections{{{odd}}} 11"),
+                &format!("backend_connections_limit{{{plain}}} 64"),
+                &format!("backend_weight{{{odd}}} 3"),
+                &format!("backend_tier{{{odd}}} 2"),
+                &format!("backend_ejections_total{{{odd}}} 6"),
+                &format!("backend_probe_success{{{odd}}} 0"),
+                &format!("backend_probe_success{{{plain}}} 1"),
+                &format!("backend_probe_duration_seconds{{{plain}}} 0.0015"),
+                &format!("backend_probes_total{{{plain},result=\"ok\"}} 20"),
+                &format!("backend_probes_total{{{plain},result=\"refused\"}} 2"),
+            ],
+        );
+        let limits = format!("backend_connections_limit{{{odd}}}");
+        assert!(!text.contains(&limits), "a backend without a limit shows none");
+        let states = text.lines().filter(|line| line.starts_with("ringmain_backend_state{"));
+        assert_eq!(states.count(), 2 * STATES.len());
+    }
+
+    #[test]
+    fn no_series_is_shown_twice() {
+        let text = render(samples::report());
+        let series = text.lines().filter(|line| !line.starts_with('#'));
+        let series: Vec<_> = series.map(|line| line.rsplit_once(' ').expect("a value").0).collect();
+        let distinct: HashSet<_> = series.iter().collect();
+        assert_eq!(distinct.len(), series.len());
+    }
+
+    #[test]
+    fn ten_thousand_backends_make_a_page_that_can_be_scraped() {
+        let mut report = samples::report();
+        let named =
+            |index| samples::up(&format!("aggregator-{index}.vector.svc.cluster.local:6000"));
+        report.pools[0].backends = (0..10_000).map(named).collect();
+        let text = render(report);
+        assert!(text.len() < 20_000_000, "{} bytes", text.len());
+        println!("{} lines, {} bytes", text.lines().count(), text.len());
+    }
+}

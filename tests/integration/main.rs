@@ -16,6 +16,7 @@ mod drain;
 mod endings;
 mod limits;
 mod many;
+mod pools;
 mod records;
 mod stalls;
 mod start;

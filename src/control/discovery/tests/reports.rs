@@ -8,9 +8,8 @@ fn a_source_is_pending_until_it_has_answered_or_failed() {
     let mut scene = Scene::new(options(&[dns("x"), dns("y")]));
     scene.pass(1);
     assert!(scene.machine.sources().iter().all(SourceReport::is_pending));
-    scene.set(addresses_of("x"), ips(&["10.0.0.1", "10.0.0.2"]));
-    scene.set(addresses_of("y"), Err(Failure::Refused));
-    scene.pass(1);
+    scene.answer(addresses_of("x"), ips(&["10.0.0.1", "10.0.0.2"]));
+    scene.answer(addresses_of("y"), Err(Failure::Refused));
     let [x, y] = &scene.machine.sources()[..] else { panic!("two sources") };
     assert!(!x.is_pending() && !y.is_pending());
     assert_eq!((&*x.title, x.backends, x.answers), ("dns x:1", 2, 1));
