@@ -109,7 +109,8 @@ fn warnings(source: &SourceRow) -> Vec<String> {
     }
     if source.is_pending {
         warnings.push(format!(
-            "{key}: {}: nothing was heard within {} s; see that resolver.nameservers can be reached",
+            "{key}: {}: nothing was heard within {} s; see that those in \
+             resolver.nameservers can be reached",
             source.title,
             PATIENCE.as_secs()
         ));

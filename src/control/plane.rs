@@ -107,22 +107,6 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 impl Control {
     /// Must be called on a runtime.
     pub fn new(config: &Config, seed: u64) -> Result<Control, ControlError> {
-        let names = |pool: &crate::config::Pool| {
-            pool.sources.iter().any(|source| !matches!(source.kind, SourceKind::File { .. }))
-        };
-        // A file may list names too; without a resolver they are not found.
-        let needed = config.pools.iter().any(|pool| !pool.sources.is_empty());
-        let resolver = match Resolver::new(&config.resolver, Path::new(RESOLV_CONF)) {
-            _ if !needed => None,
-            Ok(resolver) => Some(Arc::new(resolver)),
-            Err(error) if config.pools.iter().any(names) => {
-                return Err(ControlError::Resolver(error));
-            }
-            Err(error) => {
-                tracing::warn!("{}: {error}; until then no name is found", error.key());
-                None
-            }
-        };
         let prober = |pool: &crate::config::Pool| {
             let prober = pool.health.as_ref().map(|health| Prober::new(health).map(Arc::new));
             prober
@@ -139,7 +123,7 @@ impl Control {
         Ok(Control {
             files: Files::watch(&keepers),
             probers: config.pools.iter().map(prober).collect::<Result<_, _>>()?,
-            resolver,
+            resolver: resolver(config)?.map(Arc::new),
             asking: JoinSet::new(),
             askers: HashMap::new(),
             reading: JoinSet::new(),
@@ -441,6 +425,30 @@ impl Files {
             }
         }
         Files { changed, _tell: tell, _watching: watching }
+    }
+}
+
+/// Nobody, if there is nothing to ask for. Files may list names as well; where nobody can be asked,
+/// those are not found, and the rest of the file is good.
+fn resolver(config: &Config) -> Result<Option<Resolver>, ControlError> {
+    let has_names = |pool: &crate::config::Pool| {
+        pool.sources.iter().any(|source| !matches!(source.kind, SourceKind::File { .. }))
+    };
+    if config.pools.iter().all(|pool| pool.sources.is_empty()) {
+        return Ok(None);
+    }
+    match Resolver::new(&config.resolver, Path::new(RESOLV_CONF)) {
+        Ok(resolver) => {
+            let nameservers: Vec<String> =
+                resolver.nameservers().map(|address| address.to_string()).collect();
+            tracing::info!(nameservers = nameservers.join(" "), "names are asked for");
+            Ok(Some(resolver))
+        }
+        Err(error) if config.pools.iter().any(has_names) => Err(ControlError::Resolver(error)),
+        Err(error) => {
+            tracing::warn!("{}: {error}; until then no name in a file is found", error.key());
+            Ok(None)
+        }
     }
 }
 

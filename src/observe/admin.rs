@@ -1,6 +1,6 @@
 //! Owns the admin server: `/metrics`, `/pools` and `/healthz` over HTTP/1, for scrapers, operators
-//! and health checks. Does not count or format (`metrics` and `pools_page` do), and changes nothing:
-//! every answer only reads.
+//! and health checks. Does not count or format (`metrics` and `pools_page` do), and changes
+//! nothing: every answer only reads.
 //!
 //! It is bounded, because anyone who reaches its address may connect: at most `CONNECTIONS_MAX`
 //! connections, the next ones wait in the kernel's queue; one request per connection; deadlines on

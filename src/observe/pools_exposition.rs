@@ -364,6 +364,5 @@ mod tests {
         report.pools[0].backends = (0..10_000).map(named).collect();
         let text = render(report);
         assert!(text.len() < 20_000_000, "{} bytes", text.len());
-        println!("{} lines, {} bytes", text.lines().count(), text.len());
     }
 }
