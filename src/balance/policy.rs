@@ -43,6 +43,18 @@ pub enum Key {
 }
 
 impl Policy {
+    /// The word in the configuration and for operators.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Policy::RoundRobin => "round-robin",
+            Policy::LeastConnections => "least-connections",
+            Policy::RandomTwo => "random-two",
+            Policy::Maglev { .. } => "maglev",
+            Policy::Ring(_) => "ring",
+            Policy::Rendezvous(_) => "rendezvous",
+        }
+    }
+
     /// What the policy hashes; none: it hashes nothing.
     pub fn hashing(&self) -> Option<&Hashing> {
         match self {

@@ -18,7 +18,7 @@ pub enum Standing {
 
 impl Standing {
     /// The word for logs, metrics and the admin endpoint.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Standing::Up => "up",
             Standing::Starting(_) => "starting",

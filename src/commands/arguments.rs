@@ -29,6 +29,10 @@ enum Command {
         /// The configuration; configs/reference.toml explains every key
         #[arg(long, short, value_name = "FILE")]
         config: PathBuf,
+        /// Show what each pool would contain now, too: ask all sources, and probe every backend
+        /// once if its pool has a check
+        #[arg(long)]
+        resolve: bool,
     },
     /// Show the proxy at work with backends and clients of its own, then keep serving
     Demo {
@@ -42,7 +46,7 @@ enum Command {
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Run { config } => run::run(&config),
-        Command::Check { config } => check::check(&config),
+        Command::Check { config, resolve } => check::check(&config, resolve),
         Command::Demo { once } => demo::demo(once),
     }
 }

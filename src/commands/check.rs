@@ -1,4 +1,5 @@
-//! `ringmain check`: validate a configuration, and say what this host lacks for it.
+//! `ringmain check`: validate a configuration, say what this host lacks for it and, if asked, what
+//! its pools would contain now.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,36 +9,80 @@ use crate::engine::support;
 use crate::server::{budget, usable_cpus};
 
 use super::exit;
+use super::output::{Output, count};
+use super::resolve::{Unanswered, resolve};
 
-pub(super) fn check(path: &Path) -> ExitCode {
+pub(super) fn check(path: &Path, resolves: bool) -> ExitCode {
     let config = match config::load(path) {
         Ok(config) => config,
         Err(errors) => return exit::fail(exit::CONFIGURATION, &errors),
     };
-    let (listeners, pools) = (config.listeners.len(), config.pools.len());
-    println!("{}: valid; {listeners} listeners, {pools} pools", path.display());
+    let mut out = Output::stdout();
+    let listeners = count(config.listeners.len(), "listener");
+    let pools = count(config.pools.len(), "pool");
+    out.line(format_args!("{}: valid; {listeners}, {pools}", path.display()));
+    let lacking = host(&config, &mut out);
+    let resolved = if resolves { pools_now(&config, &mut out) } else { ExitCode::SUCCESS };
+    if lacking.is_empty() {
+        return out.end(resolved);
+    }
+    out.end(exit::fail(exit::UNAVAILABLE, &lacking.join("\nringmain: ")))
+}
+
+/// Shows what this host gives; what it lacks is returned.
+fn host(config: &Config, out: &mut Output) -> Vec<String> {
     let mut lacking = Vec::new();
     match support::probe() {
-        Ok(()) => println!("kernel: {}, io_uring works", support::kernel_release()),
+        Ok(()) => {
+            out.line(format_args!("kernel: {}, io_uring works", support::kernel_release()));
+        }
         Err(error) => lacking.push(error.to_string()),
     }
     match usable_cpus(&config.process) {
         Ok(cpus) => {
-            println!("workers: {}, on CPUs {cpus:?}", cpus.len());
-            match budget(&config, cpus.len()) {
-                Ok(budget) => println!("descriptors: {budget}, of {}", budget.limit),
+            out.line(format_args!("workers: {}, on CPUs {cpus:?}", cpus.len()));
+            match budget(config, cpus.len()) {
+                Ok(budget) => {
+                    out.line(format_args!("descriptors: {budget}, of {}", budget.limit));
+                }
                 Err(error) => lacking.push(error.to_string()),
             }
         }
         Err(error) => lacking.push(error.to_string()),
     }
-    for advice in sysctls(&config) {
-        println!("advice: {advice}");
+    for advice in sysctls(config).into_iter().chain(state_directory(config)) {
+        out.line(format_args!("advice: {advice}"));
     }
-    if lacking.is_empty() {
-        return ExitCode::SUCCESS;
-    }
-    exit::fail(exit::UNAVAILABLE, &lacking.join("\nringmain: "))
+    lacking
+}
+
+/// Shows what the pools would contain; the code says whether every source answered.
+fn pools_now(config: &Config, out: &mut Output) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::fail(exit::SYSTEM, &format!("no runtime: {error}")),
+    };
+    let code = match runtime.block_on(resolve(config, out)) {
+        Ok(Unanswered { sources: 0, .. }) => ExitCode::SUCCESS,
+        Ok(Unanswered { sources, of }) => {
+            let text = format!("{sources} of {} did not answer in full", count(of, "source"));
+            exit::fail(exit::UNANSWERED, &text)
+        }
+        Err(error) => exit::fail(exit::CONFIGURATION, &error),
+    };
+    // Questions that are still open are nobody's any more.
+    runtime.shutdown_background();
+    code
+}
+
+/// Whether the last good answers could be kept. Who checks may be another user than who serves, so
+/// that the rights of the directory are not looked at.
+fn state_directory(config: &Config) -> Option<String> {
+    let directory = config.process.state_directory.as_ref()?;
+    let text = "is no directory, so that backends are not kept for a start at which DNS does not \
+                answer; make it, for the user of the service to write to";
+    let name = directory.display();
+    (!directory.is_dir()).then(|| format!("process.state_directory: {name} {text}"))
 }
 
 /// Settings of the kernel that would hold this configuration back.

@@ -5,11 +5,13 @@ use std::process::ExitCode;
 
 use crate::server::{Ended, StartError};
 
+use super::output::complain;
+
 /// What `--help` says of them.
 pub(super) const HELP: &str = "\
 Exit codes: 0 ended in order; 69 this host lacks something (io_uring, limits); 70 internal \
-error; 71 an address or another resource of the system is taken; 78 the configuration is wrong; \
-130 ended at once by a second signal.";
+error; 71 an address or another resource of the system is taken; 75 a source of backends did not \
+answer (check --resolve); 78 the configuration is wrong; 130 ended at once by a second signal.";
 
 /// This host lacks something that a restart will not bring.
 pub(super) const UNAVAILABLE: u8 = 69;
@@ -17,6 +19,8 @@ pub(super) const UNAVAILABLE: u8 = 69;
 pub(super) const SOFTWARE: u8 = 70;
 /// The system refused a resource; it may give it later.
 pub(super) const SYSTEM: u8 = 71;
+/// A source of backends did not answer; it may later.
+pub(super) const UNANSWERED: u8 = 75;
 /// The configuration is wrong.
 pub(super) const CONFIGURATION: u8 = 78;
 /// A second signal ended the drain.
@@ -24,7 +28,7 @@ pub(super) const INTERRUPTED: u8 = 130;
 
 /// Prints the error and gives its code.
 pub(super) fn fail(code: u8, error: &dyn Display) -> ExitCode {
-    eprintln!("ringmain: {error}");
+    complain(error);
     ExitCode::from(code)
 }
 

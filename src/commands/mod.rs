@@ -4,6 +4,8 @@ mod arguments;
 mod check;
 mod demo;
 mod exit;
+mod output;
+mod resolve;
 mod run;
 
 pub use arguments::main;

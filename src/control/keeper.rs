@@ -13,6 +13,7 @@ use super::losses::{Loss, Losses};
 use super::rebalance::{Load, Rebalance};
 use crate::balance::{Backend, Member, Pool, PoolSettings, Standing};
 use crate::config;
+use crate::observe::ChangeCounts;
 
 /// Everything that is known of one pool.
 pub struct Keeper {
@@ -31,6 +32,7 @@ pub struct Keeper {
     is_stale: bool,
     /// Questions and readings that have not been answered.
     awaited: usize,
+    changes: ChangeCounts,
     outputs: VecDeque<Output>,
 }
 
@@ -95,6 +97,7 @@ impl Keeper {
             pool: Arc::new(nobody),
             is_stale: true,
             awaited: 0,
+            changes: ChangeCounts::default(),
             outputs: VecDeque::new(),
         };
         keeper.found(Duration::ZERO);
@@ -114,9 +117,27 @@ impl Keeper {
         &self.health
     }
 
-    /// Every source has said something, or has failed to.
+    /// The pool as it was last published.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    pub fn backend(&self, name: &str) -> Option<&Arc<Backend>> {
+        self.backends.get(name)
+    }
+
+    /// Removed backends whose sessions may go on.
+    pub fn gone(&self) -> impl Iterator<Item = &Arc<Backend>> {
+        self.gone.values()
+    }
+
+    pub fn changes(&self) -> ChangeCounts {
+        self.changes
+    }
+
+    /// Every source has said something, or has failed to, and the pool shows it.
     pub fn is_settled(&self) -> bool {
-        self.awaited == 0
+        self.awaited == 0 && !self.discovery.is_changing()
     }
 
     /// `now` is the time since the control thread began, and never goes back.
@@ -214,12 +235,25 @@ impl Keeper {
                     self.found(now);
                     self.outputs.push_back(Output::Save);
                 }
-                discovery::Output::Event(event) => {
-                    let (text, is_warning) = (event.to_string(), event.is_warning());
-                    self.outputs.push_back(Output::Note { text, is_warning });
-                }
+                discovery::Output::Event(event) => self.note(&event),
             }
         }
+    }
+
+    fn note(&mut self, event: &discovery::Event) {
+        use discovery::Event;
+        match event {
+            Event::Added(_) => self.changes.added += 1,
+            Event::Removed(_) => self.changes.removed += 1,
+            Event::Moved { .. } => self.changes.moved += 1,
+            Event::Weighed(_) => self.changes.weighed += 1,
+            _ => {}
+        }
+        let text = match event.is_of_source() {
+            true => format!("pool.{}.{event}", self.name),
+            false => event.to_string(),
+        };
+        self.outputs.push_back(Output::Note { text, is_warning: event.is_warning() });
     }
 
     /// Takes over the set that discovery has found.

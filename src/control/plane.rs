@@ -1,8 +1,9 @@
 //! The control plane at work: carries out what the keepers of the pools decide, and tells the
 //! server what follows. Decides nothing itself.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +17,10 @@ use super::health::{BadCheck, Finished, Input as HealthInput, Job, Prober, Probe
 use super::keeper::{Input, Keeper, Output};
 use super::notices::Notices;
 use super::resolver::{Resolver, ResolverError};
+use super::rows;
 use crate::balance::{Pool, PoolId, Snapshot};
 use crate::config::{Config, SourceKind};
+use crate::observe::{self, Inquirer, Inquiries, Inquiry, PoolsReport};
 
 /// What the server is told.
 #[derive(Clone, Debug)]
@@ -53,6 +56,9 @@ pub struct Control {
     files: Files,
     state: State,
     notices: Notices,
+    inquiries: Inquiries,
+    /// For whoever wants to inquire; kept so that the inquiries never end.
+    inquirer: Inquirer,
     began: Instant,
     /// When the pools that have changed are to be published.
     publication: Option<Duration>,
@@ -84,6 +90,7 @@ enum Event {
     FileChanged(usize, PathBuf),
     Probed(Finished),
     Saved(usize, std::io::Result<()>),
+    Asked(Inquiry),
     Deadline,
 }
 
@@ -100,18 +107,6 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 impl Control {
     /// Must be called on a runtime.
     pub fn new(config: &Config, seed: u64) -> Result<Control, ControlError> {
-        let names = |pool: &crate::config::Pool| {
-            pool.sources.iter().any(|source| !matches!(source.kind, SourceKind::File { .. }))
-        };
-        // A file may list names too; without a resolver they are not found.
-        let needed = config.pools.iter().any(|pool| !pool.sources.is_empty());
-        let resolver = match Resolver::new(&config.resolver, Path::new(RESOLV_CONF)) {
-            Ok(resolver) if needed => Some(Arc::new(resolver)),
-            Err(error) if config.pools.iter().any(names) => {
-                return Err(ControlError::Resolver(error));
-            }
-            _ => None,
-        };
         let prober = |pool: &crate::config::Pool| {
             let prober = pool.health.as_ref().map(|health| Prober::new(health).map(Arc::new));
             prober
@@ -124,22 +119,38 @@ impl Control {
             Keeper::new(pool, saved(directory.as_deref(), &pool.name), random.u64(..))
         };
         let keepers: Vec<Keeper> = config.pools.iter().map(keeper).collect();
+        let (inquirer, inquiries) = observe::inquiries();
         Ok(Control {
             files: Files::watch(&keepers),
             probers: config.pools.iter().map(prober).collect::<Result<_, _>>()?,
-            resolver,
+            resolver: resolver(config)?.map(Arc::new),
             asking: JoinSet::new(),
             askers: HashMap::new(),
             reading: JoinSet::new(),
             probes: Probes::new(PROBES),
             state: State { directory, due: HashMap::new(), saving: JoinSet::new() },
             notices: Notices::new(),
+            inquiries,
+            inquirer,
             began: Instant::now(),
             publication: None,
             published: Duration::ZERO,
             look: keepers.iter().any(Keeper::counts_failures).then_some(LOOK),
             keepers,
         })
+    }
+
+    /// The same for who only looks: what an earlier run saved is read, and nothing is saved.
+    pub fn looking(config: &Config, seed: u64) -> Result<Control, ControlError> {
+        let mut control = Control::new(config, seed)?;
+        control.state.directory = None;
+        Ok(control)
+    }
+
+    /// Who is asked for names, in this order; nobody where no pool has sources.
+    pub fn nameservers(&self) -> Vec<SocketAddr> {
+        let resolver = self.resolver.iter();
+        resolver.flat_map(|resolver| resolver.nameservers()).collect()
     }
 
     /// The pools as they are known so far.
@@ -164,6 +175,27 @@ impl Control {
         }
     }
 
+    /// Waits until a probe of each backend has ended, where there is a check, at most so long.
+    pub async fn probe_all(&mut self, limit: Duration) {
+        let mut awaited: HashSet<(Arc<str>, Arc<str>)> = HashSet::new();
+        for (keeper, _) in self.keepers.iter().zip(&self.probers).filter(|(_, p)| p.is_some()) {
+            let unprobed = keeper.health().reports().filter(|(_, row)| row.last_probe.is_none());
+            let named = unprobed.map(|(name, _)| (Arc::clone(keeper.name()), Arc::clone(name)));
+            awaited.extend(named);
+        }
+        let end = self.now().saturating_add(limit);
+        let mut told = |_| {};
+        self.carry_out(&mut told);
+        while !awaited.is_empty() && self.now() < end {
+            let event = self.next_event(Some(end)).await;
+            if let Event::Probed(Finished { pool, name, .. }) = &event {
+                awaited.remove(&(Arc::clone(pool), Arc::clone(name)));
+            }
+            self.handle(event);
+            self.carry_out(&mut told);
+        }
+    }
+
     /// Keeps the pools current for ever.
     pub async fn run(mut self, mut told: impl FnMut(Told)) {
         loop {
@@ -174,9 +206,18 @@ impl Control {
         }
     }
 
-    /// The keepers, for the operator's view.
     pub fn keepers(&self) -> &[Keeper] {
         &self.keepers
+    }
+
+    /// Everything about the pools that an operator may want to know.
+    pub fn report(&self) -> PoolsReport {
+        PoolsReport { at: self.now(), pools: self.keepers.iter().map(rows::pool).collect() }
+    }
+
+    /// What asks for such reports while this runs. Nothing is done for it when nobody asks.
+    pub fn inquirer(&self) -> Inquirer {
+        self.inquirer.clone()
     }
 
     fn now(&self) -> Duration {
@@ -201,6 +242,7 @@ impl Control {
                 let (pool, result) = unwind(saved);
                 Event::Saved(pool, result)
             }
+            Some(inquiry) = self.inquiries.recv() => Event::Asked(inquiry),
             () = until(deadline) => Event::Deadline,
         }
     }
@@ -236,9 +278,14 @@ impl Control {
             }
             Event::Saved(pool, Err(error)) => {
                 let pool = &**self.keepers[pool].name();
-                tracing::warn!(pool, %error, "the backends could not be saved");
+                tracing::warn!(
+                    pool,
+                    "process.state_directory: the backends could not be saved: {error}; make it a \
+                     directory that the user of this process may write to"
+                );
             }
             Event::Saved(_, Ok(())) => {}
+            Event::Asked(inquiry) => inquiry.answer(self.report()),
             Event::Deadline => {}
         }
         let looks = self.look.is_some_and(|look| look <= now);
@@ -381,12 +428,36 @@ impl Files {
     }
 }
 
+/// Nobody, if there is nothing to ask for. Files may list names as well; where nobody can be asked,
+/// those are not found, and the rest of the file is good.
+fn resolver(config: &Config) -> Result<Option<Resolver>, ControlError> {
+    let has_names = |pool: &crate::config::Pool| {
+        pool.sources.iter().any(|source| !matches!(source.kind, SourceKind::File { .. }))
+    };
+    if config.pools.iter().all(|pool| pool.sources.is_empty()) {
+        return Ok(None);
+    }
+    match Resolver::new(&config.resolver, Path::new(RESOLV_CONF)) {
+        Ok(resolver) => {
+            let nameservers: Vec<String> =
+                resolver.nameservers().map(|address| address.to_string()).collect();
+            tracing::info!(nameservers = nameservers.join(" "), "names are asked for");
+            Ok(Some(resolver))
+        }
+        Err(error) if config.pools.iter().any(has_names) => Err(ControlError::Resolver(error)),
+        Err(error) => {
+            tracing::warn!("{}: {error}; until then no name in a file is found", error.key());
+            Ok(None)
+        }
+    }
+}
+
 /// What an earlier run has saved of the pool; nothing, with a line in the log, if it cannot be
 /// used.
 fn saved(directory: Option<&Path>, pool: &str) -> Saved {
     let Some(directory) = directory else { return Saved::default() };
     load(directory, pool).unwrap_or_else(|error| {
-        tracing::warn!(pool, "{error}");
+        tracing::warn!(pool, "process.state_directory: {}: {error}", directory.display());
         Saved::default()
     })
 }
@@ -414,8 +485,10 @@ fn unwind<T>(ended: Result<T, JoinError>) -> T {
 impl fmt::Display for ControlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ControlError::Resolver(error) => write!(f, "resolver: {error}"),
-            ControlError::Check { pool, error } => write!(f, "pool.{pool}.health: {error}"),
+            ControlError::Resolver(error) => write!(f, "{}: {error}", error.key()),
+            ControlError::Check { pool, error } => {
+                write!(f, "pool.{pool}.health.{}: {error}; give another", error.key())
+            }
         }
     }
 }

@@ -1,12 +1,16 @@
-//! Owns the admin server: `/metrics` and `/healthz` over HTTP/1, for scrapers and health checks.
-//! Does not count or format (`metrics` does), and changes nothing: every answer only reads.
+//! Owns the admin server: `/metrics`, `/pools` and `/healthz` over HTTP/1, for scrapers, operators
+//! and health checks. Does not count or format (`metrics` and `pools_page` do), and changes
+//! nothing: every answer only reads.
 //!
 //! It is bounded, because anyone who reaches its address may connect: at most `CONNECTIONS_MAX`
 //! connections, the next ones wait in the kernel's queue; one request per connection; deadlines on
-//! the request and on the whole connection. It takes no part in the proxied traffic.
+//! the request and on the whole connection. It takes no part in the proxied traffic, and what is
+//! formatted is formatted beside the control thread: a page about ten thousand backends takes time.
 
 use super::exposition;
+use super::inquiry::Inquirer;
 use super::metrics::Metrics;
+use super::pools_page;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
@@ -25,15 +29,17 @@ use tokio::task::JoinSet;
 pub async fn serve_admin(
     listener: TcpListener,
     metrics: Arc<Metrics>,
+    pools: Inquirer,
     shutdown: impl Future<Output = ()>,
 ) {
+    let knowledge = Knowledge { metrics, pools };
     let mut shutdown = pin!(shutdown);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = &mut shutdown => return,
             stream = accept(&listener), if connections.len() < CONNECTIONS_MAX => {
-                connections.spawn(serve_connection(stream, metrics.clone()));
+                connections.spawn(serve_connection(stream, knowledge.clone()));
             }
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended {
@@ -58,10 +64,20 @@ async fn accept(listener: &TcpListener) -> TcpStream {
     }
 }
 
-async fn serve_connection(stream: TcpStream, metrics: Arc<Metrics>) {
+/// Whom the pages are asked of.
+#[derive(Clone)]
+struct Knowledge {
+    metrics: Arc<Metrics>,
+    pools: Inquirer,
+}
+
+async fn serve_connection(stream: TcpStream, knowledge: Knowledge) {
     let service = service_fn(|request: Request<Incoming>| {
-        let response = answer(request.method(), request.uri().path(), &metrics);
-        async { Ok::<_, Infallible>(response) }
+        let knowledge = knowledge.clone();
+        async move {
+            let response = answer(request.method(), request.uri().path(), knowledge).await;
+            Ok::<_, Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -76,8 +92,8 @@ async fn serve_connection(stream: TcpStream, metrics: Arc<Metrics>) {
     }
 }
 
-fn answer(method: &Method, path: &str, metrics: &Metrics) -> Response<Full<Bytes>> {
-    if !matches!(path, "/" | "/metrics" | "/healthz") {
+async fn answer(method: &Method, path: &str, knowledge: Knowledge) -> Response<Full<Bytes>> {
+    if !matches!(path, "/" | "/metrics" | "/pools" | "/healthz") {
         return page(StatusCode::NOT_FOUND, TEXT, "not found\n");
     }
     // For HEAD, hyper leaves out the body and keeps its length.
@@ -87,12 +103,41 @@ fn answer(method: &Method, path: &str, metrics: &Metrics) -> Response<Full<Bytes
         return response;
     }
     match path {
-        "/metrics" => page(StatusCode::OK, exposition::CONTENT_TYPE, metrics.render()),
-        "/healthz" if metrics.draining() => {
+        "/metrics" => metrics_page(knowledge).await,
+        "/pools" => pools_page(knowledge).await,
+        "/healthz" if knowledge.metrics.draining() => {
             page(StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n")
         }
         "/healthz" => page(StatusCode::OK, TEXT, "ok\n"),
         _ => page(StatusCode::OK, TEXT, INDEX),
+    }
+}
+
+/// Where the control plane does not answer, the rest is still worth a page.
+async fn metrics_page(knowledge: Knowledge) -> Response<Full<Bytes>> {
+    let report = knowledge.pools.ask().await.unwrap_or_default();
+    let render = move || knowledge.metrics.render(report);
+    rendered(exposition::CONTENT_TYPE, render).await
+}
+
+async fn pools_page(knowledge: Knowledge) -> Response<Full<Bytes>> {
+    match knowledge.pools.ask().await {
+        Some(report) => rendered(JSON, move || pools_page::render(&report)).await,
+        None => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, "the control plane has ended\n"),
+    }
+}
+
+/// A page that is formatted on another thread.
+async fn rendered(
+    content_type: &'static str,
+    render: impl FnOnce() -> String + Send + 'static,
+) -> Response<Full<Bytes>> {
+    match tokio::task::spawn_blocking(render).await {
+        Ok(text) => page(StatusCode::OK, content_type, text),
+        Err(error) => {
+            tracing::error!(%error, "a page of the admin server ended by a defect");
+            page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "a defect of this program\n")
+        }
     }
 }
 
@@ -108,9 +153,11 @@ fn page(
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 
 const INDEX: &str = "\
 /metrics  counters and gauges, for Prometheus
+/pools    every pool with its sources and backends, as JSON
 /healthz  200 while new sessions are taken, 503 while draining
 ";
 
@@ -133,6 +180,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::inquiry::inquiries;
+    use crate::observe::pools::samples;
     use std::net::SocketAddr;
     use std::time::UNIX_EPOCH;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -144,16 +193,24 @@ mod tests {
         metrics: Arc<Metrics>,
         shutdown: oneshot::Sender<()>,
         server: JoinHandle<()>,
+        /// Who answers for the pools.
+        plane: JoinHandle<()>,
     }
 
     async fn start() -> Running {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
         let address = listener.local_addr().expect("an address");
-        let metrics = Arc::new(Metrics::new(1, UNIX_EPOCH, Box::new(Vec::new)));
+        let metrics = Arc::new(Metrics::new(1, UNIX_EPOCH));
+        let (inquirer, mut inquiries) = inquiries();
+        let plane = tokio::spawn(async move {
+            while let Some(inquiry) = inquiries.recv().await {
+                inquiry.answer(samples::report());
+            }
+        });
         let (shutdown, asked) = oneshot::channel::<()>();
         let asked = async { asked.await.expect("the sender lives") };
-        let server = tokio::spawn(serve_admin(listener, metrics.clone(), asked));
-        Running { address, metrics, shutdown, server }
+        let server = tokio::spawn(serve_admin(listener, metrics.clone(), inquirer, asked));
+        Running { address, metrics, shutdown, server, plane }
     }
 
     /// Sends one request and returns all that comes back until the server closes.
@@ -177,8 +234,27 @@ mod tests {
         let answer = ask(running.address, "GET /metrics").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.contains("content-type: text/plain; version=0.0.4; charset=utf-8\r\n"));
-        assert_eq!(body(&answer), running.metrics.render());
+        assert_eq!(body(&answer), running.metrics.render(samples::report()));
         assert!(answer.contains("ringmain_worker_turns_total{worker=\"0\"} 3\n"));
+    }
+
+    #[tokio::test]
+    async fn pools_are_served_as_json() {
+        let running = start().await;
+        let answer = ask(running.address, "GET /pools").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        assert!(answer.contains("content-type: application/json\r\n"), "{answer}");
+        assert_eq!(body(&answer), pools_page::render(&samples::report()));
+    }
+
+    #[tokio::test]
+    async fn without_the_control_plane_the_pools_are_unknown_and_the_rest_is_served() {
+        let running = start().await;
+        running.plane.abort();
+        let answer = ask(running.address, "GET /pools").await;
+        assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+        let answer = ask(running.address, "GET /metrics").await;
+        assert!(answer.contains("ringmain_worker_turns_total{worker=\"0\"} 0\n"), "{answer}");
     }
 
     #[tokio::test]
@@ -203,12 +279,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_index_names_both_pages() {
+    async fn the_index_names_every_page() {
         let running = start().await;
         let answer = ask(running.address, "GET /?query").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert_eq!(body(&answer), INDEX);
-        assert_eq!(INDEX.lines().count(), 2);
+        assert_eq!(INDEX.lines().count(), 3);
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
-//! Owns the names, units and help texts of the metrics, and their text format.
-//! Does not count, and does not decide when to read: it shows one `Reading`.
+//! Owns the names, units and help texts of the metrics, and their text format; for those of the
+//! pools, `pools_exposition` does. Does not count, and does not decide when to read: it shows one
+//! `Reading`.
 //!
 //! The format is the classic Prometheus text format, because every scraper reads it. In OpenMetrics
 //! the type line of a counter lacks the `_total` of its samples, which the `prometheus_scrape`
@@ -8,7 +9,9 @@
 //! their full name, with the type of a counter and as the plain number a gauge is.
 
 use super::close_reason::CloseReason;
-use super::metrics::{BackendRow, SessionKey, WorkerMetrics};
+use super::metrics::{SessionKey, WorkerMetrics};
+use super::pools::PoolsReport;
+use super::pools_exposition;
 use super::series::Tallies;
 use super::tally::{AccessLogTally, ClosedCounts, ListenerTally, SessionTally, WorkerTally};
 use prometheus_client::collector::Collector;
@@ -34,7 +37,7 @@ pub(super) struct Reading {
     pub workers: Vec<Arc<WorkerMetrics>>,
     pub listeners: Vec<(Arc<str>, Tallies<ListenerTally>)>,
     pub sessions: Vec<(SessionKey, Tallies<SessionTally>)>,
-    pub backends: Vec<BackendRow>,
+    pub pools: PoolsReport,
 }
 
 /// Shows `reading` in the classic text format.
@@ -55,7 +58,7 @@ impl Collector for Reading {
         self.encode_sessions(&mut encoder)?;
         self.encode_sessions_closed(&mut encoder)?;
         self.encode_workers(&mut encoder)?;
-        self.encode_backends(&mut encoder)
+        pools_exposition::encode(&self.pools, self.started, &mut encoder)
     }
 }
 
@@ -179,21 +182,6 @@ impl Reading {
         }
         Ok(())
     }
-
-    fn encode_backends(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
-        for (name, help, read) in BACKEND_GAUGES {
-            let mut family = encoder.encode_descriptor(name, help, None, Gauge)?;
-            for row in &self.backends {
-                if let Some(value) = read(row) {
-                    let address = row.address.to_string();
-                    let labels =
-                        [("pool", &*row.pool), ("backend", &row.backend), ("address", &address)];
-                    sample(&mut family, &labels, value)?;
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 impl SessionKey {
@@ -206,7 +194,11 @@ fn sum<T>(tallies: &Tallies<T>, read: impl Fn(&T) -> u64) -> u64 {
     tallies.iter().map(|tally| read(tally)).sum()
 }
 
-fn sample(family: &mut MetricEncoder, labels: &impl EncodeLabelSet, value: u64) -> fmt::Result {
+pub(super) fn sample(
+    family: &mut MetricEncoder,
+    labels: &impl EncodeLabelSet,
+    value: u64,
+) -> fmt::Result {
     family.encode_family(labels)?.encode_gauge(&value)
 }
 
@@ -227,9 +219,9 @@ fn closed<T>(
 }
 
 /// A metric's name without prefix, its help text, and how to read it.
-type Described<T, V> = (&'static str, &'static str, fn(&T) -> V);
+type Described<T> = (&'static str, &'static str, fn(&T) -> u64);
 
-const SESSION_COUNTERS: [Described<SessionTally, u64>; 5] = [
+const SESSION_COUNTERS: [Described<SessionTally>; 5] = [
     ("sessions_opened_total", "Sessions that were given this backend.", |t| {
         t.sessions_opened.get()
     }),
@@ -253,7 +245,7 @@ const SESSION_COUNTERS: [Described<SessionTally, u64>; 5] = [
     }),
 ];
 
-const WORKER_COUNTERS: [Described<WorkerTally, u64>; 6] = [
+const WORKER_COUNTERS: [Described<WorkerTally>; 6] = [
     ("worker_turns_total", "Turns of the worker's loop.", |t| t.turns.get()),
     ("worker_completions_total", "Completions taken from the worker's ring.", |t| {
         t.completions.get()
@@ -276,7 +268,7 @@ const WORKER_COUNTERS: [Described<WorkerTally, u64>; 6] = [
     ("worker_panics_total", "Sessions ended by a defect in the program.", |t| t.panics.get()),
 ];
 
-const WORKER_GAUGES: [Described<WorkerTally, u64>; 5] = [
+const WORKER_GAUGES: [Described<WorkerTally>; 5] = [
     ("worker_sessions_open", "Sessions open on the worker.", |t| t.sessions_open.get()),
     ("worker_buffers_held", "Buffers of the worker that hold data.", |t| t.buffers_held.get()),
     ("worker_pipes_held", "Pipes of the worker in use for splice.", |t| t.pipes_held.get()),
@@ -286,18 +278,4 @@ const WORKER_GAUGES: [Described<WorkerTally, u64>; 5] = [
         |t| t.operations_in_flight.get(),
     ),
     ("worker_descriptors_open", "Descriptors the worker has open.", |t| t.descriptors_open.get()),
-];
-
-const BACKEND_GAUGES: [Described<BackendRow, Option<u64>>; 3] = [
-    ("backend_connections", "Connections reserved on the backend, by all workers.", |row| {
-        Some(row.connections)
-    }),
-    (
-        "backend_connections_limit",
-        "The most connections the backend is given; not shown where there is no limit.",
-        |row| row.limit,
-    ),
-    ("backend_weight", "The backend's share of new sessions, relative to its pool.", |row| {
-        Some(u64::from(row.weight))
-    }),
 ];

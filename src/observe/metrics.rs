@@ -2,10 +2,10 @@
 //! Does not name or format metrics (`exposition` does) and does not serve them (`admin` does).
 
 use super::exposition::{self, Reading};
+use super::pools::PoolsReport;
 use super::series::Series;
 use super::tally::{AccessLogTally, ListenerTally, SessionTally, WorkerTally};
 use crossbeam_utils::CachePadded;
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -18,28 +18,12 @@ pub struct Metrics {
     access_log: Arc<AccessLogTally>,
     workers: Vec<Arc<WorkerMetrics>>,
     labelled: Arc<Labelled>,
-    backends: BackendSource,
-}
-
-/// Gives the state of every backend at the moment of a scrape.
-pub type BackendSource = Box<dyn Fn() -> Vec<BackendRow> + Send + Sync>;
-
-/// One backend as a scrape shows it. Pool, backend and address together are unique.
-#[derive(Clone, Debug)]
-pub struct BackendRow {
-    pub pool: Arc<str>,
-    pub backend: Arc<str>,
-    pub address: SocketAddr,
-    pub weight: u32,
-    /// Places reserved on the backend now.
-    pub connections: u64,
-    /// The most places there are, or `None` where there is no limit.
-    pub limit: Option<u64>,
 }
 
 impl Metrics {
-    /// Metrics for workers 0 to `workers` - 1 of a process that began at `started`.
-    pub fn new(workers: usize, started: SystemTime, backends: BackendSource) -> Self {
+    /// Metrics for workers 0 to `workers` - 1 of a process that began at `started`, as did its
+    /// control plane.
+    pub fn new(workers: usize, started: SystemTime) -> Self {
         let labelled = Arc::new(Labelled {
             listeners: Mutex::new(Series::new(workers)),
             sessions: Mutex::new(Series::new(workers)),
@@ -55,7 +39,6 @@ impl Metrics {
             access_log: Arc::default(),
             workers: (0..workers).map(worker).collect(),
             labelled,
-            backends,
         }
     }
 
@@ -84,8 +67,8 @@ impl Metrics {
         self.view_version.store(version, Ordering::Relaxed);
     }
 
-    /// Everything, in the classic Prometheus text format.
-    pub fn render(&self) -> String {
+    /// Everything, in the classic Prometheus text format, with the pools as reported.
+    pub fn render(&self, pools: PoolsReport) -> String {
         exposition::render(Reading {
             started: self.started,
             draining: self.draining(),
@@ -94,7 +77,7 @@ impl Metrics {
             workers: self.workers.clone(),
             listeners: lock(&self.labelled.listeners).all(),
             sessions: lock(&self.labelled.sessions).all(),
-            backends: (self.backends)(),
+            pools,
         })
     }
 }
@@ -154,8 +137,12 @@ mod tests {
     use crate::observe::close_reason::CloseReason;
     use std::time::{Duration, UNIX_EPOCH};
 
-    fn metrics(backends: BackendSource) -> Metrics {
-        Metrics::new(2, UNIX_EPOCH + Duration::from_millis(1_700_000_000_500), backends)
+    fn metrics() -> Metrics {
+        Metrics::new(2, UNIX_EPOCH + Duration::from_millis(1_700_000_000_500))
+    }
+
+    fn render(metrics: &Metrics) -> String {
+        metrics.render(PoolsReport::default())
     }
 
     fn assert_line(text: &str, line: &str) {
@@ -164,7 +151,7 @@ mod tests {
 
     #[test]
     fn session_counts_are_summed_over_the_workers() {
-        let metrics = metrics(Box::new(Vec::new));
+        let metrics = metrics();
         let [listener, pool, backend] = ["syslog", "aggregators", "vector-1"].map(Arc::from);
         for (index, bytes) in [(0, 100), (1, 23)] {
             let tally = metrics.worker(index).session(&listener, &pool, &backend);
@@ -177,7 +164,7 @@ mod tests {
             tally.splice_demotions.add(4);
             tally.sessions_closed.add(CloseReason::BackendReset);
         }
-        let text = metrics.render();
+        let text = render(&metrics);
         let on = r#"listener="syslog",pool="aggregators",backend="vector-1""#;
         for line in [
             format!("ringmain_sessions_opened_total{{{on}}} 2"),
@@ -195,7 +182,7 @@ mod tests {
 
     #[test]
     fn listener_counts_are_summed_and_early_ends_have_no_backend() {
-        let metrics = metrics(Box::new(Vec::new));
+        let metrics = metrics();
         let name = Arc::from("syslog");
         for index in 0..2 {
             let tally = metrics.worker(index).listener(&name);
@@ -204,7 +191,7 @@ mod tests {
             tally.accept_pauses_descriptors.add(2);
             tally.sessions_closed.add(CloseReason::NoBackend);
         }
-        let text = metrics.render();
+        let text = render(&metrics);
         for line in [
             r#"ringmain_connections_accepted_total{listener="syslog"} 20"#,
             r#"ringmain_accept_pauses_total{listener="syslog",reason="limit"} 2"#,
@@ -218,10 +205,10 @@ mod tests {
 
     #[test]
     fn workers_are_shown_apart() {
-        let metrics = metrics(Box::new(Vec::new));
+        let metrics = metrics();
         metrics.worker(0).tally.turns.add(5);
         metrics.worker(1).tally.sessions_open.set(9);
-        let text = metrics.render();
+        let text = render(&metrics);
         for line in [
             r#"ringmain_worker_turns_total{worker="0"} 5"#,
             r#"ringmain_worker_turns_total{worker="1"} 0"#,
@@ -234,12 +221,12 @@ mod tests {
 
     #[test]
     fn the_process_tells_its_state() {
-        let metrics = metrics(Box::new(Vec::new));
+        let metrics = metrics();
         metrics.set_draining(true);
         metrics.set_view_version(42);
         metrics.access_log().lines_written.add(7);
         metrics.access_log().add_dropped(3);
-        let text = metrics.render();
+        let text = render(&metrics);
         for line in [
             concat!("ringmain_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             "ringmain_process_start_time_seconds 1700000000.5",
@@ -254,29 +241,8 @@ mod tests {
     }
 
     #[test]
-    fn backends_are_read_at_the_scrape_and_their_names_are_escaped() {
-        let row = |backend: &str, limit| BackendRow {
-            pool: Arc::from("p"),
-            backend: Arc::from(backend),
-            address: SocketAddr::from(([10, 0, 0, 5], 9000)),
-            weight: 3,
-            connections: 11,
-            limit,
-        };
-        let metrics =
-            metrics(Box::new(move || vec![row("a\"b\\c\n", Some(64)), row("free", None)]));
-        let text = metrics.render();
-        let odd = r#"pool="p",backend="a\"b\\c\n",address="10.0.0.5:9000""#;
-        assert_line(&text, &format!("ringmain_backend_connections{{{odd}}} 11"));
-        assert_line(&text, &format!("ringmain_backend_weight{{{odd}}} 3"));
-        assert_line(&text, &format!("ringmain_backend_connections_limit{{{odd}}} 64"));
-        let limits = text.lines().filter(|l| l.starts_with("ringmain_backend_connections_limit{"));
-        assert_eq!(limits.count(), 1, "a backend without a limit shows none");
-    }
-
-    #[test]
     fn counters_are_announced_under_the_name_of_their_samples() {
-        let text = metrics(Box::new(Vec::new)).render();
+        let text = render(&metrics());
         assert_line(&text, "# TYPE ringmain_worker_turns_total counter");
         assert_line(&text, "# TYPE ringmain_relayed_bytes_total counter");
         let kind = |line: &str| line.rsplit(' ').next().map(str::to_owned);
@@ -286,7 +252,7 @@ mod tests {
 
     #[test]
     fn every_metric_is_announced_once_with_a_sentence() {
-        let text = metrics(Box::new(Vec::new)).render();
+        let text = render(&metrics());
         let mut names: Vec<_> = text
             .lines()
             .filter_map(|line| line.strip_prefix("# HELP ringmain_"))

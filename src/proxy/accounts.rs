@@ -131,7 +131,7 @@ pub(super) mod tests {
         let pool = Pool::new(pool.into(), settings, Vec::new(), None);
         let address = "127.0.0.1:1".parse().unwrap();
         let backend = Arc::new(Backend::new(backend.into(), vec![address]));
-        let metrics = Metrics::new(1, SystemTime::UNIX_EPOCH, Box::new(Vec::new)).worker(0);
+        let metrics = Metrics::new(1, SystemTime::UNIX_EPOCH).worker(0);
         Accounts::new(metrics).of(&listener, &pool, &backend)
     }
 }

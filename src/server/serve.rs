@@ -10,14 +10,14 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::balance::{Member, Snapshot};
+use crate::balance::Snapshot;
 use crate::config::{self, Config};
 use crate::control::{Control, ControlError};
 use crate::engine::support::Unsupported;
 use crate::engine::{Inbox, Remote, support};
 use crate::observe::{
-    AccessLog, AccessLogError, AccessLogFormat, AccessLogOptions, AccessLogTarget, BackendRow,
-    Metrics, Subscriber, serve_admin,
+    AccessLog, AccessLogError, AccessLogFormat, AccessLogOptions, AccessLogTarget, Metrics,
+    Subscriber, serve_admin,
 };
 use crate::proxy::{Command, WorkerParts};
 use crate::view::{Places, Publication};
@@ -125,16 +125,18 @@ async fn run(
     let sockets = Sockets::open(config, cpus.len()).map_err(StartError::Listen)?;
     let admin = bind_admin(config).await?;
     let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
+    let metrics = Arc::new(Metrics::new(cpus.len(), wall_clock()));
     let mut control = Control::new(config, seed()).map_err(StartError::Control)?;
     // Whoever connects meanwhile waits in the backlog.
     tokio::select! {
         () = control.settle(SETTLE) => {}
         () = signals.next() => return Ok(Ended::InOrder),
     }
-    let snapshot = control.snapshot();
-    let plane = Plane::new(config, snapshot, subscriber, &sockets, &cpus, budget.connections)?;
-    let (publication, metrics) = (plane.publication, plane.metrics);
-    let access_log = plane.access_log;
+    let (snapshot, inquirer) = (control.snapshot(), control.inquirer());
+    let access_log = start_access_log(config, subscriber, &metrics)?;
+    let books = (Arc::clone(&metrics), access_log.clone());
+    let plane = Plane::new(config, snapshot, books, &sockets, &cpus, budget.connections)?;
+    let publication = plane.publication;
     let mut workers = Workers::start(plane.blueprints).map_err(StartError::Worker)?;
     let inboxes = workers.inboxes().to_vec();
     let baton =
@@ -143,7 +145,7 @@ async fn run(
     let (admin_end, admin_ends) = oneshot::channel::<()>();
     if let Some(listener) = admin {
         let ends = async { admin_ends.await.unwrap_or_default() };
-        tokio::spawn(serve_admin(listener, Arc::clone(&metrics), ends));
+        tokio::spawn(serve_admin(listener, Arc::clone(&metrics), inquirer, ends));
     }
     let listeners = publication.current().listeners.clone();
     let name = |(index, address): (usize, _)| (Arc::clone(&listeners[index].name), address);
@@ -214,8 +216,6 @@ async fn drain(
 /// What the data plane is made of.
 struct Plane {
     publication: Arc<Publication>,
-    metrics: Arc<Metrics>,
-    access_log: Option<Arc<AccessLog>>,
     blueprints: Vec<Blueprint>,
 }
 
@@ -223,7 +223,7 @@ impl Plane {
     fn new(
         config: &Config,
         snapshot: Snapshot,
-        subscriber: Option<Subscriber>,
+        (metrics, access_log): (Arc<Metrics>, Option<Arc<AccessLog>>),
         sockets: &Sockets,
         cpus: &[usize],
         connections: u32,
@@ -240,9 +240,7 @@ impl Plane {
         }
         let process = Arc::new(Places::of_process(connections, announcer(&remotes)));
         let publication = Arc::new(Publication::new(compose(config, snapshot, &process)));
-        let metrics = Arc::new(metrics(cpus.len(), &publication));
         metrics.set_view_version(publication.version());
-        let access_log = start_access_log(config, subscriber, &metrics)?;
         let per_worker = connections.div_ceil(cpus.len() as u32);
         let (settings, sizes) = engine_settings(&config.process, per_worker);
         let mut blueprints = Vec::new();
@@ -260,28 +258,8 @@ impl Plane {
             };
             blueprints.push(Blueprint { cpu: *cpu, listeners, remote, settings, sizes, parts });
         }
-        Ok(Plane { publication, metrics, access_log, blueprints })
+        Ok(Plane { publication, blueprints })
     }
-}
-
-fn metrics(workers: usize, publication: &Arc<Publication>) -> Metrics {
-    let publication = Arc::clone(publication);
-    let rows = move || {
-        let view = publication.current();
-        let pools = view.snapshot.pools();
-        let rows = pools.flat_map(|(_, pool)| {
-            pool.members().iter().map(|Member { backend, .. }| BackendRow {
-                pool: Arc::clone(&pool.name),
-                backend: Arc::clone(&backend.name),
-                address: backend.addresses[0],
-                weight: backend.weight.into(),
-                connections: backend.connections().into(),
-                limit: backend.limit.map(u64::from),
-            })
-        });
-        rows.collect()
-    };
-    Metrics::new(workers, wall_clock(), Box::new(rows))
 }
 
 fn start_access_log(

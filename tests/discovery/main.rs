@@ -1,5 +1,6 @@
 //! Owns the tests of discovery against real nameservers on the loopback interface: what becomes of
-//! a question when they answer, lie, or are not there. Runs no proxy.
+//! a question when they answer, lie, or are not there, and what `check --resolve` says of it. Runs
+//! no proxy.
 //!
 //! `dns` is the nameserver and `asking` puts the questions; the other modules are the tests, by
 //! what is wrong or right with the answer.
@@ -8,6 +9,7 @@ mod asking;
 mod dns;
 
 mod addresses;
+mod check;
 mod failover;
 mod failures;
 mod names;

@@ -27,6 +27,7 @@ mod endings;
 mod health;
 mod limits;
 mod many;
+mod pools;
 mod rebalance;
 mod records;
 mod removal;

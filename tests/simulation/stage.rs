@@ -122,7 +122,7 @@ impl Stage {
             publication: Arc::new(Publication::new(view)),
             pools,
             seed: settings.seed,
-            metrics: Metrics::new(1, SystemTime::UNIX_EPOCH, Box::new(Vec::new)).worker(0),
+            metrics: Metrics::new(1, SystemTime::UNIX_EPOCH).worker(0),
             process,
             listeners,
             records: Arc::default(),

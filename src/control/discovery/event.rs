@@ -21,6 +21,7 @@ pub enum Event {
     Weighed(Found),
     /// What a source says would take too much away; what it said before stays.
     Doubted {
+        /// With its place in the configuration, below the pool's, as are all that follow.
         source: Arc<str>,
         doubt: Doubt,
     },
@@ -73,6 +74,14 @@ impl Event {
         }
     }
 
+    /// Whether it begins with the place of a source in the configuration, below the pool's.
+    pub fn is_of_source(&self) -> bool {
+        !matches!(
+            self,
+            Event::Added(_) | Event::Removed(_) | Event::Moved { .. } | Event::Weighed(_)
+        )
+    }
+
     /// The word for logs and metrics.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -104,7 +113,7 @@ impl Display for Event {
             Event::Doubted { source, doubt } => {
                 write!(f, "{source}: answer not believed: {doubt}; the last good set stays")
             }
-            Event::Failed { subject, trouble, kept } => write!(f, "{subject}: {trouble}; {kept}"),
+            Event::Failed { subject, trouble, kept } => write!(f, "{subject}: {trouble} ({kept})"),
             Event::Recovered { subject } => write!(f, "{subject}: answers again"),
             Event::HoldEnded { subject } => {
                 write!(f, "{subject}: failed for too long; its last good answer is dropped")

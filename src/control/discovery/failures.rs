@@ -34,7 +34,12 @@ impl Trouble {
         }
     }
 
-    fn case(&self) -> usize {
+    /// The word for logs and metrics.
+    pub fn as_str(&self) -> &'static str {
+        CASES[self.case()]
+    }
+
+    pub(super) fn case(&self) -> usize {
         match self {
             Trouble::Unanswered(Failure::NxDomain) => 0,
             Trouble::Unanswered(Failure::Empty) => 1,
@@ -46,14 +51,34 @@ impl Trouble {
     }
 }
 
-const CASES: usize = 6;
+/// The word for each case.
+pub(super) const CASES: [&str; 6] =
+    ["nxdomain", "empty", "refused", "failed", "timeout", "unreadable"];
 
+/// The cause and the remedy.
 impl Display for Trouble {
     fn fmt(&self, formatter: &mut Formatter) -> fmt::Result {
-        match self {
-            Trouble::Unanswered(failure) => formatter.write_str(failure.as_str()),
-            Trouble::Unreadable(reason) => formatter.write_str(reason),
-        }
+        formatter.write_str(match self {
+            Trouble::Unanswered(Failure::NxDomain) => {
+                "the name does not exist (nxdomain); correct it here, or add it to DNS"
+            }
+            Trouble::Unanswered(Failure::Empty) => {
+                "the name has no such records (empty); correct it here, or add them to DNS"
+            }
+            Trouble::Unanswered(Failure::Refused) => {
+                "the nameservers refuse to answer (refused); have them serve this host, or give \
+                 others in resolver.nameservers"
+            }
+            Trouble::Unanswered(Failure::Failed) => {
+                "the nameservers fail, or what they answer makes no sense (failed); look into \
+                 their logs, or give others in resolver.nameservers"
+            }
+            Trouble::Unanswered(Failure::Timeout) => {
+                "no nameserver answers (timeout); see that those in resolver.nameservers can be \
+                 reached, or give others"
+            }
+            Trouble::Unreadable(reason) => reason,
+        })
     }
 }
 
@@ -62,7 +87,7 @@ impl Display for Trouble {
 pub(super) struct Failures {
     /// When each case was first met. A hold counts from there and not from the first failure of
     /// all: one NXDOMAIN after an hour of silence is no half minute of NXDOMAIN.
-    since: [Option<Duration>; CASES],
+    since: [Option<Duration>; CASES.len()],
     latest: Option<Trouble>,
     count: u32,
 }

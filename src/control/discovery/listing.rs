@@ -13,7 +13,7 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
@@ -45,11 +45,18 @@ type Parsed<T> = Result<T, String>;
 /// The text of a file of backends, or in a few words why there is none. Blocks.
 pub fn read_listing(path: &Path) -> Result<String, String> {
     let mut text = String::new();
-    let file = File::open(path).map_err(|error| format!("cannot be opened: {error}"))?;
+    let file = File::open(path).map_err(|error| {
+        let remedy = match error.kind() {
+            ErrorKind::NotFound => "create it, or correct the path",
+            ErrorKind::PermissionDenied => "let the user of this process read it",
+            _ => "correct the path",
+        };
+        format!("cannot be opened: {error}; {remedy}")
+    })?;
     let read = file.take(BYTES_MAX + 1).read_to_string(&mut text);
-    read.map_err(|error| format!("cannot be read: {error}"))?;
+    read.map_err(|error| format!("cannot be read: {error}; give a text with a line per backend"))?;
     if text.len() as u64 > BYTES_MAX {
-        return Err(format!("is larger than {BYTES_MAX} bytes"));
+        return Err(format!("is larger than {BYTES_MAX} bytes; give a list of backends"));
     }
     Ok(text)
 }
@@ -62,7 +69,7 @@ const BYTES_MAX: u64 = 16 << 20;
 pub(super) fn parse(path: &Path, text: &str) -> Parsed<Vec<Listed>> {
     let listed = if is_toml(path, text) { from_toml(text)? } else { from_lines(text)? };
     if listed.is_empty() {
-        return Err("lists no backend".to_owned());
+        return Err("lists no backend; to take all out of service, give them weight 0".to_owned());
     }
     let mut lines = HashMap::with_capacity(listed.len());
     for (line, backend) in &listed {

@@ -17,6 +17,7 @@ use super::found::Found;
 use super::listing;
 use super::membership::{Membership, Resolution};
 use super::question::{Answer, Failure, Kind, Outcome, Question};
+use super::report::Tally;
 use super::roster::{self, Roster};
 use super::saved::Saved;
 use super::schedule::{Agenda, Intervals, Purpose, Subject};
@@ -56,9 +57,9 @@ pub enum Output {
 }
 
 pub struct PoolDiscovery {
-    sources: Vec<Origin>,
-    membership: Membership,
-    entries: BTreeMap<Subject, Entry>,
+    pub(super) sources: Vec<Origin>,
+    pub(super) membership: Membership,
+    pub(super) entries: BTreeMap<Subject, Entry>,
     agenda: Agenda,
     intervals: Intervals,
     hold: Hold,
@@ -69,14 +70,22 @@ pub struct PoolDiscovery {
 }
 
 /// A source as configured, and what is to be known of it besides its backends.
-struct Origin {
-    source: Source,
-    title: Arc<str>,
+pub(super) struct Origin {
+    pub source: Source,
+    pub title: Arc<str>,
     /// What an earlier run saved, until the source itself has said something.
     saved: BTreeMap<Arc<str>, Found>,
-    is_saved_reported: bool,
+    pub is_saved_reported: bool,
     /// Why the last answer was not believed, as reported.
-    doubt: Option<Doubt>,
+    pub doubt: Option<Doubt>,
+    pub tally: Tally,
+}
+
+impl Origin {
+    /// It has no question of its own: its names are all there is to ask.
+    pub fn is_template(&self) -> bool {
+        matches!(self.source.kind, SourceKind::Template { .. })
+    }
 }
 
 /// The least time between two changes of `found`, so that thousands of answers that come one by
@@ -92,7 +101,8 @@ impl PoolDiscovery {
         let origin = |source: Source| {
             let title = roster::title(&source.kind);
             let saved = saved.backends(&title, &source);
-            Origin { source, title, saved, is_saved_reported: false, doubt: None }
+            let (is_saved_reported, doubt, tally) = (false, None, Tally::default());
+            Origin { source, title, saved, is_saved_reported, doubt, tally }
         };
         let mut machine = PoolDiscovery {
             sources: sources.into_iter().map(origin).collect(),
@@ -284,7 +294,7 @@ impl PoolDiscovery {
                 Err(doubt) => {
                     confirm |= matches!(doubt, Doubt::Loss { .. });
                     if news {
-                        let source = Arc::clone(&self.sources[index].title);
+                        let source = self.label(index);
                         self.tell(Event::Doubted { source, doubt });
                     }
                 }
@@ -335,6 +345,7 @@ impl PoolDiscovery {
 
     /// A good answer. Without a time to live it holds until the file says otherwise.
     fn succeeded(&mut self, subject: &Subject, valid_for: Option<Duration>, now: Duration) {
+        self.count_answer(subject, now);
         let Some(entry) = self.entries.get_mut(subject) else { return };
         let failures = std::mem::take(&mut entry.failures);
         (entry.is_dropped, entry.doubt) = (false, None);
@@ -342,7 +353,7 @@ impl PoolDiscovery {
             self.agenda.remove(expiry, Purpose::Expiry, subject);
         }
         if failures.count() > 0 {
-            self.tell(Event::Recovered { subject: describe(subject) });
+            self.tell(Event::Recovered { subject: self.describe(subject) });
         }
         match valid_for {
             Some(valid_for) => {
@@ -354,6 +365,7 @@ impl PoolDiscovery {
     }
 
     fn failed(&mut self, subject: &Subject, trouble: Trouble, now: Duration) {
+        self.count_failure(subject, &trouble);
         let Some(entry) = self.entries.get_mut(subject) else { return };
         let news = entry.failures.note(&trouble, now);
         let count = entry.failures.count();
@@ -371,7 +383,7 @@ impl PoolDiscovery {
         }
         if news {
             let kept = self.kept(subject, &trouble);
-            self.tell(Event::Failed { subject: describe(subject), trouble, kept });
+            self.tell(Event::Failed { subject: self.describe(subject), trouble, kept });
         }
         self.set_expiry(subject, now);
     }
@@ -409,9 +421,8 @@ impl PoolDiscovery {
             }
         }
         for index in told {
-            let origin = &mut self.sources[index];
-            if !std::mem::replace(&mut origin.is_saved_reported, true) {
-                let source = Arc::clone(&origin.title);
+            if !std::mem::replace(&mut self.sources[index].is_saved_reported, true) {
+                let source = self.label(index);
                 self.tell(Event::SavedUsed { source });
             }
         }
@@ -472,13 +483,13 @@ impl PoolDiscovery {
             }
         }
         if dropped {
-            self.tell(Event::HoldEnded { subject: describe(subject) });
+            self.tell(Event::HoldEnded { subject: self.describe(subject) });
         }
         let Some(entry) = self.entries.get_mut(subject) else { return };
         entry.is_dropped = doubt.is_none();
         let before = std::mem::replace(&mut entry.doubt, doubt);
         if let Some(doubt) = doubt.filter(|_| before.is_none()) {
-            self.tell(Event::Doubted { source: describe(subject), doubt });
+            self.tell(Event::Doubted { source: self.describe(subject), doubt });
         }
     }
 
@@ -554,13 +565,4 @@ impl PoolDiscovery {
     fn tell(&mut self, event: Event) {
         self.outputs.push_back(Output::Event(event));
     }
-}
-
-fn describe(subject: &Subject) -> Arc<str> {
-    match subject {
-        Subject::Name(Question { name, kind: Kind::Addresses }) => format!("addresses of {name}"),
-        Subject::Name(Question { name, kind: Kind::Services }) => format!("services of {name}"),
-        Subject::File(path) => format!("file {}", path.display()),
-    }
-    .into()
 }

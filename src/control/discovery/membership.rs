@@ -99,6 +99,16 @@ impl Membership {
         self.sources[source].claimed.contains(name)
     }
 
+    /// The source whose word on the backend counts; none: the configuration itself lists it.
+    pub fn source_of(&self, name: &str) -> Option<usize> {
+        self.merged.owner(name)?.checked_sub(rank(0))
+    }
+
+    /// How many backends the source has.
+    pub fn count(&self, source: usize) -> usize {
+        self.sources[source].claimed.len()
+    }
+
     /// What the source has, by name.
     pub fn backends(&self, source: usize) -> impl Iterator<Item = &Found> {
         let claimed = self.sources[source].claimed.iter();

@@ -70,6 +70,11 @@ impl Merged {
         claims.is_some_and(|claims| claims.iter().any(|claim| claim.source != source))
     }
 
+    /// Whose word on the name counts.
+    pub fn owner(&self, name: &str) -> Option<usize> {
+        Some(self.claims.get(name)?.first()?.source)
+    }
+
     /// How many of these names, all claimed by the source, nobody else claims.
     pub fn exclusive<'a>(
         &self,

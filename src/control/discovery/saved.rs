@@ -43,9 +43,15 @@ impl Display for SavedError {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         match self {
             SavedError::Unreadable(error) => {
-                write!(f, "the saved backends are unreadable: {error}")
+                write!(
+                    f,
+                    "the saved backends cannot be read: {error}; let the user of this process \
+                     read them"
+                )
             }
-            SavedError::Foreign(why) => write!(f, "the saved backends are ignored: {why}"),
+            SavedError::Foreign(why) => {
+                write!(f, "the saved backends are ignored: {why}; the next answer replaces them")
+            }
         }
     }
 }
@@ -223,7 +229,10 @@ mod tests {
         let other = path(directory.path(), "a");
         std::fs::copy(path(directory.path(), "A"), other).unwrap();
         let error = load(directory.path(), "a").unwrap_err();
-        assert_eq!(error.to_string(), "the saved backends are ignored: it is of another pool");
+        assert_eq!(
+            error.to_string(),
+            "the saved backends are ignored: it is of another pool; the next answer replaces them"
+        );
     }
 
     #[test]

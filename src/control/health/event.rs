@@ -73,7 +73,7 @@ pub enum Cause {
         ejected_for: Duration,
     },
     EjectionEnded,
-    /// Its share has grown, up to the whole.
+    /// Its share has grown, at last to the whole.
     SlowStart,
     Drained,
     /// The operator lets it in again.
@@ -86,8 +86,12 @@ pub struct Report {
     pub standing: Standing,
     /// When the standing began; the steps of a slow start are one standing.
     pub since: Duration,
+    /// Why it began; none: it was among the first members, which are taken to be well.
+    pub cause: Option<Cause>,
     /// Of the probes that ended; none without a check.
     pub last_probe: Option<LastProbe>,
+    /// Its probes so far by the words of their results, those that occurred.
+    pub probes: Vec<(&'static str, u64)>,
     /// How often it has been ejected since it became a member.
     pub ejections: u32,
 }
@@ -98,6 +102,13 @@ pub struct LastProbe {
     pub at: Duration,
     pub took: Duration,
     pub result: Result<(), ProbeFailure>,
+}
+
+impl LastProbe {
+    /// The word for the metric label.
+    pub fn as_str(&self) -> &'static str {
+        self.result.map_or_else(ProbeFailure::as_str, |()| "ok")
+    }
 }
 
 impl Change {
@@ -152,7 +163,7 @@ impl fmt::Display for Cause {
                 ejected_for.as_secs_f64()
             ),
             Cause::EjectionEnded => f.write_str("its ejection is over"),
-            Cause::SlowStart => f.write_str("its slow start goes on, or is over"),
+            Cause::SlowStart => f.write_str("its slow start is over"),
             Cause::Drained => f.write_str("the operator drains it"),
             Cause::Undrained => f.write_str("the operator lets it in again"),
         }

@@ -27,8 +27,11 @@ pub(super) struct Member {
     /// Probes in a row that contradicted the condition: fewer than would change it.
     contrary: u32,
     last_probe: Option<LastProbe>,
+    /// How often each result has occurred: a few words at most.
+    probes: Vec<(&'static str, u64)>,
     state: State,
     since: Duration,
+    cause: Option<Cause>,
 }
 
 /// Whether it is being probed.
@@ -102,8 +105,10 @@ impl Member {
             condition,
             contrary: 0,
             last_probe: None,
+            probes: Vec::new(),
             state,
             since,
+            cause: None,
         }
     }
 
@@ -115,7 +120,9 @@ impl Member {
         Report {
             standing: self.standing(),
             since: self.since,
+            cause: self.cause,
             last_probe: self.last_probe,
+            probes: self.probes.clone(),
             ejections: self.ejections.count(),
         }
     }
@@ -152,6 +159,7 @@ impl Member {
     /// Takes note of a probe's end; the cause is given if that changed its condition.
     pub(super) fn probed(&mut self, probe: LastProbe, health: &Health) -> Option<Cause> {
         self.last_probe = Some(probe);
+        self.count(probe.as_str());
         let in_a_row = self.contrary.saturating_add(1);
         let (condition, cause) = match (self.condition, probe.result) {
             // It says something of this host and nothing of the backend.
@@ -179,9 +187,21 @@ impl Member {
         Some(cause)
     }
 
-    /// Brings the standing in line with what is known; gives the change, if there is one. It is
-    /// the only place that changes the standing.
-    pub(super) fn settle(&mut self, now: Duration, slow_start: SlowStart) -> Option<Step> {
+    fn count(&mut self, result: &'static str) {
+        match self.probes.iter_mut().find(|(word, _)| *word == result) {
+            Some((_, count)) => *count += 1,
+            None => self.probes.push((result, 1)),
+        }
+    }
+
+    /// Brings the standing in line with what is known, for this cause; gives the change, if there
+    /// is one. It is the only place that changes the standing.
+    pub(super) fn settle(
+        &mut self,
+        now: Duration,
+        slow_start: SlowStart,
+        cause: Cause,
+    ) -> Option<Step> {
         let (from, to) = (self.state, self.indicated(now, slow_start));
         if from == to {
             return None;
@@ -189,7 +209,7 @@ impl Member {
         assert!(from.may_become(to), "{from:?} may not become {to:?}");
         self.state = to;
         if !matches!((from, to), (State::Starting { .. }, State::Starting { .. })) {
-            self.since = now;
+            (self.since, self.cause) = (now, Some(cause));
         }
         Some(Step { from: from.standing(), to: self.standing() })
     }

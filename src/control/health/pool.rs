@@ -233,7 +233,7 @@ impl PoolHealth {
     /// a slow start can have gone on.
     fn review(&mut self, name: &Arc<str>, now: Duration, cause: Cause) {
         let Some(member) = self.members.get_mut(name) else { return };
-        if let Some(step) = member.settle(now, self.slow_start) {
+        if let Some(step) = member.settle(now, self.slow_start, cause) {
             let was_eligible = step.from.is_some_and(Standing::is_eligible);
             self.eligible -= usize::from(was_eligible);
             self.eligible += usize::from(step.to.is_eligible());

@@ -55,6 +55,11 @@ impl Resolver {
         }
     }
 
+    /// Who is asked, in the order of preference.
+    pub fn nameservers(&self) -> impl Iterator<Item = SocketAddr> {
+        self.servers.addresses()
+    }
+
     /// Asks for each name that the question may stand for, until one has records.
     ///
     /// Only a nameserver's word that a name is not there, or has nothing, leads to the next name:

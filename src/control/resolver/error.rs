@@ -15,6 +15,16 @@ pub enum ResolverError {
 }
 
 impl ResolverError {
+    /// What of the configuration puts it right.
+    pub fn key(&self) -> &'static str {
+        match self {
+            ResolverError::Unreadable { .. } | ResolverError::NoNameserver { .. } => {
+                "resolver.nameservers"
+            }
+            ResolverError::SearchDomain { .. } => "resolver.search",
+        }
+    }
+
     /// The word for logs.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -31,16 +41,16 @@ impl fmt::Display for ResolverError {
             ResolverError::Unreadable { path, error } => write!(
                 out,
                 "cannot read {}, which says whom to ask for names: {error}; \
-                 make it readable, or set `nameservers` in [resolver]",
+                 make it readable, or give addresses here",
                 path.display()
             ),
             ResolverError::NoNameserver { path } => write!(
                 out,
-                "{} names no nameserver; add one to it, or set `nameservers` in [resolver]",
+                "{} names no nameserver; add one to it, or give addresses here",
                 path.display()
             ),
             ResolverError::SearchDomain { domain } => {
-                write!(out, "{domain:?} is no domain to search; remove it from `search`")
+                write!(out, "{domain:?} is no domain to search; take it out")
             }
         }
     }

@@ -25,6 +25,11 @@ impl Servers {
         Servers { servers: addresses.iter().map(server).collect(), rest }
     }
 
+    /// As given.
+    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.servers.iter().map(|server| server.address)
+    }
+
     /// The order for one query, at `now` since the beginning.
     ///
     /// When the rest of a server is over, the first query that comes finds it in its place, and

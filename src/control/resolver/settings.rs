@@ -73,7 +73,9 @@ fn nameserver(address: &ScopedIp) -> Option<SocketAddr> {
     match address {
         ScopedIp::V6(address, Some(interface)) => {
             let Some(scope) = interface_index(interface) else {
-                tracing::warn!("nameserver {address}%{interface}: there is no such interface");
+                tracing::warn!(
+                    "nameserver {address}%{interface}: there is no such interface; it is left out"
+                );
                 return None;
             };
             Some(SocketAddrV6::new(*address, PORT, 0, scope).into())
@@ -212,7 +214,7 @@ mod tests {
     fn a_missing_file_is_an_error_only_when_it_is_needed() {
         let path = Path::new("/nonexistent/resolv.conf");
         let error = Settings::read(&config::Resolver::default(), path).unwrap_err();
-        assert_eq!(error.as_str(), "unreadable");
+        assert_eq!((error.as_str(), error.key()), ("unreadable", "resolver.nameservers"));
         assert!(error.to_string().contains("/nonexistent/resolv.conf"), "{error}");
         let nameservers = Some(vec![address("127.0.0.1:53")]);
         let config = config::Resolver { nameservers, ..config::Resolver::default() };
@@ -225,6 +227,6 @@ mod tests {
         let search = Some(vec!["a..test".to_owned()]);
         let config = config::Resolver { search, ..config::Resolver::default() };
         let error = read(&config, "nameserver 10.0.0.1\n").unwrap_err();
-        assert_eq!(error.as_str(), "search-domain");
+        assert_eq!((error.as_str(), error.key()), ("search-domain", "resolver.search"));
     }
 }

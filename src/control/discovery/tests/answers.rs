@@ -74,11 +74,11 @@ fn a_file_gives_backends_and_names_to_resolve() {
     scene.write("list", "10.0.0.1:5\nnonsense\n");
     scene.pass(86_400);
     assert_eq!(scene.names(), "10.0.0.2:5 b", "a bad file changes nothing");
-    assert_eq!(scene.told("file list: line 2: \"nonsense\" is no address"), 1, "once");
+    assert_eq!(scene.told("sources[0]: file list: line 2: \"nonsense\" is no address"), 1, "once");
     scene.write("list", "10.0.0.1:5\n");
     scene.pass(1);
     assert_eq!(scene.names(), "10.0.0.1:5");
-    assert_eq!(scene.told("file list: answers again"), 1);
+    assert_eq!(scene.told("sources[0]: file list: answers again"), 1);
 }
 
 #[test]
@@ -160,8 +160,8 @@ fn an_answer_without_a_usable_record_is_an_empty_one() {
     scene.set(addresses_of("x"), ips(&["0.0.0.0", "224.0.0.1"]));
     scene.pass(1);
     assert_eq!(scene.names(), "");
-    assert_eq!(scene.told("services of s: empty"), 1);
-    assert_eq!(scene.told("addresses of x: empty"), 1);
+    assert_eq!(scene.told("sources[0]: services of s: the name has no such records (empty)"), 1);
+    assert_eq!(scene.told("sources[1]: addresses of x: the name has no such records (empty)"), 1);
 }
 
 #[test]

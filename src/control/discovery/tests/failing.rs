@@ -120,7 +120,7 @@ fn a_failure_that_is_over_takes_nothing_away_later() {
         scene.pass(1);
         scene.set(addresses_of("x"), Err(Failure::NxDomain));
         scene.pass(20);
-        assert_eq!(scene.told("addresses of x: nxdomain"), 1);
+        assert_eq!(scene.told("sources[0]: addresses of x: the name does not exist (nxdomain)"), 1);
         let Ok(mut answer) = ips(&["10.0.0.1"]) else { unreachable!() };
         answer.valid_for = 300 * SECOND;
         scene.set(addresses_of("x"), Ok(answer));
@@ -134,7 +134,9 @@ fn failures_are_told_once_each_and_the_return_too() {
     let mut scene = Scene::new(options(&[dns("x")]));
     scene.set(addresses_of("x"), Err(Failure::Timeout));
     scene.pass(100);
-    let never = "addresses of x: timeout; there is no earlier answer to keep";
+    let never = "sources[0]: addresses of x: no nameserver answers (timeout); see that those in \
+                 resolver.nameservers can be reached, or give others \
+                 (there is no earlier answer to keep)";
     assert_eq!(scene.events, [never]);
     scene.set(addresses_of("x"), ips(&["10.0.0.1"]));
     scene.pass(300);
@@ -143,11 +145,13 @@ fn failures_are_told_once_each_and_the_return_too() {
     scene.set(addresses_of("x"), Err(Failure::NxDomain));
     scene.pass(200);
     let expected = [
-        "addresses of x: answers again",
+        "sources[0]: addresses of x: answers again",
         "backend 10.0.0.1:1 added at 10.0.0.1:1, weight 1, tier 0",
-        "addresses of x: refused; the last good answer is kept",
-        "addresses of x: nxdomain; the last good answer is kept for 30s",
-        "addresses of x: failed for too long; its last good answer is dropped",
+        "sources[0]: addresses of x: the nameservers refuse to answer (refused); have them serve \
+         this host, or give others in resolver.nameservers (the last good answer is kept)",
+        "sources[0]: addresses of x: the name does not exist (nxdomain); correct it here, or add \
+         it to DNS (the last good answer is kept for 30s)",
+        "sources[0]: addresses of x: failed for too long; its last good answer is dropped",
         "backend 10.0.0.1:1 removed",
     ];
     assert_eq!(scene.events[1..], expected);

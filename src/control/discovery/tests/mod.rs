@@ -3,6 +3,7 @@
 mod answers;
 mod doubt;
 mod failing;
+mod reports;
 mod scene;
 mod simulation;
 mod timing;

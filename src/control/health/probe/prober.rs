@@ -122,6 +122,19 @@ impl Prober {
     }
 }
 
+impl BadCheck {
+    /// Where it stands in the configuration, below the pool's `health`.
+    pub fn key(self) -> &'static str {
+        match self {
+            BadCheck::ServerName => "tls_server_name",
+            BadCheck::Method => "method",
+            BadCheck::Path => "path",
+            BadCheck::Host => "host",
+            BadCheck::Service => "service",
+        }
+    }
+}
+
 impl fmt::Display for BadCheck {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
