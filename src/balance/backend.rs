@@ -1,5 +1,6 @@
 //! One backend: its identity, its share, and the live count of its connections.
 
+use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -30,6 +31,8 @@ pub struct Backend {
 #[derive(Debug, Default)]
 struct Live {
     connections: AtomicU32,
+    /// Of those, the ones that are being moved to other backends.
+    moving: AtomicU32,
     /// Failures that the backend caused since something last succeeded.
     failures_in_a_row: AtomicU32,
     ejected: AtomicBool,
@@ -41,6 +44,7 @@ struct Live {
 #[derive(Debug)]
 pub struct Lease {
     backend: Arc<Backend>,
+    is_moving: Cell<bool>,
 }
 
 impl Backend {
@@ -92,6 +96,11 @@ impl Backend {
         self.live.connections.load(Ordering::Relaxed)
     }
 
+    /// Connections that have been asked to go to another backend and have not ended yet.
+    pub fn moving(&self) -> u32 {
+        self.live.moving.load(Ordering::Relaxed)
+    }
+
     /// Whether a lease would be refused just now.
     pub(super) fn is_full(&self) -> bool {
         // In one order with `Lease::drop` and `WaitingPlace::listen`: whoever listens and then
@@ -111,7 +120,7 @@ impl Backend {
             self.give_back();
             return None;
         }
-        Some(Lease { backend: Arc::clone(self) })
+        Some(Lease { backend: Arc::clone(self), is_moving: Cell::new(false) })
     }
 
     /// Undoes an addition. One that went over the limit hid, for a moment, a place that may have
@@ -138,10 +147,20 @@ impl Lease {
     pub fn backend(&self) -> &Arc<Backend> {
         &self.backend
     }
+
+    /// From now on, and until it is given back, its connection is on the way to another backend.
+    pub fn moves(&self) {
+        if !self.is_moving.replace(true) {
+            self.backend.live.moving.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        if self.is_moving.get() {
+            self.backend.live.moving.fetch_sub(1, Ordering::Relaxed);
+        }
         self.backend.give_back();
     }
 }
@@ -163,6 +182,19 @@ mod tests {
         assert_eq!(backend.connections(), 1);
         drop(lease);
         assert_eq!(backend.connections(), 0);
+    }
+
+    #[test]
+    fn a_lease_that_moves_is_counted_once_until_it_is_given_back() {
+        let backend = backend(None);
+        let [lease, other] = [(); 2].map(|()| backend.lease().unwrap());
+        lease.moves();
+        lease.moves();
+        assert_eq!((backend.connections(), backend.renewed().moving()), (2, 1));
+        drop(other);
+        assert_eq!(backend.moving(), 1);
+        drop(lease);
+        assert_eq!((backend.connections(), backend.moving()), (0, 0));
     }
 
     #[test]

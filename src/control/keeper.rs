@@ -287,6 +287,7 @@ impl Keeper {
         let load = |backend: &Arc<Backend>| Load {
             name: Arc::clone(&backend.name),
             connections: backend.connections(),
+            moving: backend.moving(),
             weight: share(backend.weight, self.health.standing(&backend.name)),
         };
         let loads: Vec<Load> = self.backends.values().map(load).collect();

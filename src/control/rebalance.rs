@@ -1,7 +1,6 @@
 //! Which backends have more sessions than their share after a change, and how many of them are to
 //! move now. Closes none, and does not know which: the workers take those that are idle longest.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,8 +13,10 @@ pub struct Rebalance {
     settings: config::Rebalance,
     /// When the next step is due; none: it rests.
     next: Option<Duration>,
-    /// What was asked of each backend and has not been seen to end.
-    asked: BTreeMap<Arc<str>, Asked>,
+    /// How many were too many at the last step, over all backends.
+    excess: u64,
+    /// Steps in a row that helped nothing.
+    in_vain: u32,
 }
 
 /// What one backend carries.
@@ -23,33 +24,30 @@ pub struct Rebalance {
 pub struct Load {
     pub name: Arc<str>,
     pub connections: u32,
+    /// Of those, the ones that have been asked to move and have not ended yet.
+    pub moving: u32,
     /// Its share of new connections; 0 if it gets none, and then what it has is not moved.
     pub weight: u64,
 }
 
-#[derive(Debug)]
-struct Asked {
-    count: u32,
-    /// Connections at that time.
-    before: u32,
-    /// Then it is forgotten: whoever does not end stays as long as its client does.
-    until: Duration,
-}
-
 /// Between two steps.
 const STEP: Duration = Duration::from_secs(1);
-/// How long a session that was asked to end may take, before it is taken for one that stays.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Steps in vain after which the time between two is doubled, up to the longest. Some are no sign:
+/// where few sessions are left to be moved, it is chance whether they come back to where room is.
+const PATIENCE: u32 = 8;
+const LONGEST_STEP: Duration = Duration::from_secs(64);
 
 impl Rebalance {
     pub fn new(settings: config::Rebalance) -> Rebalance {
-        Rebalance { settings, next: None, asked: BTreeMap::new() }
+        Rebalance { settings, next: None, excess: u64::MAX, in_vain: 0 }
     }
 
     /// A backend has come, or gets another share.
     pub fn changed(&mut self, now: Duration) {
         // A step later, so that sessions that are just being made settle first.
-        self.next.get_or_insert(now.saturating_add(STEP));
+        let soon = now.saturating_add(STEP);
+        self.next = Some(self.next.map_or(soon, |next| next.min(soon)));
+        (self.excess, self.in_vain) = (u64::MAX, 0);
     }
 
     pub fn next_deadline(&self) -> Option<Duration> {
@@ -61,19 +59,22 @@ impl Rebalance {
         if self.next.is_none_or(|next| next > now) {
             return Vec::new();
         }
-        self.asked.retain(|_, asked| asked.until > now);
         let excess = self.excess(loads);
-        let closing = closing(&excess, self.settings.rate);
-        let rests = excess.is_empty() && self.asked.is_empty();
-        self.next = (!rests).then(|| now.saturating_add(STEP));
-        for (name, count) in &closing {
-            let load = loads.iter().find(|load| load.name == *name);
-            let before = load.map_or(0, |load| load.connections);
-            let count = *count + self.outstanding(name, before);
-            let asked = Asked { count, before, until: now.saturating_add(PATIENCE) };
-            self.asked.insert(Arc::clone(name), asked);
-        }
-        closing
+        // Whoever moves comes back, and not always to where there is room.
+        let rests = excess.is_empty() && loads.iter().all(|load| load.moving == 0);
+        let step = self.step(excess.iter().map(|(_, excess)| u64::from(*excess)).sum());
+        self.next = (!rests).then(|| now.saturating_add(step));
+        closing(&excess, self.settings.rate)
+    }
+
+    /// The time until the next step. Clients that come back to where they were, because who has
+    /// come takes none of them, would be closed again and again: they are left in peace for ever
+    /// longer.
+    fn step(&mut self, excess: u64) -> Duration {
+        self.in_vain = if excess < self.excess { 0 } else { self.in_vain.saturating_add(1) };
+        self.excess = excess;
+        let doublings = self.in_vain / PATIENCE;
+        LONGEST_STEP.min(STEP.saturating_mul(2_u32.saturating_pow(doublings)))
     }
 
     /// Who has more than its share and the tolerance, and by how much.
@@ -85,20 +86,13 @@ impl Rebalance {
             let tolerance = 100 + u64::from(self.settings.tolerance);
             let share = u128::from(total) * u128::from(load.weight) * u128::from(tolerance);
             let most = share.div_ceil(u128::from(weights) * 100);
-            let has = load.connections - self.outstanding(&load.name, load.connections);
+            // The two are read one after the other, and change meanwhile.
+            let has = load.connections.saturating_sub(load.moving);
             let excess = u128::from(has).saturating_sub(most);
             let excess = u32::try_from(excess).unwrap_or(u32::MAX);
             (excess > 0).then(|| (Arc::clone(&load.name), excess))
         });
         excess.collect()
-    }
-
-    /// Sessions that were asked to end and are there still, as far as the count shows.
-    fn outstanding(&self, name: &str, connections: u32) -> u32 {
-        let outstanding = self.asked.get(name).map_or(0, |asked| {
-            asked.count.saturating_sub(asked.before.saturating_sub(connections))
-        });
-        outstanding.min(connections)
     }
 }
 
@@ -125,6 +119,8 @@ fn closing(excess: &[(Arc<str>, u32)], rate: u32) -> Vec<(Arc<str>, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use proptest::prelude::*;
 
@@ -134,6 +130,7 @@ mod tests {
         let load = |(index, (connections, weight)): (usize, &(u32, u64))| Load {
             name: format!("b{index}").into(),
             connections: *connections,
+            moving: 0,
             weight: *weight,
         };
         connections.iter().enumerate().map(load).collect()
@@ -167,16 +164,45 @@ mod tests {
     }
 
     #[test]
-    fn those_that_are_closing_already_are_not_asked_for_again() {
+    fn those_that_are_moving_already_are_not_asked_for_again() {
         let mut rebalance = rebalance(10, 0);
         rebalance.changed(Duration::ZERO);
         assert_eq!(step(&mut rebalance, &loads(&[(16, 1), (4, 1)]), SECOND), [6, 0]);
         // Two have ended and come back elsewhere; four take their time.
-        assert_eq!(step(&mut rebalance, &loads(&[(14, 1), (6, 1)]), 2 * SECOND), [0, 0]);
-        assert_eq!(step(&mut rebalance, &loads(&[(14, 1), (6, 1)]), 12 * SECOND), [4, 0]);
-        assert_eq!(step(&mut rebalance, &loads(&[(10, 1), (10, 1)]), 13 * SECOND), [0, 0]);
-        assert_eq!(step(&mut rebalance, &loads(&[(10, 1), (10, 1)]), 30 * SECOND), [0, 0]);
+        let mut slow = loads(&[(14, 1), (6, 1)]);
+        slow[0].moving = 4;
+        assert_eq!(step(&mut rebalance, &slow, 2 * SECOND), [0, 0]);
+        assert_eq!(rebalance.next_deadline(), Some(3 * SECOND), "where will they come back?");
+        assert_eq!(step(&mut rebalance, &loads(&[(10, 1), (10, 1)]), 3 * SECOND), [0, 0]);
         assert_eq!(rebalance.next_deadline(), None, "balanced: it rests");
+    }
+
+    #[test]
+    fn those_that_came_back_to_where_they_were_are_asked_for_again_at_once() {
+        let mut rebalance = rebalance(10, 0);
+        rebalance.changed(Duration::ZERO);
+        assert_eq!(step(&mut rebalance, &loads(&[(16, 1), (4, 1)]), SECOND), [6, 0]);
+        assert_eq!(step(&mut rebalance, &loads(&[(13, 1), (7, 1)]), 2 * SECOND), [3, 0]);
+    }
+
+    #[test]
+    fn who_comes_back_in_vain_is_left_in_peace_for_ever_longer() {
+        let mut rebalance = rebalance(10, 0);
+        rebalance.changed(Duration::ZERO);
+        let loads = loads(&[(16, 1), (4, 1)]);
+        let mut pauses = Vec::new();
+        for _ in 0..60 {
+            let now = rebalance.next_deadline().unwrap();
+            assert_eq!(step(&mut rebalance, &loads, now), [6, 0]);
+            pauses.push((rebalance.next_deadline().unwrap() - now).as_secs());
+        }
+        assert_eq!(pauses[..9], [1, 1, 1, 1, 1, 1, 1, 1, 2]);
+        pauses.dedup();
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64]);
+        // Another change may help.
+        let now = rebalance.next_deadline().unwrap() - 50 * SECOND;
+        rebalance.changed(now);
+        assert_eq!(rebalance.next_deadline(), Some(now + SECOND));
     }
 
     #[test]

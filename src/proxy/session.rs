@@ -143,6 +143,13 @@ impl Session {
         self.worker.controls.asked(self.line)
     }
 
+    /// It is about to end for this reason.
+    pub(super) fn is_asked(&self, reason: CloseReason) {
+        if let (Some(route), CloseReason::Rebalanced) = (&self.route, reason) {
+            route.lease.moves();
+        }
+    }
+
     /// Bytes have moved towards the backend (0) or the client (1).
     pub(super) fn moved(&self, towards: usize, bytes: usize) {
         let now = self.worker.engine.now();

@@ -41,6 +41,7 @@ pub(in crate::proxy) async fn relay(session: &Session, backend: &Socket) -> Clos
         Event::Ended(party, end) => (party, end, None),
         Event::Quiet(reason) => return reason,
         Event::Asked(reason) => {
+            session.is_asked(reason);
             let closing = relay.close_in_order(backend, upward.as_mut(), &down, downward.as_mut());
             match Box::pin(closing).await {
                 None => return reason,
