@@ -1,21 +1,36 @@
 //! Owns the tests of the whole program on real sockets and the real ring; each of them runs the
 //! proxy as a process of its own. Does not look inside it: addresses, logs and metrics are enough.
 //!
-//! `proxy`, `peer`, `stream` and `patience` are what the tests are made of; the other modules are
-//! the tests, by the promise they hold the program to.
+//! `patience`, `peer`, `proxy` and `stream` are what all tests are made of; `agents`,
+//! `aggregator`, `dns`, `fleet` and `load` those of the control plane. The other modules are the
+//! tests, by the promise they hold the program to.
 
+mod agents;
+mod aggregator;
+#[path = "../discovery/dns/mod.rs"]
+mod dns;
+mod fleet;
+mod load;
 mod patience;
 mod peer;
 mod proxy;
 mod stream;
 
+mod answers;
 mod balancing;
 mod bulk;
 mod descriptors;
+mod discovery;
 mod drain;
+mod ejection;
 mod endings;
+mod health;
 mod limits;
 mod many;
+mod rebalance;
 mod records;
+mod removal;
+mod saved;
+mod scaling;
 mod stalls;
 mod start;

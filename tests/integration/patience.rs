@@ -19,3 +19,9 @@ pub fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T 
 }
 
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// For figures that are printed, such as how long a change took to arrive.
+#[allow(clippy::disallowed_methods, reason = "figures are printed; tests pass by events alone")]
+pub fn now() -> Instant {
+    Instant::now()
+}

@@ -108,5 +108,15 @@ pub fn vacant() -> SocketAddr {
     SocketAddr::from(([127, 64 | high, middle, low], port))
 }
 
+/// Such addresses with one port in common.
+pub fn vacant_alike() -> [SocketAddr; 3] {
+    let address = vacant();
+    let SocketAddr::V4(first) = address else { unreachable!("{address} is of IPv4") };
+    let [network, high, middle, low] = first.ip().octets();
+    // The two highest bits of the second part say which of them it is.
+    [64, 128, 192]
+        .map(|bits| SocketAddr::from(([network, bits | high & 63, middle, low], first.port())))
+}
+
 /// A queue for none takes one or two.
 const QUEUE_MOST: usize = 8;

@@ -21,15 +21,17 @@ pub struct Plan<'a> {
     pub process: &'a str,
     pub listener: &'a str,
     pub pool: &'a str,
-    /// Backends as TOML values.
+    /// Backends as TOML values. None: the key is left out.
     pub backends: Vec<String>,
+    /// Sections that follow.
+    pub more: &'a str,
 }
 
 impl Plan<'_> {
     /// One worker, and the defaults.
     pub fn of(backends: &[SocketAddr]) -> Plan<'static> {
         let backends = backends.iter().map(|address| format!("\"{address}\"")).collect();
-        Plan { process: "workers = 1", listener: "", pool: "", backends }
+        Plan { process: "workers = 1", listener: "", pool: "", backends, more: "" }
     }
 
     pub fn start(&self) -> Proxy {
@@ -38,12 +40,13 @@ impl Plan<'_> {
 
     /// The configuration, for a listener on this address.
     pub fn text(&self, listen: &str) -> String {
-        let Plan { process, listener, pool, backends } = self;
+        let Plan { process, listener, pool, backends, more } = self;
+        let listed = format!("backends = [{}]\n", backends.join(", "));
+        let backends = if backends.is_empty() { "" } else { &listed };
         format!(
             "{}[process]\n{process}\n[listener.front]\nlisten = \"{listen}\"\n\
-             pool = \"back\"\n{listener}\n[pool.back]\n{pool}\nbackends = [{}]\n",
+             pool = \"back\"\n{listener}\n[pool.back]\n{pool}\n{backends}{more}\n",
             base(),
-            backends.join(", ")
         )
     }
 }
@@ -127,10 +130,35 @@ impl Proxy {
         self.log.wait(message, |events| says(events, message).next().map(drop));
     }
 
+    /// Waits for an event of the log in which these words are.
+    pub fn await_words(&self, words: &str) {
+        self.await_words_after(0, words);
+    }
+
+    /// The same for events after the first `count`.
+    pub fn await_words_after(&self, count: usize, words: &str) {
+        let says = |event: &Value| event["message"].as_str().is_some_and(|it| it.contains(words));
+        self.log.wait(words, |events| events.iter().skip(count).any(says).then_some(()));
+    }
+
+    /// How many events the log has.
+    pub fn events(&self) -> usize {
+        self.log.events().len()
+    }
+
     /// Waits until the access log has `count` lines; gives all there are.
     pub fn sessions(&self, count: usize) -> Vec<Value> {
         let what = format!("{count} lines in the access log");
         self.access.wait(&what, |lines| (lines.len() >= count).then(|| lines.to_vec()))
+    }
+
+    /// Waits until so many sessions in a row have had the first backend that they tried.
+    pub fn await_first_tries(&self, count: usize) {
+        self.access.wait("sessions that tried one backend alone", |lines| {
+            let last = lines.iter().rev().take(count);
+            let none = Value::Array(Vec::new());
+            (last.filter(|session| session["tried"] == none).count() == count).then_some(())
+        });
     }
 
     /// The line of the only session so far.
