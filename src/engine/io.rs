@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::buffers::Buffers;
 use super::driver::{Completion, Descriptor, Driver, Interest, Kind, Operation, Token};
-use super::slots::{Keep, Outcome, Phase, Slots};
+use super::slots::{Keep, Outcome, Phase, Slots, Stall};
 use super::stalls::{self, Stalled};
 use super::time::Time;
 
@@ -272,7 +272,8 @@ impl Io {
         if std::mem::take(&mut slot.full) {
             return Look::Full;
         }
-        if std::mem::take(&mut slot.stalled) {
+        if slot.stall == Stall::Noticed {
+            slot.stall = Stall::Told;
             return Look::Stalled;
         }
         Look::Pending
@@ -409,11 +410,11 @@ impl Io {
             .collect();
         let mut wakers = Vec::new();
         for send in &stalled {
-            // Said once: in the first look after the limit was passed.
-            if now.since(send.since) < limit + STALL_INTERVAL
-                && let Some(slot) = self.slots.find(send.token)
+            // Said once, however late this look is: the thread may have had to wait for its CPU.
+            if let Some(slot) = self.slots.find(send.token)
+                && slot.stall == Stall::None
             {
-                slot.stalled = true;
+                slot.stall = Stall::Noticed;
                 wakers.extend(slot.waker.clone());
             }
         }

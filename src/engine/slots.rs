@@ -65,11 +65,21 @@ pub(super) struct Slot {
     /// A send that found no room, of which its future has not heard.
     pub(super) full: bool,
     /// A send that has lasted so long that its direction should look after its source.
-    pub(super) stalled: bool,
+    pub(super) stall: Stall,
     /// A send whose buffer is wanted back: its future ends it.
     pub(super) evicted: bool,
     /// A receive that is to take what is there and wait for nothing.
     pub(super) recalled: bool,
+}
+
+/// What is known of a send that lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stall {
+    None,
+    /// It has stalled, and its future has not been told.
+    Noticed,
+    /// Its future knows.
+    Told,
 }
 
 /// All operations of one engine.
@@ -102,7 +112,7 @@ impl Slots {
             waker: None,
             since: now,
             full: false,
-            stalled: false,
+            stall: Stall::None,
             evicted: false,
             recalled: false,
         };

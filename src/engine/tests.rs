@@ -190,6 +190,36 @@ fn a_stalled_send_is_noticed_and_loses_its_buffer_when_others_wait() {
 }
 
 #[test]
+fn a_stall_is_noticed_however_late_the_thread_gets_its_cpu() {
+    let engine = engine(2, 2);
+    run(&engine, async {
+        let (slow, mut feeder) = connect(&engine).await;
+        let (frozen, _never_reads) = connect(&engine).await;
+        feeder.set_nonblocking(true).unwrap();
+        let mut last = loop {
+            let _ = feeder.write(&[7; 65_536]);
+            let buffer = slow.receive().await.unwrap().unwrap();
+            let mut sending = frozen.send(buffer);
+            let moment = engine.sleep_until(engine.now() + Duration::from_millis(20));
+            if let Either::Second(()) = race(&mut sending, moment).await {
+                break sending;
+            }
+        };
+        hold_the_thread_up();
+        let patience = engine.sleep_until(engine.now() + Duration::from_secs(20));
+        let noticed = race(&mut last, patience).await;
+        // What the peer took after all is no stall.
+        assert!(matches!(noticed, Either::First(Sent::Stalled | Sent::Done)), "{noticed:?}");
+    });
+}
+
+/// For longer than a stall takes to be noticed, and than the checks lie apart.
+#[allow(clippy::disallowed_methods, reason = "what a busy host does to a thread")]
+fn hold_the_thread_up() {
+    std::thread::sleep(Duration::from_millis(400));
+}
+
+#[test]
 fn an_inbox_wakes_the_engine_from_another_thread() {
     let engine = engine(4, 4);
     let inbox = Inbox::new(8, Arc::clone(engine.remote()));
