@@ -64,7 +64,9 @@ mod tests {
     proptest! {
         /// Over all columns everyone has what the weight says, to within rounding.
         #[test]
-        fn shares_are_those_of_the_weights(weights in prop::collection::vec(1u32..=6_553_500, 1..50)) {
+        fn shares_are_those_of_the_weights(
+            weights in prop::collection::vec(1u32..=6_553_500, 1..50),
+        ) {
             let numbered: Vec<_> = (0u32..).zip(weights.iter().copied()).collect();
             let draw = Draw::new(&numbered);
             let mut parts = vec![0u64; weights.len()];
