@@ -49,7 +49,7 @@ impl Checks {
                 break said;
             }
             assert!(began.elapsed() < DEADLINE, "nothing is said of {pool}");
-            let line = self.proxy.log();
+            let line = self.proxy.log(&format!("of {pool}: {change} {reason}"));
             if let (Some(pool), Some(said)) = (line["pool"].as_str(), line["message"].as_str()) {
                 self.said.entry(pool.to_owned()).or_default().push_back(said.to_owned());
             }

@@ -35,6 +35,7 @@ pub struct Tally {
 /// A connection that ended without an answer.
 #[derive(Debug)]
 pub struct Failure {
+    pub opened: Instant,
     /// Its own end; none if it was never made.
     pub client: Option<SocketAddr>,
     pub error: io::Error,
@@ -124,7 +125,7 @@ impl Client {
                 self.converse(&stream, opened)
             });
             if let Err(error) = outcome {
-                self.tally.failures.push(Failure { client, error });
+                self.tally.failures.push(Failure { opened, client, error });
             }
         }
         self.tally

@@ -70,31 +70,33 @@ impl Lines {
 
     /// The next line; `None` once the program has closed its end.
     pub fn next(&self) -> Option<String> {
+        self.next_of("any")
+    }
+
+    /// The same, where a line of this kind is awaited.
+    pub fn next_of(&self, kind: &str) -> Option<String> {
         match self.0.recv_timeout(DEADLINE) {
             Ok(line) => Some(line),
             Err(RecvTimeoutError::Disconnected) => None,
-            Err(RecvTimeoutError::Timeout) => panic!("no line within {DEADLINE:?}"),
+            Err(RecvTimeoutError::Timeout) => {
+                panic!("no line within {DEADLINE:?}, awaiting: {kind}")
+            }
         }
     }
 
     /// Everything up to the first line that contains `mark`, this line included and last.
     pub fn until(&self, mark: &str) -> Vec<String> {
-        self.until_any(&[mark])
-    }
-
-    /// The same for the first of several marks.
-    pub fn until_any(&self, marks: &[&str]) -> Vec<String> {
         let began = now();
         let mut seen = Vec::new();
-        while let Some(line) = self.next() {
-            let found = marks.iter().any(|mark| line.contains(mark));
+        while let Some(line) = self.next_of(mark) {
+            let found = line.contains(mark);
             seen.push(line);
             if found {
                 return seen;
             }
-            assert!(began.elapsed() < DEADLINE, "none of {marks:?} within {DEADLINE:?}: {seen:#?}");
+            assert!(began.elapsed() < DEADLINE, "no `{mark}` within {DEADLINE:?}: {seen:#?}");
         }
-        panic!("the program ended without any of {marks:?}: {seen:#?}");
+        panic!("the program ended without `{mark}`: {seen:#?}");
     }
 }
 

@@ -64,14 +64,9 @@ impl Proxy {
         self.addresses[0]
     }
 
-    /// Waits for a line of its log with one of these marks in it.
-    pub fn until_any(&self, marks: &[&str]) {
-        self.process.stderr.until_any(marks);
-    }
-
-    /// The next line of its log.
-    pub fn log(&self) -> Value {
-        let line = self.process.stderr.next().expect("the proxy has ended");
+    /// The next line of its log, where one of this kind is awaited.
+    pub fn log(&self, kind: &str) -> Value {
+        let line = self.process.stderr.next_of(kind).expect("the proxy has ended");
         serde_json::from_str(&line).unwrap()
     }
 

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::aggregators::{Aggregator, SERVICE, ZONE};
 use super::knot::Knot;
-use super::load::{Load, Tally};
-use super::process::now;
+use super::load::{Failure, Load, Tally};
+use super::process::{DEADLINE, now};
 use super::proxy::Proxy;
 
 #[test]
@@ -34,33 +34,43 @@ fn records_of_knot_are_followed_under_load() {
     let killed = fleet.names(KILLED);
     let since = now();
     fleet.aggregators[KILLED].iter_mut().for_each(Aggregator::kill);
-    for _ in &killed {
-        proxy.until_any(&[" is down ", " is ejected "]);
-    }
+    let dead = now();
+    await_out(&proxy, killed.clone());
     report("two killed, and out", since.elapsed());
     load.settle(now(), &fleet.names(KILLED.end..12));
     let since = now();
     fleet.aggregators[KILLED].iter_mut().for_each(Aggregator::restart);
     report("two restarted, and in", load.settle(since, &fleet.names(0..12)));
     let tally = load.stop();
-    judge(&tally, &proxy.stop_warned(), &killed);
+    judge(&tally, &proxy.stop_warned(), &killed, dead);
 }
 
-/// Whoever failed was on one of the killed, and all that were not on one ended in order.
-fn judge(tally: &Tally, sessions: &[Value], killed: &BTreeSet<String>) {
+/// Waits until the proxy has said of each that it takes no connections.
+fn await_out(proxy: &Proxy, mut backends: BTreeSet<String>) {
+    let began = now();
+    while !backends.is_empty() {
+        assert!(began.elapsed() < DEADLINE, "{backends:?} are killed and not out");
+        let line = proxy.log("that the killed are out");
+        let Some(said) = line["message"].as_str() else { continue };
+        if let Some((name, _)) = said.split_once(" is down ").or(said.split_once(" is ejected ")) {
+            backends.remove(name);
+        }
+    }
+}
+
+/// Whoever failed was on one of the killed from before they were dead, and all that were not on one
+/// ended in order.
+fn judge(tally: &Tally, sessions: &[Value], killed: &BTreeSet<String>, dead: Instant) {
     let on_killed = |session: &&Value| {
         let backend = session["backend"].as_str();
         session["connect_us"].is_u64() && backend.is_some_and(|name| killed.contains(name))
     };
-    let is_excused = |client: &str| {
-        let mut of_client = sessions.iter().filter(|session| session["client"] == client);
-        of_client.any(|session| on_killed(&session))
+    let is_excused = |failure: &&Failure| {
+        let Some(client) = failure.client.map(|client| client.to_string()) else { return false };
+        let mut of_client = sessions.iter().filter(|session| session["client"] == *client);
+        failure.opened < dead && of_client.any(|session| on_killed(&session))
     };
-    let excused = |failure: &Option<String>| failure.as_deref().is_some_and(is_excused);
-    let failures = tally.failures.iter().map(|failure| {
-        (failure.client.map(|client| client.to_string()), failure.error.to_string())
-    });
-    let (on, others): (Vec<_>, Vec<_>) = failures.partition(|(client, _)| excused(client));
+    let (on, others): (Vec<_>, Vec<_>) = tally.failures.iter().partition(is_excused);
     let retried = sessions.iter().filter(|session| session["tried"] != Value::Array(Vec::new()));
     println!(
         "{} connections, {} answers; {} connections were sent on to another backend, {} were \
@@ -75,7 +85,8 @@ fn judge(tally: &Tally, sessions: &[Value], killed: &BTreeSet<String>) {
     let unfinished = sessions.iter().filter(|session| session["reason"] != "finished");
     let not_killed: Vec<_> = unfinished.filter(|session| !on_killed(session)).collect();
     assert!(not_killed.is_empty(), "{not_killed:#?}");
-    assert!(others.is_empty(), "{others:#?}");
+    let told = |failure: &&Failure| format!("{:?}: {}", failure.client, failure.error);
+    assert!(others.is_empty(), "{:#?}", others.iter().map(told).collect::<Vec<_>>());
     // Without all of them the above would say nothing.
     assert_eq!(sessions.len(), tally.connections);
 }
