@@ -1,5 +1,6 @@
 //! What becomes of sessions whose backend is no longer found, and of those that are old.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::Duration;
 
@@ -63,7 +64,7 @@ fn old_sessions_are_closed_in_order_and_clients_come_back() {
         assert!(age >= 800_000, "{session}");
     }
     let ages = sessions.iter().map(|session| session["total_us"].as_u64().unwrap() / 1000);
-    let distinct: std::collections::BTreeSet<u64> = ages.collect();
+    let distinct: BTreeSet<u64> = ages.collect();
     println!("max_connection_age: closed at {distinct:?} ms");
     agents.finish("max_connection_age", &[&a, &b]);
 }
