@@ -87,20 +87,25 @@ fn the_lowest_priority_serves_and_the_next_one_when_it_is_gone() {
 
 #[test]
 fn a_set_that_is_replaced_whole_leaves_sessions_in_progress_alone() {
-    let [a, b, c, d] = aggregators(["a", "b", "c", "d"]);
-    let dns = DnsServer::start();
-    set(&dns, &[&a, &b]);
-    let proxy = Search::of_services().start(dns.address());
-    let sessions = [connect(proxy.address()), connect(proxy.address())];
-    let before = sessions.each_ref().map(|session| ask(session, "before").unwrap());
-    let load = Load::start(proxy.address());
-    load.await_answers(&["a", "b"], now());
-    let change = now();
-    set(&dns, &[&c, &d]);
-    report("a whole set is replaced", load.await_answers(&["c", "d"], change));
-    let after = sessions.each_ref().map(|session| ask(session, "after").unwrap());
-    assert_eq!(before, after);
-    load.finish("a whole set is replaced");
+    // Without additionals the new names are asked for, and until then the old ones serve.
+    for additionals in [true, false] {
+        let what = format!("a whole set is replaced, additionals: {additionals}");
+        let [a, b, c, d] = aggregators(["a", "b", "c", "d"]);
+        let dns = DnsServer::start();
+        dns.send_additionals(additionals);
+        set(&dns, &[&a, &b]);
+        let proxy = Search::of_services().start(dns.address());
+        let sessions = [connect(proxy.address()), connect(proxy.address())];
+        let before = sessions.each_ref().map(|session| ask(session, "before").unwrap());
+        let load = Load::start(proxy.address());
+        load.await_answers(&["a", "b"], now());
+        let change = now();
+        set(&dns, &[&c, &d]);
+        report(&what, load.await_answers(&["c", "d"], change));
+        let after = sessions.each_ref().map(|session| ask(session, "after").unwrap());
+        assert_eq!(before, after);
+        load.finish(&what);
+    }
 }
 
 #[test]
