@@ -106,14 +106,17 @@ impl<'s> Flow<'s> {
     /// Copies until the flow has grown so that a pipe pays; gives the pipe.
     async fn copy(&self) -> Result<Pipe, End> {
         let mut full_in_a_row = 0;
+        // It has filled many buffers, and nothing that comes behind them is received any more.
+        let mut grown;
         let mut receiving = self.source.receive();
         loop {
             let mut sending = match (&mut receiving).await {
                 Ok(Some(buffer)) => {
                     full_in_a_row = if buffer.is_full() { full_in_a_row + 1 } else { 0 };
+                    grown = full_in_a_row >= PROMOTE_AFTER && !self.source.is_receiving();
                     self.moved(buffer.len());
                     self.at_rest.set(false);
-                    if full_in_a_row >= PROMOTE_AFTER || self.stopping.get() {
+                    if grown || self.stopping.get() {
                         self.target.send(buffer)
                     } else {
                         // Begun together with the send, so that both cost one turn of the loop.
@@ -138,7 +141,7 @@ impl<'s> Flow<'s> {
             if self.stopping.get() {
                 return Err(self.end_of_stream());
             }
-            if full_in_a_row >= PROMOTE_AFTER {
+            if grown {
                 full_in_a_row = 0;
                 if let Some(pipe) = Pipe::borrow_from(&self.session.worker.engine) {
                     return Ok(pipe);

@@ -80,7 +80,7 @@ fn a_receive_takes_the_oldest_buffer_only_for_bytes() {
     process.provide(4);
     process.provide(4);
     let (socket, peer) = process.accepted();
-    let token = process.submit(Operation::Receive { socket, wait_first: true });
+    let token = process.submit(Operation::Receive { socket, wait_first: true, cap: 1 });
     process.turn(Wait::No);
     assert_eq!(process.world.leftovers().buffers_provided, 2);
     process.write(peer, b"abcdef");
@@ -102,7 +102,7 @@ fn without_a_buffer_everything_is_enobufs() {
     let mut process = Process::new(Faults::none());
     let (socket, peer) = process.accepted();
     assert_eq!(process.receive(socket).result, errno(Errno::NOBUFS), "nothing to receive");
-    let token = process.submit(Operation::Receive { socket, wait_first: true });
+    let token = process.submit(Operation::Receive { socket, wait_first: true, cap: 1 });
     process.pass();
     assert!(process.early.is_empty());
     process.world.outside(|peers| peers.reset(peer));
@@ -187,7 +187,7 @@ fn a_pipe_carries_bytes_from_socket_to_socket() {
 fn nothing_that_can_happen_is_an_error_that_shows_what_is_pending() {
     let mut process = Process::new(Faults::none());
     let (socket, _) = process.accepted();
-    process.submit(Operation::Receive { socket, wait_first: true });
+    process.submit(Operation::Receive { socket, wait_first: true, cap: 1 });
     let error = process.driver.turn(Wait::Forever, &mut Vec::new()).unwrap_err().to_string();
     assert!(error.contains("nothing can happen"), "{error}");
     assert!(error.contains("Started Receive"), "{error}");
@@ -244,7 +244,7 @@ fn a_descriptor_can_move_to_another_worker() {
     let (socket, peer) = first.accepted();
     let mut second = Process::in_world(first.world.clone());
     second.provide(16);
-    let token = second.submit(Operation::Receive { socket, wait_first: true });
+    let token = second.submit(Operation::Receive { socket, wait_first: true, cap: 1 });
     second.turn(Wait::No);
     second.write(peer, b"moved");
     first.turn(Wait::Forever);
@@ -259,7 +259,7 @@ fn a_descriptor_can_move_to_another_worker() {
 fn closing_under_an_operation_is_a_defect() {
     let mut process = Process::new(Faults::none());
     let (socket, _) = process.accepted();
-    process.submit(Operation::Receive { socket, wait_first: true });
+    process.submit(Operation::Receive { socket, wait_first: true, cap: 1 });
     process.driver.close(socket);
 }
 
@@ -285,7 +285,7 @@ fn providing_a_buffer_twice_is_a_defect() {
 fn a_token_in_use_is_a_defect() {
     let mut process = Process::new(Faults::none());
     let (socket, _) = process.accepted();
-    process.submit(Operation::Receive { socket, wait_first: true });
+    process.submit(Operation::Receive { socket, wait_first: true, cap: 1 });
     process.next_slot -= 1;
-    process.submit(Operation::Receive { socket, wait_first: true });
+    process.submit(Operation::Receive { socket, wait_first: true, cap: 1 });
 }
