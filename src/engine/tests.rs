@@ -11,10 +11,18 @@ use super::driver::SocketOptions;
 use super::driver::uring::{RingSizes, Uring};
 use super::*;
 
+mod receiving;
+
 fn engine(buffers: u16, stalled_share: usize) -> Engine {
+    engine_on(false, buffers, stalled_share)
+}
+
+/// `old`: a kernel without receives that bring several pieces.
+fn engine_on(old: bool, buffers: u16, stalled_share: usize) -> Engine {
     let remote = Arc::new(Remote::with_signal().unwrap());
     let sizes = RingSizes { submissions: 8, completions: 16, buffers: buffers.next_power_of_two() };
-    let driver = Box::new(Uring::new(sizes, Arc::clone(&remote)).unwrap());
+    let driver = Uring::new(sizes, Arc::clone(&remote)).unwrap();
+    let driver = Box::new(if old { driver.without_capped_receives() } else { driver });
     let settings = EngineSettings {
         buffers: BufferSizes { size: 4096, count: buffers, offered: buffers },
         pipes: PipeSizes { count: 2, size: 65_536 },

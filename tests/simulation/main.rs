@@ -6,6 +6,7 @@ mod actors;
 mod endings;
 mod memory;
 mod panics;
+mod receives;
 mod scene;
 mod seeds;
 mod stage;

@@ -123,6 +123,12 @@ impl Uring {
         self
     }
 
+    /// Whether this kernel knows receives that end with a cap.
+    #[cfg(test)]
+    pub(in crate::engine) fn caps_receives(&self) -> bool {
+        self.caps_receives
+    }
+
     /// Keeps a read on the eventfd in flight, so that another thread can end a wait.
     fn read_signal(&mut self) {
         let Some(signal) = self.remote.signal() else { return };

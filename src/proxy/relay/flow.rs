@@ -1,8 +1,8 @@
 //! One direction of a session: by copying first, by splice when it pays.
 //!
-//! Copying takes one buffer of the worker's relay memory, and only while bytes are in flight:
-//! that is the back-pressure. A flow that keeps filling its buffers goes over to a pipe, and back
-//! when it becomes small or no pipe is left.
+//! Copying takes a buffer of the worker's relay memory, and at most two behind it, and only while
+//! bytes are in flight: that is the back-pressure. A flow that keeps filling its buffers goes over
+//! to a pipe, and back when it becomes small or no pipe is left.
 
 use std::cell::Cell;
 use std::convert::Infallible;

@@ -98,6 +98,52 @@ fn a_receive_takes_the_oldest_buffer_only_for_bytes() {
 }
 
 #[test]
+fn a_receive_goes_on_until_its_cap_is_used_up() {
+    let mut process = Process::new(Faults::none());
+    for _ in 0..4 {
+        process.provide(8);
+    }
+    let (socket, peer) = process.accepted();
+    let token = process.submit(Operation::Receive { socket, wait_first: true, cap: 8 });
+    let mut next = |bytes: &[u8]| {
+        process.write(peer, bytes);
+        process.pass();
+        let completion = process.completion(token);
+        (completion.result, completion.buffer, completion.more, completion.nonempty)
+    };
+    assert_eq!(next(b"abc"), (3, Some(0), true, false));
+    assert_eq!(next(b"de"), (2, Some(1), true, false));
+    assert_eq!(next(b"fghijklmnop"), (8, Some(2), false, true));
+    assert_eq!(process.received(socket).unwrap(), b"nop");
+}
+
+#[test]
+fn an_old_kernel_ends_a_receive_with_its_first_piece() {
+    let mut process = Process::new(Faults { caps_receives: false, ..Faults::none() });
+    process.provide(8);
+    let (socket, peer) = process.accepted();
+    let token = process.submit(Operation::Receive { socket, wait_first: true, cap: 8 });
+    process.write(peer, b"abc");
+    process.pass();
+    let completion = process.completion(token);
+    assert_eq!((completion.result, completion.more), (3, false));
+}
+
+#[test]
+fn a_quiet_send_that_is_done_ends_no_wait() {
+    let mut process = Process::new(Faults::none());
+    let (socket, peer) = process.accepted();
+    let data = *b"abc";
+    let Operation::Send { data, length, .. } = send_of(socket, &data) else { unreachable!() };
+    let token = process.submit(Operation::Send { socket, data, length, quiet: true });
+    let before = process.world.now();
+    process.turn(Wait::For(Duration::from_millis(500)));
+    assert!(process.world.now().since(before) >= Duration::from_millis(500));
+    assert_eq!(process.completion(token).result, 3);
+    assert_eq!(process.read(peer).unwrap(), b"abc");
+}
+
+#[test]
 fn without_a_buffer_everything_is_enobufs() {
     let mut process = Process::new(Faults::none());
     let (socket, peer) = process.accepted();
