@@ -10,7 +10,7 @@ use super::*;
 struct Kernel {
     /// Before `memory`, which it may write to.
     driver: Uring,
-    memory: Vec<Box<[u8; 64]>>,
+    memory: Vec<Vec<u8>>,
     socket: TcpStream,
     peer: TcpStream,
     submitted: u32,
@@ -33,9 +33,9 @@ impl Kernel {
 
     fn provide(&mut self) {
         let id = self.memory.len() as u16;
-        self.memory.push(Box::new([0; 64]));
-        let memory = NonNull::from(&mut **self.memory.last_mut().unwrap()).cast();
-        // SAFETY: the box stays where it is and lives longer than the driver.
+        self.memory.push(vec![0; 64]);
+        let memory = NonNull::new(self.memory[usize::from(id)].as_mut_ptr()).unwrap();
+        // SAFETY: the buffer is not resized and lives longer than the driver.
         unsafe { self.driver.provide(id, memory, 64) };
     }
 
@@ -136,7 +136,7 @@ async fn settle(engine: &Engine) {
 fn what_comes_while_nobody_waits_is_there_for_the_next_who_does() {
     run_on_both(8, async |engine: &Engine| {
         let (socket, mut peer) = connect(engine).await;
-        drop(socket.receive());
+        let _begun = socket.receive();
         for piece in [b"one", b"two", b"six"] {
             peer.write_all(piece).unwrap();
             settle(engine).await;
@@ -156,7 +156,7 @@ fn however_small_the_pieces_few_buffers_wait() {
     run_on_both(64, async |engine: &Engine| {
         let (socket, mut peer) = connect(engine).await;
         peer.set_nodelay(true).unwrap();
-        drop(socket.receive());
+        let _begun = socket.receive();
         for _ in 0..40 {
             peer.write_all(&[7; 100]).unwrap();
             engine.pause().await;
@@ -179,7 +179,7 @@ fn a_socket_that_is_dropped_gives_back_what_nobody_took() {
     run_on_both(8, async |engine: &Engine| {
         for _ in 0..10 {
             let (socket, mut peer) = connect(engine).await;
-            drop(socket.receive());
+            let _begun = socket.receive();
             peer.write_all(&[7; 100]).unwrap();
             settle(engine).await;
             assert_eq!(engine.status().buffers_held, 1);
