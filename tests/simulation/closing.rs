@@ -81,6 +81,7 @@ fn what_the_backend_had_sent_before_is_delivered() {
         let mut settings = settings(vec![pool(0, 1)]);
         settings.seed = seed;
         settings.engine.pipes.count = pipes;
+        settings.faults.caps_receives = seed % 4 < 2;
         // Small, so that much is on its way in many pieces, and the flow counts as a large one.
         settings.engine.buffers.size = 512;
         let mut stage = Stage::new(settings);
