@@ -101,6 +101,28 @@ fn what_the_backend_had_sent_before_is_delivered() {
 }
 
 #[test]
+fn what_was_received_behind_a_stalled_send_is_delivered_also_by_a_flow_that_stops_at_once() {
+    for seed in 0..16 {
+        let mut settings = settings(vec![pool(0, 1)]);
+        settings.seed = seed;
+        settings.linger_timeout = SECOND * 3 / 2;
+        settings.engine.pipes.count = 0;
+        settings.faults.caps_receives = seed % 2 == 0;
+        settings.engine.buffers.size = 512;
+        let mut stage = Stage::new(settings);
+        stage.backend(0, 0, Kind::StayingSource { length: u64::MAX });
+        // It reads again when half of the time is over and the flow is not to wait any more.
+        let client =
+            Plan { answer: Answer::Source, deaf_until: Time::default() + 2 * SECOND, ..staying(1) };
+        let client = stage.client(SOON, client);
+        stage.tell(SECOND, end_sessions(0));
+        stage.run_until_done([&client]);
+        assert_eq!(client.get().fate, Fate::Done, "seed {seed}");
+        assert_eq!(stage.ended(CloseReason::BackendLost), 1, "seed {seed}");
+    }
+}
+
+#[test]
 fn a_backend_that_goes_on_sending_does_not_keep_the_client_from_hearing_of_the_end() {
     let mut longest = Duration::ZERO;
     for (seed, pipes) in (0..12).flat_map(|seed| [(seed, 0), (seed, 8)]) {
