@@ -17,12 +17,12 @@ pub(super) struct Io {
     /// Before `buffers`: dropping the driver ends the kernel's claim on their memory.
     pub(super) driver: Box<dyn Driver>,
     pub(super) buffers: Buffers,
-    slots: Slots,
+    pub(super) slots: Slots,
     /// By descriptor number.
     descriptors: Vec<DescriptorState>,
     open: usize,
     /// Receives that found no buffer, first come first served.
-    parked: VecDeque<Token>,
+    pub(super) parked: VecDeque<Token>,
     sends: usize,
 }
 
@@ -44,8 +44,6 @@ pub struct Owner(pub u32);
 /// What a future finds when it looks at its operation.
 pub(super) enum Look {
     Pending,
-    /// A send found no room; it goes on when there is some, and this is said once.
-    Full,
     /// A send lasts long; it goes on, and this is said once.
     Stalled,
     /// A send must give its buffer up.
@@ -74,26 +72,40 @@ impl Io {
         token
     }
 
-    /// Sends `range` of a buffer, which the caller gives up until the send is over. A `quiet` one
-    /// says that it is when a turn ends for another reason.
+    /// Sends `range` of a buffer, which the caller gives up until the send is over. The receive
+    /// `ahead` is recalled when there is no room. While it is awaited, that everything was sent is
+    /// said when a turn ends for another reason: there is nothing to do before.
     pub(super) fn start_send(
         &mut self,
         socket: Descriptor,
         id: u16,
         range: Range<u32>,
-        quiet: bool,
+        ahead: Token,
         now: Time,
     ) -> Token {
         let length = range.end - range.start;
+        let quiet = self.is_awaited(ahead);
         // SAFETY: the caller held the buffer and gives it up; the range was received into it.
         let data = unsafe { self.buffers.memory(id).add(range.start as usize) };
         let operation = Operation::Send { socket, data, length, quiet };
-        self.start(operation, Keep::Buffer(id), now)
+        self.start(operation, Keep::Buffer { id, ahead }, now)
     }
 
-    fn submit(&mut self, token: Token, operation: &Operation) {
+    pub(super) fn submit(&mut self, token: Token, operation: &Operation) {
         // SAFETY: the slot keeps buffer and address until the last completion (`finish`).
         unsafe { self.driver.submit(token, operation) };
+    }
+
+    /// Hands an operation to the kernel again after something else stood in its place. What had
+    /// recalled it then did not reach the operation itself.
+    pub(super) fn submit_again(&mut self, token: Token) {
+        let Some(slot) = self.slots.find(token) else { return };
+        slot.phase = Phase::InFlight;
+        let (operation, recalled) = (slot.operation, slot.recalled);
+        self.submit(token, &operation);
+        if recalled {
+            self.driver.cancel(token);
+        }
     }
 
     fn state(&mut self, descriptor: Descriptor) -> &mut DescriptorState {
@@ -106,7 +118,7 @@ impl Io {
 
     /// Takes in a completion; gives back whom to wake.
     pub(super) fn complete(&mut self, completion: Completion) -> Option<Waker> {
-        let Completion { token, result, buffer, more, nonempty } = completion;
+        let Completion { token, result, buffer, more, .. } = completion;
         if buffer.is_some() {
             self.buffers.taken();
         }
@@ -128,31 +140,32 @@ impl Io {
             }
             Phase::Ending(outcome) if !more => self.polled(token, outcome),
             Phase::Ending(_) => None,
-            // The kernel was asked for its end when it had just said "not yet".
-            Phase::InFlight if result == -libc::EAGAIN && slot.recalled => {
-                slot.phase = Phase::Finished(CANCELLED);
-                slot.waker.take()
-            }
+            Phase::InFlight if token.kind() == Kind::Receive => self.received(completion),
             Phase::InFlight if result == -libc::EAGAIN => {
-                slot.full = token.kind() == Kind::Send;
-                let waker = slot.full.then(|| slot.waker.clone()).flatten();
+                self.found_no_room(token);
                 self.wait_until_ready(token, false);
-                waker
-            }
-            Phase::InFlight if result == -libc::ENOBUFS && token.kind() == Kind::Receive => {
-                slot.phase = Phase::Parked;
-                self.buffers.ran_out();
-                self.parked.push_back(token);
                 None
             }
             Phase::InFlight if token.kind() != Kind::Poll => {
-                slot.phase = Phase::Finished(Outcome { result, buffer, nonempty });
+                slot.phase = Phase::Finished(Outcome(result));
                 slot.waker.take()
             }
             Phase::InFlight | Phase::Waiting => self.poll_event(token, result, more),
             Phase::Free { .. } | Phase::Parked | Phase::Finished(_) => {
                 unreachable!("{token:?} is not with the kernel")
             }
+        }
+    }
+
+    /// A send must wait: nothing more is received behind it. Without a receive that may end a turn,
+    /// it must say itself when it is done.
+    fn found_no_room(&mut self, token: Token) {
+        let Some(slot) = self.slots.find(token) else { return };
+        if let Operation::Send { quiet, .. } = &mut slot.operation {
+            *quiet = false;
+        }
+        if let Keep::Buffer { ahead, .. } = slot.keep {
+            self.recall(ahead);
         }
     }
 
@@ -163,7 +176,7 @@ impl Io {
         let found = Interest(result.max(0) as u32);
         let useful = result < 0
             || [asked, Interest::ERROR, Interest::HANG_UP].iter().any(|bits| found.contains(*bits));
-        let outcome = Outcome { result, buffer: None, nonempty: false };
+        let outcome = Outcome(result);
         match (useful, more) {
             (true, false) => return self.polled(token, outcome),
             (true, true) => {
@@ -179,13 +192,11 @@ impl Io {
     /// A poll is over: it was asked for, or the operation follows in whose place it stood.
     fn polled(&mut self, token: Token, outcome: Outcome) -> Option<Waker> {
         let slot = self.slots.find(token)?;
-        if token.kind() == Kind::Poll || outcome.result < 0 {
+        if token.kind() == Kind::Poll || outcome.0 < 0 {
             slot.phase = Phase::Finished(outcome);
             return slot.waker.take();
         }
-        slot.phase = Phase::InFlight;
-        let operation = slot.operation;
-        self.submit(token, &operation);
+        self.submit_again(token);
         None
     }
 
@@ -200,7 +211,7 @@ impl Io {
 
     /// Polls in an operation's place: the kernel said "not yet", as older ones do on non-blocking
     /// sockets, or the poll that stood there must last.
-    fn wait_until_ready(&mut self, token: Token, lasting: bool) {
+    pub(super) fn wait_until_ready(&mut self, token: Token, lasting: bool) {
         let interest = self.interest(token);
         let Some(slot) = self.slots.find(token) else { return };
         if token.kind() != Kind::Poll {
@@ -228,7 +239,7 @@ impl Io {
             queue.push_back(result);
         }
         if !more {
-            slot.phase = Phase::Finished(Outcome { result, buffer: None, nonempty: false });
+            slot.phase = Phase::Finished(Outcome(result));
         }
         slot.waker.take()
     }
@@ -247,7 +258,7 @@ impl Io {
         }
         if let Phase::Finished(outcome) = slot.phase {
             self.finish(token);
-            return Some(Err(outcome.result.min(0)));
+            return Some(Err(outcome.0.min(0)));
         }
         slot.waker = Some(waker.clone());
         None
@@ -269,31 +280,11 @@ impl Io {
         if slot.evicted {
             return Look::Evicted;
         }
-        if std::mem::take(&mut slot.full) {
-            return Look::Full;
-        }
         if slot.stall == Stall::Noticed {
             slot.stall = Stall::Told;
             return Look::Stalled;
         }
         Look::Pending
-    }
-
-    /// Asks for the end of a receive that nobody should fill any more. It still completes: with
-    /// -ECANCELED, or with what had come before.
-    pub(super) fn recall(&mut self, token: Token) {
-        let Some(slot) = self.slots.find(token) else { return };
-        if std::mem::replace(&mut slot.recalled, true) {
-            return;
-        }
-        match slot.phase {
-            Phase::InFlight | Phase::Waiting => self.driver.cancel(token),
-            Phase::Parked => {
-                slot.phase = Phase::Finished(CANCELLED);
-                self.parked.retain(|parked| *parked != token);
-            }
-            Phase::Free { .. } | Phase::Ending(_) | Phase::Finished(_) | Phase::Orphaned => {}
-        }
     }
 
     /// A future was dropped: its operation is cancelled, and freed by its last completion.
@@ -303,27 +294,16 @@ impl Io {
         match slot.phase {
             Phase::InFlight | Phase::Waiting | Phase::Ending(_) => {
                 slot.phase = Phase::Orphaned;
-                if let Keep::Accepted(queue) = &mut slot.keep {
-                    for number in std::mem::take(&mut **queue) {
-                        self.release(Descriptor(number));
-                    }
-                }
+                self.give_back(token);
                 self.driver.cancel(token);
             }
             Phase::Parked => {
                 self.parked.retain(|parked| *parked != token);
                 self.finish(token);
             }
-            Phase::Finished(outcome) => {
-                if let Some(id) = outcome.buffer {
-                    self.buffers.released(id);
-                }
-                if let Keep::Accepted(queue) = &mut slot.keep {
-                    for number in std::mem::take(&mut **queue) {
-                        self.release(Descriptor(number));
-                    }
-                }
-                if let Keep::Buffer(id) = self.finish(token) {
+            Phase::Finished(_) => {
+                self.give_back(token);
+                if let Keep::Buffer { id, .. } = self.finish(token) {
                     self.buffers.released(id);
                 }
             }
@@ -331,8 +311,22 @@ impl Io {
         }
     }
 
+    /// What an orphan was given and nobody will take.
+    fn give_back(&mut self, token: Token) {
+        let Some(slot) = self.slots.find(token) else { return };
+        match &mut slot.keep {
+            Keep::Accepted(queue) => {
+                for number in std::mem::take(&mut **queue) {
+                    self.release(Descriptor(number));
+                }
+            }
+            Keep::Received { queue, .. } => self.buffers.release_all(queue),
+            Keep::Nothing | Keep::Buffer { .. } | Keep::Address(_) => {}
+        }
+    }
+
     /// Ends an operation. What an orphan kept is given back here; else it is the caller's.
-    fn finish(&mut self, token: Token) -> Keep {
+    pub(super) fn finish(&mut self, token: Token) -> Keep {
         let Some(slot) = self.slots.find(token) else { unreachable!("it ends once") };
         let orphaned = matches!(slot.phase, Phase::Orphaned);
         let descriptor = slot.operation.descriptor();
@@ -344,7 +338,7 @@ impl Io {
             self.close(descriptor);
         }
         match keep {
-            Keep::Buffer(id) if orphaned => {
+            Keep::Buffer { id, .. } if orphaned => {
                 self.buffers.released(id);
                 Keep::Nothing
             }
@@ -373,19 +367,7 @@ impl Io {
     /// Puts back to the kernel what was returned, and with it the receives that waited.
     pub(super) fn offer_buffers(&mut self) {
         self.buffers.offer(&mut *self.driver);
-        let mut chances = if self.parked.is_empty() { 0 } else { self.buffers.available() };
-        while chances > 0
-            && let Some(token) = self.parked.pop_front()
-        {
-            let Some(slot) = self.slots.find(token) else { continue };
-            slot.phase = Phase::InFlight;
-            let (operation, recalled) = (slot.operation, slot.recalled);
-            self.submit(token, &operation);
-            if recalled {
-                self.driver.cancel(token);
-            }
-            chances -= 1;
-        }
+        self.resume_parked();
     }
 
     pub(super) fn sends_in_flight(&self) -> usize {
@@ -405,7 +387,11 @@ impl Io {
             .filter(|(_, slot)| now.since(slot.since) >= limit && !slot.evicted)
             .map(|(token, slot)| {
                 let owners = self.owners(slot.operation.descriptor());
-                Stalled { since: slot.since, token, owners }
+                let behind = match slot.keep {
+                    Keep::Buffer { ahead, .. } => self.received_ahead(ahead),
+                    _ => 0,
+                };
+                Stalled { since: slot.since, token, owners, buffers: 1 + behind }
             })
             .collect();
         let mut wakers = Vec::new();
@@ -444,7 +430,5 @@ impl Io {
     }
 }
 
-/// What becomes of an operation that was recalled before it did anything.
-const CANCELLED: Outcome = Outcome { result: -libc::ECANCELED, buffer: None, nonempty: false };
 /// How often sends are looked over.
 pub(super) const STALL_INTERVAL: Duration = Duration::from_millis(250);

@@ -1,11 +1,11 @@
 //! The kernel as the rest of Ringmain sees it: futures on sockets, driven by one ring per thread.
 //!
-//! Reading order: `driver` (operations down, completions up), `slots` and `io` (who owns what the
-//! kernel may touch, and what a completion means), `ready` and `executor` (tasks and the turn of
-//! the loop), then the operations as futures: `listener`, `socket`, `buffer`, `pipe`. They stand
-//! on `buffers`, `pipes` and `timers`. `remote` and `inbox` are the only ways in from another
-//! thread; `notify` and `channel` join tasks of one. The only `unsafe` code of the project lives
-//! in this folder.
+//! Reading order: `driver` (operations down, completions up), `slots`, `io` and `receives` (who
+//! owns what the kernel may touch, and what a completion means), `ready` and `executor` (tasks and
+//! the turn of the loop), then the operations as futures: `listener`, `socket`, `buffer`, `pipe`.
+//! They stand on `buffers`, `pipes` and `timers`. `remote` and `inbox` are the only ways in from
+//! another thread; `notify` and `channel` join tasks of one. The only `unsafe` code of the project
+//! lives in this folder.
 #![allow(unsafe_code)]
 
 mod buffer;
@@ -23,6 +23,7 @@ mod pipe;
 mod pipes;
 mod race;
 mod ready;
+mod receives;
 mod region;
 mod remote;
 mod slots;

@@ -8,26 +8,28 @@ use std::task::Waker;
 
 use socket2::SockAddr;
 
+use super::buffers::Queue;
 use super::driver::{Kind, Operation, Token};
 use super::time::Time;
 
-/// What a finished operation hands to its future.
+/// What a finished operation hands to its future: the result, or a negated errno.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Outcome {
-    /// The result, or a negated errno.
-    pub(super) result: i32,
-    /// The buffer a receive was given.
-    pub(super) buffer: Option<u16>,
-    /// After a receive: more is waiting in the socket.
-    pub(super) nonempty: bool,
-}
+pub(super) struct Outcome(pub(super) i32);
 
 /// What the kernel may touch, or what belongs to nobody else while the operation runs.
 #[derive(Debug)]
 pub(super) enum Keep {
     Nothing,
-    /// The buffer that a send reads from.
-    Buffer(u16),
+    /// The buffer that a send reads from, and the receive to recall when there is no room.
+    Buffer {
+        id: u16,
+        ahead: Token,
+    },
+    /// What a receive was given and nobody has taken yet; after its last piece more was waiting.
+    Received {
+        queue: Queue,
+        nonempty: bool,
+    },
     /// Where a connect goes; boxed, since the kernel holds a pointer to it.
     Address(#[allow(dead_code, reason = "the kernel reads it")] Box<SockAddr>),
     /// Descriptors accepted and not yet taken. Boxed, since other slots are many and small.
@@ -62,8 +64,6 @@ pub(super) struct Slot {
     pub(super) waker: Option<Waker>,
     /// When it was started, for finding what has stalled.
     pub(super) since: Time,
-    /// A send that found no room, of which its future has not heard.
-    pub(super) full: bool,
     /// A send that has lasted so long that its direction should look after its source.
     pub(super) stall: Stall,
     /// A send whose buffer is wanted back: its future ends it.
@@ -111,7 +111,6 @@ impl Slots {
             keep,
             waker: None,
             since: now,
-            full: false,
             stall: Stall::None,
             evicted: false,
             recalled: false,
@@ -137,6 +136,12 @@ impl Slots {
         let alive =
             slot.generation == token.generation() && !matches!(slot.phase, Phase::Free { .. });
         alive.then_some(slot)
+    }
+
+    /// What an operation holds that is not over.
+    pub(super) fn keep(&self, token: Token) -> Option<&Keep> {
+        let slot = self.slots.get(token.slot() as usize)?;
+        (slot.generation == token.generation()).then_some(&slot.keep)
     }
 
     /// Ends an operation and gives back what it kept.

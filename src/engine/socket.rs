@@ -1,8 +1,9 @@
 //! A connected TCP socket, and its operations as futures.
 //!
 //! At most one receive and one send are in flight on a socket. Dropping a future cancels its
-//! operation; a receive or send that was dropped may have moved bytes, so the session ends with
-//! it. Dropping the socket closes it once nothing is in flight.
+//! operation; a send that was dropped may have moved bytes, so the session ends with it. A receive
+//! is the socket's own: it goes on when nobody waits for it, and keeps what came for whoever asks
+//! next. Dropping the socket closes it once nothing is in flight.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -19,6 +20,7 @@ use super::driver::{Descriptor, Interest, Operation, SocketOptions, Token};
 use super::executor::Engine;
 use super::io::{Look, Owner};
 use super::pipe::Pipe;
+use super::receives::Received;
 use super::slots::{Keep, Outcome};
 
 /// One end of a connection.
@@ -27,6 +29,8 @@ pub struct Socket {
     descriptor: Descriptor,
     /// The last receive emptied it: wait before trying the next one.
     drained: Cell<bool>,
+    /// The receive in flight, or with something to take; else `Token::NONE`.
+    receiving: Cell<Token>,
 }
 
 /// What became of a send.
@@ -44,7 +48,8 @@ pub enum Sent {
 impl Socket {
     /// Takes charge of a descriptor that the engine has adopted.
     pub(super) fn adopted(engine: Engine, descriptor: Descriptor) -> Socket {
-        Socket { engine, descriptor, drained: Cell::new(true) }
+        let (drained, receiving) = (Cell::new(true), Cell::new(Token::NONE));
+        Socket { engine, descriptor, drained, receiving }
     }
 
     /// A socket to connect to `target`, from `source` if given.
@@ -73,47 +78,54 @@ impl Socket {
         outcome.checked().map(|_| ())
     }
 
-    /// The next piece of the stream; `None` at its end.
+    /// The next piece of the stream; `None` at its end. From now on, pieces are received whether
+    /// somebody waits for them or not, up to the size of a buffer; the next call begins anew.
     pub fn receive(&self) -> Receive<'_> {
-        let wait_first = self.drained.get();
-        let operation = Operation::Receive { socket: self.descriptor, wait_first };
-        let now = self.engine.now();
-        let token = self.engine.core().io.borrow_mut().start(operation, Keep::Nothing, now);
-        Receive { socket: self, token, over: false }
+        if !self.is_receiving() {
+            let (wait_first, now) = (self.drained.get(), self.engine.now());
+            let mut io = self.engine.core().io.borrow_mut();
+            self.receiving.set(io.start_receive(self.descriptor, wait_first, now));
+        }
+        Receive(self)
     }
 
-    /// The next piece of the stream if it is there already; else the receive was recalled.
+    /// Whether pieces may still come, or wait, that no new receive was begun for. It is over with
+    /// a piece that fills its buffer.
+    pub fn is_receiving(&self) -> bool {
+        self.receiving.get() != Token::NONE
+    }
+
+    /// The next piece of the stream if it is there already; else it fails with ECANCELED. What is
+    /// being received comes before it, so it is for when nothing is.
     pub fn receive_now(&self) -> Receive<'_> {
-        // It looks before it takes a buffer: with nothing there, it needs none.
-        let operation = Operation::Receive { socket: self.descriptor, wait_first: true };
+        assert!(!self.is_receiving(), "what is being received comes first");
         let now = self.engine.now();
-        let token = self.engine.core().io.borrow_mut().start(operation, Keep::Nothing, now);
-        let receive = Receive { socket: self, token, over: false };
-        receive.recall();
-        receive
+        let mut io = self.engine.core().io.borrow_mut();
+        self.receiving.set(io.start_look(self.descriptor, now));
+        Receive(self)
     }
 
     /// Sends all of `buffer`.
     pub fn send(&self, buffer: Buffer) -> Send<'_> {
-        self.begin_send(buffer, None)
+        self.begin_send(buffer, Token::NONE)
     }
 
     /// Sends all of `buffer` while the next piece is received. When the send succeeds there is
-    /// nothing to do, so that does not end a turn of the loop by itself, which spares a system
-    /// call. When there is no room, `ahead` is recalled, so that it fills no further buffer.
+    /// nothing to do before that piece is here, so it does not end a turn of the loop by itself,
+    /// which spares a system call. When there is no room, `ahead` is recalled, so that it fills no
+    /// further buffer.
     pub fn send_beside(&self, buffer: Buffer, ahead: &Receive<'_>) -> Send<'_> {
-        self.begin_send(buffer, Some(ahead.token))
+        self.begin_send(buffer, ahead.0.receiving.get())
     }
 
-    fn begin_send(&self, buffer: Buffer, ahead: Option<Token>) -> Send<'_> {
+    fn begin_send(&self, buffer: Buffer, ahead: Token) -> Send<'_> {
         let range = buffer.range();
         let id = buffer.into_id();
         let now = self.engine.now();
         let mut io = self.engine.core().io.borrow_mut();
-        let quiet = ahead.is_some();
-        let token = io.start_send(self.descriptor, id, range.clone(), quiet, now);
+        let token = io.start_send(self.descriptor, id, range.clone(), ahead, now);
         let (start, end) = (range.start, range.end);
-        Send { socket: self, token, ahead, over: false, stalled: false, start, end }
+        Send { socket: self, token, over: false, stalled: false, start, end }
     }
 
     /// Waits for one of `interest`, an error or a hang-up; says which.
@@ -156,8 +168,10 @@ impl Socket {
         self.engine.core().io.borrow_mut().driver.local_address(self.descriptor)
     }
 
-    /// Moves what is there into the pipe without blocking; 0 is the end of the stream.
+    /// Moves what is there into the pipe without blocking; 0 is the end of the stream. Nothing is
+    /// being received meanwhile, since that would come before it.
     pub fn splice_into(&self, pipe: &mut Pipe) -> io::Result<usize> {
+        assert!(!self.is_receiving(), "what was received comes before what is spliced");
         pipe.fill(self.descriptor)
     }
 
@@ -173,47 +187,44 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.engine.core().io.borrow_mut().release(self.descriptor);
+        let mut io = self.engine.core().io.borrow_mut();
+        io.orphan(self.receiving.get());
+        io.release(self.descriptor);
     }
 }
 
-/// A receive under way; see [`Socket::receive`]. One that was recalled fails with ECANCELED,
-/// unless something had come before; nothing is lost.
-pub struct Receive<'s> {
-    socket: &'s Socket,
-    token: Token,
-    over: bool,
-}
+/// A wait for the next piece; see [`Socket::receive`]. A receive that was recalled fails with
+/// ECANCELED after the pieces that had come before; nothing is lost, and the next one goes on.
+pub struct Receive<'s>(&'s Socket);
 
 impl Receive<'_> {
-    /// Asks for its end, unless something has come.
+    /// Asks for its end: it gives what has come, and nothing more.
     pub fn recall(&self) {
-        if !self.over {
-            self.socket.engine.core().io.borrow_mut().recall(self.token);
-        }
+        self.0.engine.core().io.borrow_mut().recall(self.0.receiving.get());
     }
 }
 
 impl Future for Receive<'_> {
     type Output = io::Result<Option<Buffer>>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let socket = self.socket;
-        let look = socket.engine.core().io.borrow_mut().look(self.token, context.waker());
-        let Look::Finished(outcome, _) = look else { return Poll::Pending };
-        self.over = true;
-        socket.drained.set(!outcome.nonempty);
-        let length = outcome.result.max(0) as u32;
-        // Taken first: a buffer that came with an error or an end goes back at once.
-        let buffer = outcome.buffer.map(|id| Buffer::new(socket.engine.clone(), id, length));
-        Poll::Ready(outcome.checked().map(|length| buffer.filter(|_| length > 0)))
-    }
-}
-
-impl Drop for Receive<'_> {
-    fn drop(&mut self) {
-        if !self.over {
-            self.socket.engine.core().io.borrow_mut().orphan(self.token);
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let socket = self.0;
+        let token = socket.receiving.get();
+        let received = socket.engine.core().io.borrow_mut().look_received(token, context.waker());
+        match received {
+            Received::Pending => Poll::Pending,
+            Received::Piece { id, length, nonempty, last } => {
+                socket.drained.set(!nonempty);
+                if last {
+                    socket.receiving.set(Token::NONE);
+                }
+                Poll::Ready(Ok(Some(Buffer::new(socket.engine.clone(), id, length))))
+            }
+            Received::Ended(outcome) => {
+                socket.drained.set(true);
+                socket.receiving.set(Token::NONE);
+                Poll::Ready(outcome.checked().map(|_| None))
+            }
         }
     }
 }
@@ -222,8 +233,6 @@ impl Drop for Receive<'_> {
 pub struct Send<'s> {
     socket: &'s Socket,
     token: Token,
-    /// The receive to recall when there is no room.
-    ahead: Option<Token>,
     over: bool,
     /// `Stalled` was said: once for the whole send.
     stalled: bool,
@@ -240,12 +249,6 @@ impl Future for Send<'_> {
         loop {
             let mut io = socket.engine.core().io.borrow_mut();
             let (outcome, keep) = match io.look(self.token, context.waker()) {
-                Look::Full => {
-                    if let Some(ahead) = self.ahead.take() {
-                        io.recall(ahead);
-                    }
-                    continue;
-                }
                 // The rest of a short send is an operation of its own, and may stall again.
                 Look::Stalled if !std::mem::replace(&mut self.stalled, true) => {
                     return Poll::Ready(Sent::Stalled);
@@ -254,12 +257,12 @@ impl Future for Send<'_> {
                 Look::Evicted => return Poll::Ready(Sent::Evicted),
                 Look::Finished(outcome, keep) => (outcome, keep),
             };
-            let Keep::Buffer(id) = keep else { unreachable!("a send keeps its buffer") };
+            let Keep::Buffer { id, ahead } = keep else { unreachable!("a send keeps its buffer") };
             // A short send goes on where it stopped.
-            self.start += u32::try_from(outcome.result).unwrap_or(0);
-            if outcome.result > 0 && self.start < self.end {
+            self.start += u32::try_from(outcome.0).unwrap_or(0);
+            if outcome.0 > 0 && self.start < self.end {
                 let (range, now) = (self.start..self.end, socket.engine.now());
-                self.token = io.start_send(socket.descriptor, id, range, false, now);
+                self.token = io.start_send(socket.descriptor, id, range, ahead, now);
                 continue;
             }
             self.over = true;
@@ -305,7 +308,7 @@ impl Future for Pending<'_> {
                 self.over = true;
                 Poll::Ready((outcome, keep))
             }
-            Look::Pending | Look::Full | Look::Stalled | Look::Evicted => Poll::Pending,
+            Look::Pending | Look::Stalled | Look::Evicted => Poll::Pending,
         }
     }
 }
@@ -320,6 +323,6 @@ impl Drop for Pending<'_> {
 
 impl Outcome {
     pub(super) fn checked(&self) -> io::Result<u32> {
-        u32::try_from(self.result).map_err(|_| io::Error::from_raw_os_error(-self.result))
+        u32::try_from(self.0).map_err(|_| io::Error::from_raw_os_error(-self.0))
     }
 }

@@ -15,16 +15,20 @@ use super::time::Time;
 pub(super) struct Stalled {
     pub(super) since: Time,
     pub(super) token: Token,
-    /// Who answers for its buffer, as far as it is known.
+    /// Who answers for its buffers, as far as it is known.
     pub(super) owners: [Owner; 2],
+    /// Its own, and those that wait behind it.
+    pub(super) buffers: usize,
 }
 
 /// The sends that lose their buffers: for exceeding `share`, or because `wanted` receives wait.
 pub(super) fn evicted(mut stalled: Vec<Stalled>, share: usize, wanted: usize) -> Vec<Token> {
     stalled.sort_by_key(|send| send.since);
     let mut held: HashMap<Owner, usize> = HashMap::new();
-    for owner in stalled.iter().flat_map(|send| send.owners) {
-        *held.entry(owner).or_default() += 1;
+    for send in &stalled {
+        for owner in send.owners {
+            *held.entry(owner).or_default() += send.buffers;
+        }
     }
     held.remove(&Owner::default());
     // What a send answers for is the lesser of its owners' holdings: a listener that leads to a
@@ -33,14 +37,15 @@ pub(super) fn evicted(mut stalled: Vec<Stalled>, share: usize, wanted: usize) ->
         send.owners.iter().filter_map(|owner| held.get(owner)).min().copied().unwrap_or(0)
     };
     let most = stalled.iter().map(|send| weight(&held, send)).max().unwrap_or(0);
-    let mut evicted = Vec::new();
+    let (mut evicted, mut freed) = (Vec::new(), 0);
     for send in stalled {
         let excess = send.owners.iter().any(|owner| held.get(owner).is_some_and(|n| *n > share));
-        let heavy = evicted.len() < wanted && 2 * weight(&held, &send) >= most;
+        let heavy = freed < wanted && 2 * weight(&held, &send) >= most;
         if excess || heavy {
             for owner in send.owners {
-                held.entry(owner).and_modify(|count| *count -= 1);
+                held.entry(owner).and_modify(|count| *count -= send.buffers);
             }
+            freed += send.buffers;
             evicted.push(send.token);
         }
     }
@@ -58,6 +63,7 @@ mod tests {
             since: Time::from_nanos(u64::from(number)),
             token: Token::new(number, 0, Kind::Send),
             owners: owners.map(Owner),
+            buffers: 1,
         };
         range.map(send).collect()
     }
@@ -81,6 +87,14 @@ mod tests {
         let mut all = stalled(0..2, [1, 7]);
         all.extend(stalled(10..20, [1, 8]));
         assert_eq!(numbers(evicted(all, 100, 3)), [10, 11, 12]);
+    }
+
+    #[test]
+    fn buffers_that_wait_behind_a_send_count_like_its_own() {
+        let mut all = stalled(0..3, [1, 2]);
+        all[0].buffers = 3;
+        assert_eq!(numbers(evicted(all.clone(), 4, 0)), [0]);
+        assert_eq!(numbers(evicted(all, 100, 3)), [0]);
     }
 
     #[test]

@@ -81,6 +81,7 @@ fn what_the_backend_had_sent_before_is_delivered() {
         let mut settings = settings(vec![pool(0, 1)]);
         settings.seed = seed;
         settings.engine.pipes.count = pipes;
+        settings.faults.caps_receives = seed % 4 < 2;
         // Small, so that much is on its way in many pieces, and the flow counts as a large one.
         settings.engine.buffers.size = 512;
         let mut stage = Stage::new(settings);
@@ -96,6 +97,28 @@ fn what_the_backend_had_sent_before_is_delivered() {
         assert_eq!((outcome.fate, outcome.received), (Fate::Done, LENGTH), "seed {seed}, {pipes}");
         assert_eq!(log.borrow().failed, 0, "seed {seed}, {pipes}");
         assert_eq!(stage.ended(CloseReason::BackendLost), 1);
+    }
+}
+
+#[test]
+fn what_was_received_behind_a_stalled_send_is_delivered_also_by_a_flow_that_stops_at_once() {
+    for seed in 0..16 {
+        let mut settings = settings(vec![pool(0, 1)]);
+        settings.seed = seed;
+        settings.linger_timeout = SECOND * 3 / 2;
+        settings.engine.pipes.count = 0;
+        settings.faults.caps_receives = seed % 2 == 0;
+        settings.engine.buffers.size = 512;
+        let mut stage = Stage::new(settings);
+        stage.backend(0, 0, Kind::StayingSource { length: u64::MAX });
+        // It reads again when half of the time is over and the flow is not to wait any more.
+        let client =
+            Plan { answer: Answer::Source, deaf_until: Time::default() + 2 * SECOND, ..staying(1) };
+        let client = stage.client(SOON, client);
+        stage.tell(SECOND, end_sessions(0));
+        stage.run_until_done([&client]);
+        assert_eq!(client.get().fate, Fate::Done, "seed {seed}");
+        assert_eq!(stage.ended(CloseReason::BackendLost), 1, "seed {seed}");
     }
 }
 

@@ -10,6 +10,7 @@ mod evidence;
 mod memory;
 mod panics;
 mod queue;
+mod receives;
 mod scene;
 mod seeds;
 mod stage;

@@ -1,5 +1,7 @@
 //! Backends that do not read: they cost their sessions only, and no more memory than there is.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use ringmain::engine::driver::simulated::Faults;
@@ -30,11 +32,20 @@ fn a_thousand_sessions_to_a_frozen_backend_do_not_hold_up_the_others() {
         .collect();
     let clients = others.clone();
     let over = stage.moment(Duration::ZERO, move || clients.iter().all(is_over));
+    let most = Rc::new(Cell::new(0));
+    // From when all have stalled that ever will.
+    for second in 10..15 {
+        let (metrics, most) = (stage.metrics.clone(), most.clone());
+        stage.at(Duration::from_secs(second), move |_| {
+            most.set(metrics.tally.buffers_held.get().max(most.get()));
+        });
+    }
     stage.run_until_done(&others);
     assert!(others.iter().all(|client| client.get().received == 50_000));
     assert!(over.get().unwrap() < Duration::from_secs(30), "they took until {over:?}");
     let healthy = &stage.sessions_of(1)[0].sessions_closed;
     assert_eq!(healthy.get(CloseReason::Finished), 50);
+    assert!((1..=128).contains(&most.get()), "the frozen sessions hold {}", most.get());
     let evicted = stage.ended(CloseReason::RelayMemory);
     assert!((1..1000).contains(&evicted), "{evicted} were evicted");
 }

@@ -74,7 +74,8 @@ impl Scene {
 
     /// Healthy backends, well-behaved clients and enough of everything.
     pub fn healthy(seed: u64) -> Scene {
-        Scene::peaceful(seed, Faults::none())
+        // Both kinds of kernel.
+        Scene::peaceful(seed, Faults { caps_receives: seed % 8 < 4, ..Faults::none() })
     }
 
     /// The same, with those faults that the proxy has to get over.
@@ -368,8 +369,9 @@ fn draw_listener(random: &mut Rng, traits: &Traits) -> ListenerSettings {
 }
 
 fn engine(random: &mut Rng, traits: &Traits, sessions: u32) -> EngineSettings {
-    // A session holds at most a buffer in each direction: with these nobody waits for one for ever.
-    let least = if traits.healthy { 2 * sessions as u16 } else { 4 };
+    // A direction holds at most three buffers, one on its way and two behind it: with these nobody
+    // waits for one for ever.
+    let least = if traits.healthy { 6 * sessions as u16 } else { 4 };
     let more = if random.bool() { 4 } else { 60 };
     let count = random.u16(least..=least + more);
     EngineSettings {

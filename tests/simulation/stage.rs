@@ -57,7 +57,7 @@ pub struct Stage {
     /// Every pool that any View of the run has had.
     pub pools: Vec<Arc<Pool>>,
     seed: u64,
-    metrics: Arc<WorkerMetrics>,
+    pub metrics: Arc<WorkerMetrics>,
     listeners: Vec<(usize, Listener)>,
     records: Arc<Mutex<Vec<AccessRecord>>>,
 }

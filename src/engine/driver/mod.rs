@@ -5,6 +5,7 @@
 //! goes through the driver too, so that a worker and its sessions run unmodified on either.
 
 mod buffer_ring;
+mod capped_receive;
 mod operation;
 mod silent_sends;
 pub mod simulated;

@@ -28,6 +28,8 @@ pub enum Kind {
 
 impl Token {
     pub const GENERATION_MASK: u32 = 0x00ff_ffff;
+    /// No operation: no slot has this number.
+    pub const NONE: Token = Token(u64::MAX);
 
     pub fn new(slot: u32, generation: u32, kind: Kind) -> Token {
         let generation = u64::from(generation & Self::GENERATION_MASK);
@@ -65,7 +67,11 @@ pub enum Operation {
     Connect { socket: Descriptor, address: NonNull<SockAddr> },
     /// Fills a buffer of the group and results in its length; 0 is the end of the stream and
     /// takes no buffer. With `wait_first` the socket is known to be empty, so wait before trying.
-    Receive { socket: Descriptor, wait_first: bool },
+    /// It completes once for each piece that comes, with a buffer each, until `cap` bytes have
+    /// come, or until a completion says that no more will: where the kernel knows no cap that is
+    /// the first one. With a cap of 1 it is a receive of one piece, which takes what is there also
+    /// when it is cancelled right behind its start.
+    Receive { socket: Descriptor, wait_first: bool, cap: u32 },
     /// Sends what there is room for at once and results in the bytes sent; -EAGAIN: none. That a
     /// `quiet` one sent everything may be said only when a turn ends for another reason.
     Send { socket: Descriptor, data: NonNull<u8>, length: u32, quiet: bool },

@@ -19,6 +19,7 @@ use rustix::pipe::{PipeFlags, SpliceFlags};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
 use super::buffer_ring::BufferRing;
+use super::capped_receive;
 use super::silent_sends::SilentSends;
 use super::{
     Completion, Descriptor, Driver, DriverCounters, Interest, Kind, Operation, SocketOptions,
@@ -45,6 +46,8 @@ pub struct Uring {
     buffers: BufferRing,
     /// Entries that found the submission queue full even after an early hand-over.
     waiting: VecDeque<squeue::Entry>,
+    /// The kernel knows receives with a cap. Else each receive completes once.
+    caps_receives: bool,
     /// Sends whose success the kernel does not announce.
     silent: SilentSends,
     remote: Arc<Remote>,
@@ -62,8 +65,6 @@ pub struct Uring {
 
 /// The only buffer group of a ring.
 const GROUP: u16 = 0;
-/// `ioprio` of a receive: arm a poll at once, the socket is known to be empty (Linux 5.19).
-const RECEIVE_POLL_FIRST: u16 = 1;
 /// io_uring_enter: take completions and run deferred work (needed with DEFER_TASKRUN).
 const ENTER_GETEVENTS: u32 = 1;
 const WAKE: u64 = (1 << 8) | Kind::Internal as u64;
@@ -73,7 +74,7 @@ const ALARM: u64 = (2 << 8) | Kind::Internal as u64;
 impl Uring {
     /// Makes a ring on the calling thread, which must be the one that uses it.
     pub fn new(sizes: RingSizes, remote: Arc<Remote>) -> Result<Uring, Unsupported> {
-        let ring: IoUring = IoUring::builder()
+        let mut ring: IoUring = IoUring::builder()
             // Linux 6.0: one submitting thread spares a lock, and DEFER_TASKRUN needs it.
             .setup_single_issuer()
             // Linux 6.1: completions are produced in our own turn, in one batch, not by interrupts.
@@ -86,10 +87,17 @@ impl Uring {
             .build(sizes.submissions)
             .map_err(support::explain_ring)?;
         let buffers = BufferRing::new(&ring, sizes.buffers, GROUP)?;
+        // Only an optimisation: without it small messages cost a little more.
+        let caps_receives =
+            capped_receive::is_supported(&mut ring, GROUP).unwrap_or_else(|error| {
+                tracing::debug!(%error, "whether receives can have a cap could not be tried");
+                false
+            });
         let mut uring = Uring {
             ring,
             buffers,
             waiting: VecDeque::new(),
+            caps_receives,
             silent: SilentSends::default(),
             remote,
             wake_value: Box::new(0),
@@ -106,6 +114,19 @@ impl Uring {
         }
         uring.read_signal();
         Ok(uring)
+    }
+
+    /// Has it do as on a kernel before 6.17; for tests.
+    #[cfg(test)]
+    pub(in crate::engine) fn without_capped_receives(mut self) -> Uring {
+        self.caps_receives = false;
+        self
+    }
+
+    /// Whether this kernel knows receives that end with a cap.
+    #[cfg(test)]
+    pub(in crate::engine) fn caps_receives(&self) -> bool {
+        self.caps_receives
     }
 
     /// Keeps a read on the eventfd in flight, so that another thread can end a wait.
@@ -202,14 +223,11 @@ impl Driver for Uring {
                 let fd = types::Fd(socket.0);
                 opcode::Connect::new(fd, address.as_ptr().cast(), address.len()).build()
             }
-            Operation::Receive { socket, wait_first } => {
-                let ioprio = if wait_first { RECEIVE_POLL_FIRST } else { 0 };
-                // The length is the chosen buffer's.
-                opcode::Recv::new(types::Fd(socket.0), std::ptr::null_mut(), 0)
-                    .ioprio(ioprio)
-                    .buf_group(GROUP)
-                    .build()
-                    .flags(squeue::Flags::BUFFER_SELECT)
+            Operation::Receive { socket, wait_first, cap } if self.caps_receives && cap > 1 => {
+                capped_receive::capped(socket, wait_first, cap, GROUP)
+            }
+            Operation::Receive { socket, wait_first, .. } => {
+                capped_receive::single(socket, wait_first, GROUP)
             }
             Operation::Send { socket, data, length, quiet } => {
                 // MSG_DONTWAIT: done or refused while it is submitted; we wait for room better

@@ -1,8 +1,8 @@
 //! One direction of a session: by copying first, by splice when it pays.
 //!
-//! Copying takes one buffer of the worker's relay memory, and only while bytes are in flight:
-//! that is the back-pressure. A flow that keeps filling its buffers goes over to a pipe, and back
-//! when it becomes small or no pipe is left.
+//! Copying takes a buffer of the worker's relay memory, and at most two behind it, and only while
+//! bytes are in flight: that is the back-pressure. A flow that keeps filling its buffers goes over
+//! to a pipe, and back when it becomes small or no pipe is left.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -113,14 +113,17 @@ impl<'s> Flow<'s> {
     /// Copies until the flow has grown so that a pipe pays; gives the pipe.
     async fn copy(&self) -> Result<Pipe, End> {
         let mut full_in_a_row = 0;
+        // It has filled many buffers, and nothing that comes behind them is received any more.
+        let mut grown;
         let (mut receiving, mut looked_last) = self.receive_on();
         loop {
             let mut begun_beside = false;
             let mut sending = match self.unless_stopped(&mut receiving).await {
                 Ok(Some(buffer)) => {
                     full_in_a_row = if buffer.is_full() { full_in_a_row + 1 } else { 0 };
+                    grown = full_in_a_row >= PROMOTE_AFTER && !self.source.is_receiving();
                     self.moved(buffer.len());
-                    if full_in_a_row >= PROMOTE_AFTER || self.is_stopping() {
+                    if grown || self.is_stopping() {
                         self.target.send(buffer)
                     } else {
                         // Begun together with the send, so that both cost one turn of the loop.
@@ -148,10 +151,10 @@ impl<'s> Flow<'s> {
             if begun_beside {
                 continue;
             }
-            if self.stopping.get() == Stopping::AtOnce {
+            if self.stopping.get() == Stopping::AtOnce && !self.source.is_receiving() {
                 return Err(self.stop_here());
             }
-            if full_in_a_row >= PROMOTE_AFTER {
+            if grown {
                 full_in_a_row = 0;
                 if let Some(pipe) = Pipe::borrow_from(&self.session.worker.engine) {
                     return Ok(pipe);
@@ -161,9 +164,10 @@ impl<'s> Flow<'s> {
         }
     }
 
-    /// The next receive, and whether it only takes what is there.
+    /// The next receive, and whether it only takes what is there. What is being received comes
+    /// first; when that is recalled, it has not looked for more.
     fn receive_on(&self) -> (Receive<'s>, bool) {
-        match self.is_stopping() {
+        match self.is_stopping() && !self.source.is_receiving() {
             true => (self.source.receive_now(), true),
             false => (self.source.receive(), false),
         }
@@ -333,6 +337,7 @@ impl<'s> Flow<'s> {
 
     /// The flow was stopped, and the target has what the source had sent: tell it the end.
     fn stop_here(&self) -> End {
+        debug_assert!(!self.source.is_receiving(), "what is received is delivered");
         let told = self.target.shutdown_write().is_ok();
         self.session.told[self.target_party as usize].set(told);
         if told { End::Finished } else { End::TargetFailed(reset()) }

@@ -23,7 +23,7 @@ pub struct Faults {
     pub delayed: u16,
     /// An accept, an open or a pipe fails with EMFILE.
     pub no_descriptor: u16,
-    /// A multishot accept ends after a connection that it did accept.
+    /// A multishot accept or receive ends after a connection or a piece that it did give.
     pub multishot_ends: u16,
     /// The completion queue overflows in a turn: multishots that complete in it end.
     pub overflow: u16,
@@ -35,6 +35,8 @@ pub struct Faults {
     pub cut_reset: u16,
     /// An established connection dies after a while with ETIMEDOUT.
     pub cut_timeout: u16,
+    /// The kernel knows receives with a cap, as since Linux 6.17; not a chance.
+    pub caps_receives: bool,
     /// How many operations and cancellations the submission queue holds; not a chance.
     pub submission_capacity: usize,
 }
@@ -57,6 +59,7 @@ impl Faults {
             no_port: 0,
             cut_reset: 0,
             cut_timeout: 0,
+            caps_receives: true,
             submission_capacity: 1024,
         }
     }
@@ -86,6 +89,7 @@ impl Faults {
             cut_reset: draw(100),
             cut_timeout: draw(50),
             submission_capacity: if random.bool() { random.usize(1..=8) } else { 1024 },
+            caps_receives: random.bool(),
         }
     }
 }

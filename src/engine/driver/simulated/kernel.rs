@@ -163,8 +163,8 @@ impl Kernel {
                 return self.attempt_accept(ring, token, listener, multishot);
             }
             (Operation::Connect { .. }, Object::Socket { end, .. }) => self.attempt_connect(end),
-            (Operation::Receive { .. }, Object::Socket { end, .. }) => {
-                self.attempt_receive(ring, end)
+            (Operation::Receive { cap, .. }, Object::Socket { end, .. }) => {
+                return self.attempt_receives(ring, token, end, cap as usize);
             }
             (Operation::Send { data, length, .. }, Object::Socket { end, .. }) => {
                 // SAFETY: who submitted keeps the data valid and unchanged until the operation's
@@ -236,6 +236,31 @@ impl Kernel {
             Ok(false) => Attempt::Waits,
             Ok(true) => Attempt::Completed(Ok(0)),
             Err(errno) => Attempt::Completed(Err(errno)),
+        }
+    }
+
+    /// Receives until the cap is used up or nothing is left. The last piece may go over the cap.
+    fn attempt_receives(&mut self, ring: RingId, token: Token, end: EndpointId, cap: usize) {
+        loop {
+            let attempt = self.attempt_receive(ring, end);
+            let Attempt::Filled { length, buffer } = attempt else {
+                return self.finish(ring, token, attempt);
+            };
+            let operation = self.ring(ring).in_flight(token);
+            operation.received += length;
+            let ends = operation.received >= cap
+                || !self.dice.faults.caps_receives
+                || self.ring(ring).overflowing
+                || self.dice.strikes(|faults| faults.multishot_ends);
+            if ends {
+                return self.finish(ring, token, attempt);
+            }
+            let nonempty = self.network.endpoint(end).is_nonempty();
+            let (result, buffer) = (length as i32, Some(buffer));
+            self.post(ring, Completion { token, result, buffer, more: true, nonempty });
+            if !nonempty {
+                return;
+            }
         }
     }
 
@@ -318,7 +343,8 @@ impl Kernel {
         end.is_ok_and(|end| self.network.endpoint(end).incoming == Incoming::Ended)
     }
 
-    /// Posts the only or last completion of an operation, unless it waits.
+    /// Posts the only or last completion of an operation, unless it waits. That of a quiet send
+    /// that was done is only put aside.
     fn finish(&mut self, ring: RingId, token: Token, attempt: Attempt) {
         let (result, buffer) = match attempt {
             Attempt::Waits => return,
@@ -334,7 +360,14 @@ impl Kernel {
                 .is_ok_and(|end| self.network.endpoint(end).is_nonempty()),
             _ => false,
         };
-        self.post(ring, Completion { token, result, buffer, more: false, nonempty });
+        let completion = Completion { token, result, buffer, more: false, nonempty };
+        match operation {
+            Operation::Send { length, quiet: true, .. } if result == length as i32 => {
+                self.ring(ring).in_flight(token).stage = Stage::Finished;
+                self.ring(ring).silent.push(completion);
+            }
+            _ => self.post(ring, completion),
+        }
     }
 
     fn post(&mut self, ring: RingId, completion: Completion) {
@@ -367,6 +400,7 @@ impl Kernel {
     /// Hands the completions to the worker.
     pub(super) fn take_completions(&mut self, ring: RingId, into: &mut Vec<Completion>) {
         let mut taken = std::mem::take(&mut self.ring(ring).completions);
+        taken.append(&mut self.ring(ring).silent);
         for index in 1..taken.len() {
             let different = taken[index - 1].token != taken[index].token;
             if different && self.dice.strikes(|faults| faults.reordered) {

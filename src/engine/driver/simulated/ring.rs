@@ -20,6 +20,8 @@ pub(super) struct Ring {
     buffers: VecDeque<Buffer>,
     /// Posted, and not taken.
     pub(super) completions: Vec<Completion>,
+    /// Of sends that were done without a word; shown when a turn ends for another reason.
+    pub(super) silent: Vec<Completion>,
     pub(super) counters: DriverCounters,
     /// The completion queue overflows in this turn.
     pub(super) overflowing: bool,
@@ -40,6 +42,8 @@ pub(super) struct InFlight {
     pub(super) stage: Stage,
     /// Bytes that a send has moved so far.
     pub(super) sent: usize,
+    /// Bytes that a receive has brought so far.
+    pub(super) received: usize,
     /// Completions of one operation stay in order: none is seen before this.
     pub(super) visible_at: Time,
 }
@@ -70,6 +74,7 @@ impl Ring {
             operations: BTreeMap::new(),
             buffers: VecDeque::new(),
             completions: Vec::new(),
+            silent: Vec::new(),
             counters: DriverCounters::default(),
             overflowing: false,
             deadline: None,
@@ -83,6 +88,7 @@ impl Ring {
             operation: *operation,
             stage: Stage::Queued,
             sent: 0,
+            received: 0,
             visible_at: Time::default(),
         };
         if let Some(other) = self.operations.insert(token.0, operation) {

@@ -109,7 +109,7 @@ fn a_cut_shows_at_both_ends() {
     let mut process = Process::new(Faults { cut_timeout: 1000, ..Faults::none() });
     process.provide(16);
     let (socket, peer) = process.accepted();
-    let token = process.submit(Operation::Receive { socket, wait_first: true });
+    let token = process.submit(Operation::Receive { socket, wait_first: true, cap: 1 });
     assert_eq!(process.completion(token).result, errno(Errno::TIMEDOUT));
     assert_eq!(process.read(peer).unwrap_err().kind(), ErrorKind::TimedOut);
 }
@@ -134,7 +134,7 @@ impl Echo {
     }
 
     fn receive(&mut self, socket: Descriptor) {
-        self.start(Operation::Receive { socket, wait_first: true });
+        self.start(Operation::Receive { socket, wait_first: true, cap: 1 });
     }
 
     fn send(&mut self, socket: Descriptor) {

@@ -80,7 +80,7 @@ fn a_receive_takes_the_oldest_buffer_only_for_bytes() {
     process.provide(4);
     process.provide(4);
     let (socket, peer) = process.accepted();
-    let token = process.submit(Operation::Receive { socket, wait_first: true });
+    let token = process.submit(Operation::Receive { socket, wait_first: true, cap: 1 });
     process.turn(Wait::No);
     assert_eq!(process.world.leftovers().buffers_provided, 2);
     process.write(peer, b"abcdef");
@@ -98,11 +98,57 @@ fn a_receive_takes_the_oldest_buffer_only_for_bytes() {
 }
 
 #[test]
+fn a_receive_goes_on_until_its_cap_is_used_up() {
+    let mut process = Process::new(Faults::none());
+    for _ in 0..4 {
+        process.provide(8);
+    }
+    let (socket, peer) = process.accepted();
+    let token = process.submit(Operation::Receive { socket, wait_first: true, cap: 8 });
+    let mut next = |bytes: &[u8]| {
+        process.write(peer, bytes);
+        process.pass();
+        let completion = process.completion(token);
+        (completion.result, completion.buffer, completion.more, completion.nonempty)
+    };
+    assert_eq!(next(b"abc"), (3, Some(0), true, false));
+    assert_eq!(next(b"de"), (2, Some(1), true, false));
+    assert_eq!(next(b"fghijklmnop"), (8, Some(2), false, true));
+    assert_eq!(process.received(socket).unwrap(), b"nop");
+}
+
+#[test]
+fn an_old_kernel_ends_a_receive_with_its_first_piece() {
+    let mut process = Process::new(Faults { caps_receives: false, ..Faults::none() });
+    process.provide(8);
+    let (socket, peer) = process.accepted();
+    let token = process.submit(Operation::Receive { socket, wait_first: true, cap: 8 });
+    process.write(peer, b"abc");
+    process.pass();
+    let completion = process.completion(token);
+    assert_eq!((completion.result, completion.more), (3, false));
+}
+
+#[test]
+fn a_quiet_send_that_is_done_ends_no_wait() {
+    let mut process = Process::new(Faults::none());
+    let (socket, peer) = process.accepted();
+    let data = *b"abc";
+    let Operation::Send { data, length, .. } = send_of(socket, &data) else { unreachable!() };
+    let token = process.submit(Operation::Send { socket, data, length, quiet: true });
+    let before = process.world.now();
+    process.turn(Wait::For(Duration::from_millis(500)));
+    assert!(process.world.now().since(before) >= Duration::from_millis(500));
+    assert_eq!(process.completion(token).result, 3);
+    assert_eq!(process.read(peer).unwrap(), b"abc");
+}
+
+#[test]
 fn without_a_buffer_everything_is_enobufs() {
     let mut process = Process::new(Faults::none());
     let (socket, peer) = process.accepted();
     assert_eq!(process.receive(socket).result, errno(Errno::NOBUFS), "nothing to receive");
-    let token = process.submit(Operation::Receive { socket, wait_first: true });
+    let token = process.submit(Operation::Receive { socket, wait_first: true, cap: 1 });
     process.pass();
     assert!(process.early.is_empty());
     process.world.outside(|peers| peers.reset(peer));
@@ -187,7 +233,7 @@ fn a_pipe_carries_bytes_from_socket_to_socket() {
 fn nothing_that_can_happen_is_an_error_that_shows_what_is_pending() {
     let mut process = Process::new(Faults::none());
     let (socket, _) = process.accepted();
-    process.submit(Operation::Receive { socket, wait_first: true });
+    process.submit(Operation::Receive { socket, wait_first: true, cap: 1 });
     let error = process.driver.turn(Wait::Forever, &mut Vec::new()).unwrap_err().to_string();
     assert!(error.contains("nothing can happen"), "{error}");
     assert!(error.contains("Started Receive"), "{error}");
@@ -244,7 +290,7 @@ fn a_descriptor_can_move_to_another_worker() {
     let (socket, peer) = first.accepted();
     let mut second = Process::in_world(first.world.clone());
     second.provide(16);
-    let token = second.submit(Operation::Receive { socket, wait_first: true });
+    let token = second.submit(Operation::Receive { socket, wait_first: true, cap: 1 });
     second.turn(Wait::No);
     second.write(peer, b"moved");
     first.turn(Wait::Forever);
@@ -259,7 +305,7 @@ fn a_descriptor_can_move_to_another_worker() {
 fn closing_under_an_operation_is_a_defect() {
     let mut process = Process::new(Faults::none());
     let (socket, _) = process.accepted();
-    process.submit(Operation::Receive { socket, wait_first: true });
+    process.submit(Operation::Receive { socket, wait_first: true, cap: 1 });
     process.driver.close(socket);
 }
 
@@ -285,7 +331,7 @@ fn providing_a_buffer_twice_is_a_defect() {
 fn a_token_in_use_is_a_defect() {
     let mut process = Process::new(Faults::none());
     let (socket, _) = process.accepted();
-    process.submit(Operation::Receive { socket, wait_first: true });
+    process.submit(Operation::Receive { socket, wait_first: true, cap: 1 });
     process.next_slot -= 1;
-    process.submit(Operation::Receive { socket, wait_first: true });
+    process.submit(Operation::Receive { socket, wait_first: true, cap: 1 });
 }

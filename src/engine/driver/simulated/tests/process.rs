@@ -78,7 +78,7 @@ impl Process {
     }
 
     pub(super) fn receive(&mut self, socket: Descriptor) -> Completion {
-        let token = self.submit(Operation::Receive { socket, wait_first: false });
+        let token = self.submit(Operation::Receive { socket, wait_first: false, cap: 1 });
         self.completion(token)
     }
 
