@@ -98,7 +98,15 @@ fn a_frozen_backend_that_holds_more_than_its_share_loses_sessions() {
     assert!(ended.iter().all(|session| session["reason"] == "relay-memory"));
     let client = connect(proxy.listener("working"));
     pass(&client, &client, 0..4 << 20);
-    assert_eq!(proxy.sessions(16).len(), 16, "no more than it must");
+    // A session holds up to two buffers behind the one that it sends: the last one that is closed
+    // may give back three.
+    let kept = eventually("the frozen backend keeps to its share", || {
+        let held = proxy.metric("worker_buffers_held", "");
+        (held <= 32).then_some(held)
+    });
+    assert!(kept >= 30, "no more than it must: {kept} buffers are left of 32");
+    let ended = proxy.sessions(16).len();
+    assert!((16..=32).contains(&ended), "{ended} sessions were closed");
 }
 
 /// Sends until nothing between the clients and the frozen backend takes any more.
