@@ -58,7 +58,7 @@ fn a_backend_that_stops_reading_costs_little_and_slows_nobody() {
 fn a_thousand_sessions_to_a_frozen_backend_do_not_hold_up_the_others() {
     const STALLED: u64 = 1000;
     // More than the sockets behind the proxy take.
-    const ENOUGH: usize = 256 << 10;
+    const ENOUGH: usize = 384 << 10;
     let (backend, working) = (frozen(), Echo::start());
     let proxy = beside(backend.1, working.address, "linger_timeout = \"500ms\"");
     let address = proxy.listener("frozen");
