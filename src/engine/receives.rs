@@ -72,12 +72,15 @@ impl Io {
         }
         // With something to take, the next receive finds out whether it still has to wait.
         match queue.is_empty().then_some(-result) {
-            // Its end was asked for when it had just said "not yet".
-            Some(libc::EAGAIN) if slot.recalled => {
-                slot.phase = Phase::Finished(CANCELLED);
-                return slot.waker.take();
+            Some(libc::EAGAIN) => {
+                let recalled = slot.recalled;
+                self.wait_until_ready(token, false);
+                if recalled {
+                    // Its end was asked for when it had just said "not yet", and there may be
+                    // something by now: the poll says so, or is over at once.
+                    self.driver.cancel(token);
+                }
             }
-            Some(libc::EAGAIN) => self.wait_until_ready(token, false),
             // Also when it was recalled: it has not found out whether something is there.
             Some(libc::ENOBUFS) => {
                 slot.phase = Phase::Parked;

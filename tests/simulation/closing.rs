@@ -84,6 +84,10 @@ fn what_the_backend_had_sent_before_is_delivered() {
         settings.faults.caps_receives = seed % 4 < 2;
         // Small, so that much is on its way in many pieces, and the flow counts as a large one.
         settings.engine.buffers.size = 512;
+        if seed % 3 == 0 {
+            settings.faults.spurious_again = 300;
+            settings.faults.no_buffers = 300;
+        }
         let mut stage = Stage::new(settings);
         let log = stage.backend(0, 0, Kind::StayingSource { length: LENGTH });
         let client =

@@ -7,6 +7,7 @@ mod addresses;
 mod closing;
 mod endings;
 mod evidence;
+mod keys;
 mod memory;
 mod panics;
 mod queue;

@@ -1,6 +1,6 @@
 //! Sessions that wait for a place on a backend: in line, for a time, and only so many.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
@@ -50,6 +50,31 @@ fn whoever_came_first_is_served_first_when_a_place_becomes_free() {
     assert!(over.get().unwrap() > 5 * SECOND, "they have waited");
     let served: Vec<u64> = stage.records().iter().map(|record| record.accepted_unix_ns).collect();
     assert!(served.is_sorted(), "{served:?}");
+}
+
+#[test]
+fn who_comes_in_when_a_place_has_just_become_free_does_not_overtake_those_who_wait() {
+    let pool = queued(pool(0, 1), Some(1), Queue { limit: 100, timeout: HOUR });
+    let mut stage = Stage::new(Settings { process_limit: 600, ..Settings::plenty(vec![pool]) });
+    stage.backend(0, 0, Kind::Echo);
+    let first = stage.client(Duration::ZERO, holder(1));
+    // It is first in line, and leaves after about four seconds.
+    let pause = SECOND / 2;
+    let leaves = Plan { chunk: 1, pause, ending: Ending::Reset, ..plan(2, 16) };
+    let leaves = stage.client(SECOND / 5, leaves);
+    let waits = stage.client(2 * SECOND / 5, plan(3, 300));
+    // There is no place in the process for the last one until the first has left: the same end of
+    // a session lets it in, and frees the place on the backend. It hears of that before the one
+    // who waits, who has come to the head of the line after it.
+    let (places, taken) = (stage.process.clone(), Rc::new(RefCell::new(Vec::new())));
+    let given_back = taken.clone();
+    stage.at(SECOND, move |_| taken.borrow_mut().extend(std::iter::from_fn(|| places.take())));
+    stage.at(20 * SECOND, move |_| given_back.borrow_mut().clear());
+    let last = stage.client(2 * SECOND, plan(4, 400));
+    stage.run_until_done([&first, &leaves, &waits, &last]);
+    assert_eq!(stage.ended(CloseReason::Finished), 3);
+    let ended: Vec<u64> = stage.records().iter().map(|record| record.bytes_to_backend).collect();
+    assert_eq!(ended, [0, 10, 300, 400]);
 }
 
 #[test]

@@ -47,6 +47,13 @@ struct Traits {
     early_drain: bool,
 }
 
+impl Traits {
+    /// Sessions are closed that would go on.
+    fn is_moving(&self) -> bool {
+        self.commands > 0 || self.ages
+    }
+}
+
 /// A pool as drawn.
 struct Cast {
     answer: Answer,
@@ -75,19 +82,29 @@ impl Scene {
     /// Healthy backends, well-behaved clients and enough of everything.
     pub fn healthy(seed: u64) -> Scene {
         // Both kinds of kernel.
-        Scene::peaceful(seed, Faults { caps_receives: seed % 8 < 4, ..Faults::none() })
+        Scene::peaceful(seed, |_, traits| traits.faults.caps_receives = seed % 8 < 4)
     }
 
     /// The same, with those faults that the proxy has to get over.
     pub fn healthy_but_bumpy(seed: u64) -> Scene {
         let faults = Faults::from_seed(seed);
-        Scene::peaceful(seed, Faults { no_port: 0, cut_reset: 0, cut_timeout: 0, ..faults })
+        let faults = Faults { no_port: 0, cut_reset: 0, cut_timeout: 0, ..faults };
+        Scene::peaceful(seed, |_, traits| traits.faults = faults)
     }
 
-    fn peaceful(seed: u64, faults: Faults) -> Scene {
+    /// Everyone is healthy, and the proxy closes sessions that would go on.
+    pub fn healthy_but_moved(seed: u64) -> Scene {
+        Scene::peaceful(seed, |random, traits| {
+            traits.faults.caps_receives = seed % 8 < 4;
+            traits.ages = random.bool();
+            traits.commands = random.u32(1..=16);
+        })
+    }
+
+    fn peaceful(seed: u64, change: impl FnOnce(&mut Rng, &mut Traits)) -> Scene {
         let mut random = Rng::with_seed(!seed ^ SALT);
-        let traits = Traits {
-            faults,
+        let mut traits = Traits {
+            faults: Faults::none(),
             healthy: true,
             few_descriptors: false,
             // Whoever finds no place waits for one.
@@ -97,6 +114,7 @@ impl Scene {
             commands: 0,
             early_drain: false,
         };
+        change(&mut random, &mut traits);
         Scene::draw(seed, &mut random, traits)
     }
 
@@ -113,7 +131,10 @@ impl Scene {
             pools,
             listeners: casts.iter().map(|_| draw_listener(random, &traits)).collect(),
             process_limit: limit,
-            linger_timeout: Duration::from_millis(1 << random.u32(6..=12)),
+            linger_timeout: match traits.healthy {
+                true => HOUR,
+                false => Duration::from_millis(1 << random.u32(6..=12)),
+            },
         });
         if traits.few_descriptors {
             stage.world.limit_descriptors(random.usize(12..=60));
@@ -183,6 +204,9 @@ impl Scene {
             self.judge_client(plan, outcome.get());
         }
         self.judge_ends();
+        if self.traits.healthy {
+            self.judge_backends();
+        }
     }
 
     fn judge_client(&self, plan: &Plan, outcome: Outcome) {
@@ -194,11 +218,31 @@ impl Scene {
             Fate::Failed(ConnectionReset | BrokenPipe | TimedOut) => {}
             fate => panic!("{plan:?}: {fate:?}"),
         }
-        if self.traits.healthy {
+        if self.traits.healthy && !self.is_turned_away(outcome) {
             assert_eq!(outcome.fate, Fate::Done, "{plan:?}");
             assert_eq!(outcome.sent, plan.length, "{plan:?}");
-            assert!(self.is_complete(plan, outcome), "{plan:?}: {outcome:?}");
+            let moved = self.traits.is_moving();
+            assert!(moved || self.is_complete(plan, outcome), "{plan:?}: {outcome:?}");
+            let arrived = self.served(plan).map(|(_, received)| received);
+            assert_eq!(arrived, Some(plan.length), "{plan:?}: all that was sent has arrived");
         }
+    }
+
+    /// Whether a client may have found that every backend was lost while it tried to reach it.
+    fn is_turned_away(&self, outcome: Outcome) -> bool {
+        self.traits.commands > 0 && outcome.received == 0 && matches!(outcome.fate, Fate::Failed(_))
+    }
+
+    /// Nobody who behaved was reset; who was turned away was never served.
+    fn judge_backends(&self) {
+        let failed: u64 = self.backends.iter().map(|(_, log)| log.borrow().failed).sum();
+        assert_eq!(failed, 0, "connections to backends were reset");
+        let turned_away =
+            self.clients.iter().filter(|(_, outcome)| self.is_turned_away(outcome.get()));
+        let unserved: u64 = (0..self.stage.pools.len())
+            .map(|index| self.stage.listener(index).sessions_closed.get(CloseReason::BackendLost))
+            .sum();
+        assert_eq!(turned_away.count() as u64, unserved);
     }
 
     /// Who sees an end of stream has all bytes before it, unless the proxy ended the session for a
@@ -261,6 +305,8 @@ impl Scene {
         for reason in CloseReason::ALL {
             let possible = match reason {
                 CloseReason::Finished => true,
+                CloseReason::BackendLost | CloseReason::Rebalanced => self.traits.commands > 0,
+                CloseReason::MaxAge => self.traits.ages,
                 _ if self.traits.healthy => false,
                 CloseReason::Panicked | CloseReason::SocketError => false,
                 CloseReason::NoBackend => false,
@@ -268,8 +314,6 @@ impl Scene {
                 CloseReason::QueueFull | CloseReason::QueueTimeout => {
                     self.limits_places() && self.traits.queue
                 }
-                CloseReason::BackendLost | CloseReason::Rebalanced => self.traits.commands > 0,
-                CloseReason::MaxAge => self.traits.ages,
                 CloseReason::SourcePorts => faults.no_port > 0,
                 CloseReason::Descriptors => faults.no_descriptor > 0 || self.traits.few_descriptors,
                 CloseReason::ClientTimedOut => faults.cut_timeout > 0,

@@ -68,6 +68,7 @@ macro_rules! parts {
 
 parts!(whatever_happens_nothing_is_lost_unnoticed_or_left_over, 256, Scene::any);
 parts!(without_faults_every_byte_arrives_and_every_session_finishes, 64, Scene::healthy);
+parts!(sessions_that_are_moved_lose_no_byte_that_was_sent, 128, Scene::healthy_but_moved);
 parts!(harmless_faults_change_nothing_for_anyone, 128, Scene::healthy_but_bumpy);
 
 #[test]

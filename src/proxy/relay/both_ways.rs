@@ -57,7 +57,7 @@ pub(in crate::proxy) async fn relay(session: &Session, backend: &Socket) -> Clos
         (_, End::Evicted) => {
             session.client.reset_on_close();
             backend.reset_on_close();
-            return CloseReason::RelayMemory;
+            return asked.unwrap_or(CloseReason::RelayMemory);
         }
         (last, End::Finished) => {
             let now = session.worker.engine.now();
