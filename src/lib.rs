@@ -5,10 +5,10 @@
 //!
 //! ```text
 //! main -> commands          commands -> everything          server -> everything but commands
-//! proxy   -> engine, view, balance, protocol, observe
-//! control -> balance, protocol, observe, config             observe -> balance, protocol
-//! view    -> balance, protocol         config -> balance, protocol (types only)
-//! engine, balance, protocol -> nothing of ours
+//! proxy   -> engine, view, balance, tls, protocol, observe
+//! control -> balance, tls, protocol, observe, config        observe -> balance, protocol
+//! view    -> balance, tls, protocol    config -> balance, protocol (types only)
+//! tls     -> protocol                  engine, balance, protocol -> nothing of ours
 //! ```
 
 pub mod balance;
@@ -17,6 +17,8 @@ pub mod config;
 pub mod control;
 pub mod engine;
 pub mod observe;
+pub mod protocol;
 pub mod proxy;
 pub mod server;
+pub mod tls;
 pub mod view;

@@ -213,15 +213,16 @@ fn file_name(file: &File) -> Vec<Problem> {
 /// Who may import whom: a top-level module, then those it may name besides itself.
 const IMPORTS: &[(&str, &str)] = &[
     ("main", "commands"),
-    ("commands", "server proxy control observe view config engine balance protocol"),
-    ("server", "proxy control observe view config engine balance protocol"),
-    ("proxy", "engine view balance protocol observe"),
-    ("control", "balance protocol observe config"),
+    ("commands", "server proxy control observe view config engine balance tls protocol"),
+    ("server", "proxy control observe view config engine balance tls protocol"),
+    ("proxy", "engine view balance tls protocol observe"),
+    ("control", "balance tls protocol observe config"),
     ("observe", "balance protocol"),
-    ("view", "balance protocol"),
+    ("view", "balance tls protocol"),
     ("config", "balance protocol"),
     ("engine", ""),
     ("balance", ""),
+    ("tls", "protocol"),
     ("protocol", ""),
 ];
 

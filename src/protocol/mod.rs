@@ -1,0 +1,2 @@
+//! Bytes and their meaning. No socket, no clock: what is there is read, and what is missing is
+//! waited for by the caller.

@@ -1,0 +1,2 @@
+//! TLS without a socket: certificates, keys, trust and tickets as they are loaded from files, and
+//! one side of a TLS connection as bytes in and bytes out.
