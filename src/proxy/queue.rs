@@ -24,7 +24,7 @@ pub(super) async fn place(
     traits: &Traits<'_>,
     patience: &mut Option<Time>,
 ) -> Result<Option<Lease>, CloseReason> {
-    let (worker, id) = (&session.worker, session.listener.pool);
+    let (worker, id) = (&session.worker, session.pool_id());
     // Nobody overtakes those who wait, but for who had got a place and could not use it.
     if worker.queues.is_empty(id) || !session.tried().is_empty() {
         match worker.choose(id, traits, session.tried()) {
@@ -51,7 +51,7 @@ async fn await_turn(
     traits: &Traits<'_>,
     waiting: &WaitingPlace,
 ) -> Option<Lease> {
-    let (worker, id) = (&session.worker, session.listener.pool);
+    let (worker, id) = (&session.worker, session.pool_id());
     let turn = worker.queues.enter(id);
     loop {
         turn.comes().await;

@@ -5,15 +5,18 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use crate::balance::{Lease, Pool};
+use crate::balance::{Lease, Pool, PoolId};
 use crate::engine::{Socket, Time};
 use crate::observe::{AccessRecord, CloseReason, RelayMode};
+use crate::tls::Failure;
 use crate::view::{ListenerView, Place};
 
 use super::accounts::Account;
 use super::control::{Asked, LineNumber};
 use super::evidence::{Course, Evidence};
 use super::worker::Worker;
+use super::greeting::{self, Greeting};
+use super::tls::Tls;
 use super::{connect, relay};
 
 /// One client connection and what it leads to.
@@ -36,6 +39,10 @@ pub(super) struct Session {
     pub(super) spliced: [Cell<bool>; 2],
     /// It has spoken for its backend already.
     vouched: Cell<bool>,
+    /// How it began, where the listener reads the hello. Boxed, since most do not.
+    greeting: Option<Box<Greeting>>,
+    /// What was wrong with its TLS.
+    failure: Cell<Option<Box<Failure>>>,
     route: Option<Route>,
     /// When it is to be closed for its age.
     pub(super) age_limit: Time,
@@ -51,6 +58,8 @@ pub(super) struct Route {
     pub(super) account: Rc<Account>,
     /// The one of the backend's addresses that was reached.
     pub(super) address: u16,
+    /// TLS with the backend.
+    pub(super) tls: Option<Box<Tls>>,
     /// When the connect to the backend began.
     pub(super) asked: Time,
     /// When it was accepted.
@@ -94,6 +103,8 @@ impl Session {
             moved: Default::default(),
             spliced: Default::default(),
             vouched: Cell::new(false),
+            greeting: None,
+            failure: Cell::default(),
             route: None,
             age_limit: now,
             began: now,
@@ -103,8 +114,14 @@ impl Session {
         }
     }
 
-    /// The story: a backend is chosen and reached, bytes are relayed, and something ends it.
+    /// The story: its way is read from its hello, a backend is chosen and reached, bytes are
+    /// relayed, and something ends it.
     async fn run(&mut self) -> CloseReason {
+        if self.listener.preface.is_some()
+            && let Err(reason) = Box::pin(self.greet()).await
+        {
+            return reason;
+        }
         let (backend, route) = match Box::pin(connect::reach(self)).await {
             Ok(reached) => reached,
             Err(reason) => {
@@ -123,13 +140,74 @@ impl Session {
         relay::relay(self, &backend).await
     }
 
+    /// Learns from its beginning where it goes.
+    async fn greet(&mut self) -> Result<(), CloseReason> {
+        let listener = Arc::clone(&self.listener);
+        let Some(preface) = &listener.preface else { return Ok(()) };
+        match greeting::greet(self, preface).await {
+            Ok(greeting) => {
+                self.greeting = Some(Box::new(greeting));
+                Ok(())
+            }
+            Err(refused) => {
+                if !refused.told {
+                    // The client must not take this for an orderly end.
+                    self.client.reset_on_close();
+                }
+                Err(refused.reason)
+            }
+        }
+    }
+
     fn end(mut self, reason: CloseReason) {
         self.reason = Some(reason);
     }
 
-    /// The pool of its listener, as it is now.
+    /// The pool that it goes to: its listener's, or its route's.
+    pub(super) fn pool_id(&self) -> PoolId {
+        self.greeting().map_or(self.listener.pool, |greeting| greeting.pool)
+    }
+
+    /// The same, as it is now.
     pub(super) fn pool(&self) -> Arc<Pool> {
-        Arc::clone(self.worker.view().snapshot.pool(self.listener.pool))
+        Arc::clone(self.worker.view().snapshot.pool(self.pool_id()))
+    }
+
+    pub(super) fn greeting(&self) -> Option<&Greeting> {
+        self.greeting.as_deref()
+    }
+
+    /// What was read of the client before its way was known, for the backend; taken once.
+    pub(super) fn take_prelude(&self) -> Vec<u8> {
+        self.greeting().map(Greeting::take_prelude).unwrap_or_default()
+    }
+
+    pub(super) fn has_prelude(&self) -> bool {
+        self.greeting().is_some_and(Greeting::has_prelude)
+    }
+
+    pub(super) fn client_tls(&self) -> Option<&Tls> {
+        self.greeting()?.tls.as_ref()
+    }
+
+    pub(super) fn backend_tls(&self) -> Option<&Tls> {
+        self.route.as_ref()?.tls.as_deref()
+    }
+
+    /// The name that the client asked for.
+    pub(super) fn server_name(&self) -> Option<&str> {
+        self.greeting()?.hello.as_ref()?.server_name.as_deref()
+    }
+
+    /// Notes what was wrong with its TLS, for the log.
+    pub(super) fn failed(&self, failure: Failure) {
+        self.failure.set(Some(Box::new(failure)));
+    }
+
+    /// A party's stream has ended without its TLS saying so.
+    pub(super) fn truncated(&self) -> Option<CloseReason> {
+        let cut = |tls: Option<&Tls>| tls.is_some_and(Tls::is_cut);
+        (cut(self.client_tls()) || cut(self.backend_tls())).then_some(CloseReason::TlsTruncated)
     }
 
     /// Where its client connects from, unless the client has gone.

@@ -213,6 +213,7 @@ impl Stage {
             access_log: Some(log.clone()),
             inbox: self.inbox.clone(),
             seed: self.seed,
+            signer: Arc::default(),
             unix_origin: 0,
         };
         let listeners = std::mem::take(&mut self.listeners);
@@ -225,10 +226,11 @@ impl Stage {
 
     fn check_nothing_left(&self) {
         let EngineStatus {
-            tasks, operations, descriptors, buffers_held, pipes_held, timers, ..
+            tasks, operations, descriptors, buffers_held, blocks_held, pipes_held, timers, ..
         } = self.engine.status();
-        let held = [tasks, operations, descriptors, buffers_held, pipes_held, timers];
-        let named = "tasks, operations, descriptors, buffers, pipes, timers";
+        let buffers = buffers_held + blocks_held;
+        let held = [tasks, operations, descriptors, buffers, pipes_held, timers];
+        let named = "tasks, operations, descriptors, buffers and blocks, pipes, timers";
         assert_eq!(held, [0; 6], "{named}: {:?}", self.engine.describe_operations());
         let left = self.world.leftovers();
         let buffers_provided = left.buffers_provided;
