@@ -8,7 +8,9 @@ use std::net::IpAddr;
 use crate::balance::PoolId;
 use crate::engine::{Either, Socket, Time, race};
 use crate::observe::CloseReason;
-use crate::protocol::{ClientHello, HelloReader, Malformed, Progress, fatal_alert};
+use crate::protocol::client_hello::{
+    ClientHello, HelloReader, Malformed, Progress, fatal_alert,
+};
 use crate::tls::{ClientTls, Connection, Failure, ServerTls};
 use crate::view::{Outcome, PlainText, Preface};
 
@@ -71,7 +73,7 @@ pub(super) async fn greet(session: &Session, preface: &Preface) -> Result<Greeti
             return Ok(greeting);
         }
         Err(malformed) => {
-            tell(session, malformed.alert()).await;
+            tell(session, alert(malformed)).await;
             return Err(Refused { reason: CloseReason::BadHello, told: true });
         }
     };
@@ -122,7 +124,7 @@ async fn accept(
     let shaken = async {
         let _place = Handshakes::begin(worker).await;
         let connection = Connection::server(settings.config().clone()).map_err(Refusal::Failed)?;
-        let slow = settings.signs_slowly(hello);
+        let slow = settings.signs_slowly(hello.server_name.as_deref(), &hello.signature_schemes);
         shake_hands(session, &session.client, connection, bytes, slow).await
     };
     let refusal = match or_asked(session, shaken, deadline).await {
@@ -132,7 +134,7 @@ async fn accept(
         Err(Some(reason)) => return Err(reason.into()),
     };
     match refusal {
-        Refusal::Left => Err(CloseReason::ClientAborted.into()),
+        Refusal::Left | Refusal::TimedOut => Err(CloseReason::ClientAborted.into()),
         Refusal::Failed(failure) => {
             session.failed(failure);
             part(session, &session.client).await;
@@ -167,6 +169,18 @@ async fn tell(session: &Session, alert: u8) {
     send_alert(session, &session.client, &fatal_alert(alert, LEGACY_VERSION)).await;
 }
 
+/// What a server answers to it (RFC 8446, 6.2).
+fn alert(malformed: Malformed) -> u8 {
+    match malformed {
+        Malformed::SslV2 | Malformed::RecordVersion => PROTOCOL_VERSION,
+        Malformed::PlainText | Malformed::Alert => UNEXPECTED_MESSAGE,
+        Malformed::RecordType | Malformed::MessageType | Malformed::EmptyRecord => UNEXPECTED_MESSAGE,
+        Malformed::LongRecord | Malformed::TooLarge => RECORD_OVERFLOW,
+        Malformed::DuplicateExtension | Malformed::DuplicateName | Malformed::InvalidName => ILLEGAL_PARAMETER,
+        Malformed::Truncated | Malformed::Trailing | Malformed::Length => DECODE_ERROR,
+    }
+}
+
 /// Until the deadline, which gives `None`, or until the session is asked to end.
 async fn or_asked<T>(
     session: &Session,
@@ -183,5 +197,10 @@ async fn or_asked<T>(
 
 /// What a record says before a version is agreed on (RFC 8446, 5.1).
 const LEGACY_VERSION: u16 = 0x0303;
-/// RFC 6066, 3.
+/// Alerts (RFC 8446, 6.2).
+const UNEXPECTED_MESSAGE: u8 = 10;
+const RECORD_OVERFLOW: u8 = 22;
+const ILLEGAL_PARAMETER: u8 = 47;
+const DECODE_ERROR: u8 = 50;
+const PROTOCOL_VERSION: u8 = 70;
 const UNRECOGNIZED_NAME: u8 = 112;

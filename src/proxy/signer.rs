@@ -1,7 +1,7 @@
 //! The thread for what takes so long that sessions of a worker would feel it: handshakes that sign
 //! with a large RSA key. One for all workers.
 
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
@@ -46,10 +46,10 @@ impl Signer {
     }
 
     /// Runs `job` on that thread; `None` if that did not succeed.
-    pub(super) fn run<T: Send + 'static>(
+    pub(super) async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,
-    ) -> impl Future<Output = Option<T>> + use<T> {
+    ) -> Option<T> {
         let desk = Arc::new(Mutex::new(Desk { outcome: None, over: false, waker: None }));
         let bell = Bell(Arc::clone(&desk));
         let job = move || {
@@ -67,6 +67,7 @@ impl Signer {
             desk.waker = Some(context.waker().clone());
             Poll::Pending
         })
+        .await
     }
 }
 
@@ -94,6 +95,8 @@ impl<T> Drop for Bell<T> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future;
+
     use super::*;
 
     fn wait<T>(future: impl Future<Output = T>) -> T {

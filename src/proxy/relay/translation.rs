@@ -7,7 +7,7 @@
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::Poll;
 
 use crate::engine::{Block, BlockSize, Buffer, Receive, Send, Sent};
