@@ -16,6 +16,9 @@ pub enum Check {
     Tcp,
     /// A ClientHello is answered by a ServerHello or an alert.
     TlsHello { server_name: Option<String> },
+    /// A handshake with the settings of `[pool.NAME.tls]`, which is there. The name is there if
+    /// and only if those settings take it from the client.
+    Tls { server_name: Option<String> },
     Http {
         method: String,
         path: String,

@@ -9,8 +9,9 @@ use super::address::{self, Addresses};
 use super::field::{Field, Read, quoted};
 use super::names::{self, nearest};
 use super::reader::Section;
+use super::route::{PlainText, Route};
 use super::socket;
-use super::units::{MILLISECOND, MINUTE, SECOND, YEAR};
+use super::units::{KIB, MILLISECOND, MINUTE, SECOND, YEAR};
 use crate::balance::SocketOptions;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +20,21 @@ pub struct Listener {
     pub name: String,
     /// At least one. Those with a port other than 0 are in no other listener.
     pub listen: Vec<SocketAddr>,
-    /// The name of a pool of the same `Config`.
-    pub pool: String,
+    /// The name of a `Tls` of the same `Config`, which ends TLS unless a route says otherwise.
+    /// None: it passes through.
+    pub tls: Option<String>,
+    /// The name of a pool of the same `Config`, for what no route matches. Without it there are
+    /// routes, and the rest is refused.
+    pub pool: Option<String>,
+    /// In the order of the file; no two hold for the same name and protocol. With any, or with
+    /// `tls`, each client's ClientHello is read first.
+    pub routes: Vec<Route>,
+    /// For the whole ClientHello.
+    pub hello_timeout: Duration,
+    /// Bytes that a ClientHello may take, its records' headers included.
+    pub hello_size: usize,
+    /// `Pass` only beside a pool.
+    pub plain_text: PlainText,
     /// None: no limit but that of the process.
     pub max_connections: Option<u32>,
     pub backlog: u32,
@@ -44,7 +58,12 @@ pub(super) fn read(
     Listener {
         name: name.to_owned(),
         listen: section.required("listen", |field| listen(field, addresses)),
-        pool: section.required("pool", |field| pool(field, pools)),
+        tls: None,
+        pool: section.required("pool", |field| pool(field, pools).map(Some)),
+        routes: Vec::new(),
+        hello_timeout: 5 * SECOND,
+        hello_size: 64 * KIB,
+        plain_text: PlainText::Reject,
         max_connections: section.value_or("max_connections", None, |field| {
             field.unless("off", |field| field.integer(CONNECTIONS))
         }),

@@ -15,6 +15,7 @@ use super::pool::{self, Pool};
 use super::process::{self, Process};
 use super::reader::{Reader, Section};
 use super::resolver::{self, Resolver};
+use super::tls::Tls;
 
 /// What the operator asked for, every default filled in. Only `load` and `parse` make one, so
 /// that its limits hold, its names are distinct and its references lead somewhere.
@@ -25,6 +26,8 @@ pub struct Config {
     pub log: Log,
     pub admin: Admin,
     pub resolver: Resolver,
+    /// By order of name.
+    pub tls: Vec<Tls>,
     /// At least one, by order of name.
     pub listeners: Vec<Listener>,
     /// By order of name.
@@ -58,6 +61,7 @@ fn read(document: &Section<'_>) -> Config {
         log: document.section("log", log::read),
         admin: document.section("admin", |section| admin::read(section, &mut addresses)),
         resolver: document.section("resolver", resolver::read),
+        tls: Vec::new(),
         listeners: document.sections("listener", |name, section| {
             listener::read(name, section, &pool_names, &mut addresses)
         }),
@@ -118,6 +122,7 @@ mod tests {
             workers: None,
             cpus: None,
             max_connections: None,
+            max_handshakes: 256,
             relay_memory: 64 << 20,
             relay_share: 50,
             buffer_size: 16 << 10,

@@ -20,13 +20,16 @@ mod log;
 mod names;
 mod policy;
 mod pool;
+mod pool_tls;
 mod process;
 mod reader;
 mod resolver;
+mod route;
 #[cfg(test)]
 mod samples;
 mod socket;
 mod template;
+mod tls;
 mod units;
 
 pub use admin::Admin;
@@ -39,8 +42,11 @@ pub use listener::Listener;
 pub use load::{Config, load, parse};
 pub use log::{AccessLog, Log, LogFormat, LogLevel};
 pub use pool::{OnLoss, Pool, Rebalance};
+pub use pool_tls::{BackendAlpn, BackendName, PoolTls, Trust};
 pub use process::Process;
 pub use resolver::Resolver;
+pub use route::{PlainText, Route, RouteTarget};
+pub use tls::{Certificate, ClientAuth, Tls, TlsVersion};
 
 /// How many connections a limit may allow. A descriptor is an `int`, so no host carries more.
 const CONNECTIONS: std::ops::RangeInclusive<u32> = 1..=i32::MAX as u32;

@@ -8,6 +8,7 @@ use super::backend::{self, Backend};
 use super::discovery::{self, Discovery, Source};
 use super::field::{Field, Read};
 use super::health::{self, Ejection, Health};
+use super::pool_tls::PoolTls;
 use super::reader::Section;
 use super::units::{DAY, MILLISECOND, SECOND};
 use super::{names, policy, socket};
@@ -28,6 +29,8 @@ pub struct Pool {
     /// Empty leaves the choice to the kernel; else there is one of each backend's family.
     pub source_addresses: Vec<IpAddr>,
     pub socket: SocketOptions,
+    /// `None`: what is sent to the backends is what the clients sent.
+    pub tls: Option<PoolTls>,
     /// In the order of the file, with distinct names; at least one, or a source.
     pub backends: Vec<Backend>,
     /// In the order of the file.
@@ -87,6 +90,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, addresses: &mut Addresses)
         tries: section.value_or("tries", 3, |field| field.integer(1..=16)),
         source_addresses,
         socket: socket::read(section),
+        tls: None,
         backends: backends.into_iter().map(|(backend, _)| backend).collect(),
         sources,
         discovery: section.section("discovery", discovery::read),

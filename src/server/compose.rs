@@ -13,8 +13,8 @@ pub(super) fn compose(config: &Config, snapshot: Snapshot, process: &Arc<Places>
     let ids: HashMap<&str, PoolId> =
         config.pools.iter().enumerate().map(|(id, pool)| (&*pool.name, PoolId(id))).collect();
     let listener = |listener: &config::Listener| {
-        // The configuration is valid: every listener's pool exists.
-        let pool = ids[&*listener.pool];
+        // The configuration is valid: every listener has a pool, and it exists.
+        let pool = ids[listener.pool.as_deref().unwrap_or_default()];
         let ejection = config.pools[pool.0].ejection.as_ref();
         let places = Places::of_listener(listener.max_connections, Arc::clone(process));
         Arc::new(ListenerView {
