@@ -498,6 +498,28 @@ mod tests {
     }
 
     #[test]
+    fn many_small_records_are_heard_however_they_are_cut() {
+        for piece in [1, 7, 31, 32, 100, usize::MAX] {
+            let mut pair = pair();
+            shake_hands(&mut pair, usize::MAX);
+            let mut sent = Vec::new();
+            let mut said = Vec::new();
+            for number in 0..200u8 {
+                let text = [number; 10];
+                sent.extend_from_slice(&encrypted(&mut pair.client, &text));
+                said.extend_from_slice(&text);
+            }
+            let mut heard = Vec::new();
+            for part in sent.chunks(1000) {
+                heard.extend_from_slice(&received(&mut pair.server, part, piece));
+                let answer = encrypted(&mut pair.server, b"meanwhile");
+                assert_eq!(received(&mut pair.client, &answer, piece), b"meanwhile");
+            }
+            assert!(heard == said, "{piece}");
+        }
+    }
+
+    #[test]
     fn an_end_is_said_and_heard_and_the_other_direction_goes_on() {
         let mut pair = pair();
         shake_hands(&mut pair, usize::MAX);
