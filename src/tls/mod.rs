@@ -4,10 +4,12 @@
 //! Reading order: `server` and `client` (a whole side, from its files), `identity` and
 //! `identities` (certificates with their keys, and which one serves), `trust` (whom to believe),
 //! `tickets` (resumption), `certificate` and `der` (what a certificate says), `files` and
-//! `problem` (reading, and what can be wrong).
+//! `problem` (reading, and what can be wrong), `settings` (what both sides share), `connection`
+//! (one side of a connection).
 
 mod certificate;
 mod client;
+mod connection;
 mod der;
 mod files;
 mod identities;
@@ -21,6 +23,7 @@ mod tickets;
 mod trust;
 
 pub use client::{Alpn, Authorities, ClientOptions, ClientTls, NameError, NameSource};
+pub use connection::{Connection, Failure, overhead};
 pub use problem::{Concern, MaterialError, MaterialWarning, Problem};
 pub use server::{CertificateFiles, ClientAuth, ServerOptions, ServerTls, TicketOptions};
 pub use settings::{Clock, Expiry, MinVersion};
