@@ -3,9 +3,9 @@
 //!
 //! Reading order: `server` and `client` (a whole side, from its files), `identity` and
 //! `identities` (certificates with their keys, and which one serves), `trust` (whom to believe),
-//! `tickets` (resumption), `connection` (one side of
-//! a connection), `certificate` and `der` (what a certificate says), `files` and
-//! `problem` (reading, and what can be wrong).
+//! `tickets` (resumption), `certificate` and `der` (what a certificate says), `files` and
+//! `problem` (reading, and what can be wrong), `settings` (what both sides share), `connection`
+//! (one side of a connection).
 
 mod certificate;
 mod client;
