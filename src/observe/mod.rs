@@ -1,8 +1,9 @@
 //! What operators see: metrics, the access log, the program's own log and the admin server.
 //! This folder owns how things are counted and shown; it decides nothing about traffic.
 //!
-//! Reading order: `close_reason`, `tally`, `series`, `metrics`, `exposition`, `pools`, `inquiry`,
-//! `pools_exposition`, `pools_page`, `access_record`, `access_log`, `log`, `admin`.
+//! Reading order: `close_reason`, `tally`, `series`, `metrics`, `exposition`,
+//! `pools`, `inquiry`, `pools_exposition`, `pools_page`, `tls_record`, `access_record`,
+//! `access_log`, `log`, `admin`.
 
 mod access_log;
 mod access_record;
@@ -17,6 +18,7 @@ mod pools_exposition;
 mod pools_page;
 mod series;
 mod tally;
+mod tls_record;
 
 pub use access_log::{AccessLog, AccessLogError, AccessLogOptions, AccessLogTarget, Subscriber};
 pub use access_record::{AccessLogFormat, AccessRecord, RelayMode};
@@ -32,3 +34,4 @@ pub use pools::{
 pub use tally::{
     AccessLogTally, ClosedCounts, Count, Gauge, ListenerTally, SessionTally, WorkerTally,
 };
+pub use tls_record::{TlsFailure, TlsRecord};
