@@ -290,6 +290,7 @@ impl Session {
             sessions_process: places.process().map_or(0, |process| process.taken()),
             sessions_listener: places.taken(),
             sessions_backend: backend.map_or(0, |backend| backend.connections()),
+            tls: None,
         }
     }
 
