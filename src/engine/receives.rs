@@ -48,6 +48,7 @@ impl Io {
     pub(super) fn start_look(&mut self, socket: Descriptor, now: Time) -> Token {
         // It waits before it takes a buffer: with nothing there, it needs none.
         let token = self.begin(Operation::Receive { socket, wait_first: true, cap: 1 }, now);
+        // Nobody waits for it yet.
         self.recall(token);
         token
     }
@@ -136,20 +137,22 @@ impl Io {
     }
 
     /// Asks for the end of a receive that nobody should fill any more. It still completes: with
-    /// what had come before, then with -ECANCELED.
-    pub(super) fn recall(&mut self, token: Token) {
-        let Some(slot) = self.slots.find(token) else { return };
+    /// what had come before, then with -ECANCELED. Gives back whom to wake if that is now.
+    pub(super) fn recall(&mut self, token: Token) -> Option<Waker> {
+        let slot = self.slots.find(token)?;
         if std::mem::replace(&mut slot.recalled, true) {
-            return;
+            return None;
         }
         match slot.phase {
             Phase::InFlight | Phase::Waiting => self.driver.cancel(token),
             Phase::Parked => {
                 slot.phase = Phase::Finished(CANCELLED);
                 self.parked.retain(|parked| *parked != token);
+                return slot.waker.take();
             }
             Phase::Free { .. } | Phase::Ending(_) | Phase::Finished(_) | Phase::Orphaned => {}
         }
+        None
     }
 
     /// Whether a receive has nothing to be taken, and will say so when it has.

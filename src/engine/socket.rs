@@ -137,6 +137,15 @@ impl Socket {
         self.receiving.get() != Token::NONE
     }
 
+    /// Asks for the end of what is being received, if anything is: it gives what has come, and
+    /// nothing more. That ends the turn, so that a send beside it says that it is done.
+    pub fn recall(&self) {
+        let waker = self.engine.core().io.borrow_mut().recall(self.receiving.get());
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
     /// The next piece of the stream if it is there already; else it fails with ECANCELED. What is
     /// being received comes before it, so it is for when nothing is.
     pub fn receive_now(&self) -> Receive<'_> {
@@ -237,13 +246,6 @@ impl Drop for Socket {
 /// A wait for the next piece; see [`Socket::receive`]. A receive that was recalled fails with
 /// ECANCELED after the pieces that had come before; nothing is lost, and the next one goes on.
 pub struct Receive<'s>(&'s Socket);
-
-impl Receive<'_> {
-    /// Asks for its end: it gives what has come, and nothing more.
-    pub fn recall(&self) {
-        self.0.engine.core().io.borrow_mut().recall(self.0.receiving.get());
-    }
-}
 
 impl Future for Receive<'_> {
     type Output = io::Result<Option<Buffer>>;

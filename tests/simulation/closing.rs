@@ -15,6 +15,7 @@ use crate::actors::{Answer, Ending, Fate, Kind, Outcome, Plan};
 use crate::stage::{ANYWHERE, HOUR, Settings, Stage, address, front, plan, pool};
 
 const LINGER: Duration = Duration::from_secs(60);
+const MICROSECOND: Duration = Duration::from_micros(1);
 const SOON: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -217,6 +218,69 @@ fn what_came_while_the_client_did_not_read_is_delivered_too() {
         assert!(told.get().unwrap() < 70 * SECOND, "seed {seed}: {told:?}");
         assert!(in_order.get(), "seed {seed}: the backend saw the end");
         assert_eq!(stage.ended(CloseReason::BackendLost), 1);
+    }
+}
+
+/// A session that is ended when it is a second old, and whose backend sends nothing but one piece,
+/// at `piece`: when it had its backend, and when its client was told of the end.
+fn aged(seed: u64, piece: Duration) -> [Duration; 2] {
+    let mut settings = settings(vec![pool(0, 1)]);
+    settings.seed = seed;
+    settings.faults.caps_receives = seed % 2 == 0;
+    settings.listeners[0].max_connection_age = Some(SECOND);
+    let mut stage = Stage::new(settings);
+    let (mut listener, mut end, mut sent) = (None, None, false);
+    stage.world.spawn(Time::default(), move |peers: &mut Peers<'_>| {
+        let listener = *listener.get_or_insert_with(|| peers.listen(address(0, 0), 1));
+        end = end.or_else(|| peers.accept(listener));
+        let Some(end) = end else { return Next::OnEvent };
+        if peers.now() < Time::default() + piece {
+            return Next::At(Time::default() + piece);
+        }
+        if !std::mem::replace(&mut sent, true) {
+            peers.write(end, b"piece").unwrap();
+        }
+        while let Ok(length) = peers.read(end, &mut [0; 16]) {
+            if length == 0 {
+                peers.close(end);
+                return Next::Done;
+            }
+        }
+        Next::OnEvent
+    });
+    // A worker that does not rest has turns of a microsecond.
+    let (inbox, tally) = (stage.inbox.clone(), stage.sessions_of(0).remove(0));
+    stage.world.spawn(Time::default() + piece, move |peers: &mut Peers<'_>| {
+        let late = peers.now() > Time::default() + piece + 50 * MICROSECOND;
+        if late || tally.bytes_to_client.get() > 0 {
+            return Next::Done;
+        }
+        inbox.wake();
+        peers.after(MICROSECOND)
+    });
+    let received = deaf_client(&stage, Duration::ZERO);
+    let seen = received.clone();
+    let told = stage.moment(SECOND, move || seen.get().is_some());
+    stage.drain(Time::default() + HOUR, Duration::ZERO, move || received.get().is_some());
+    stage.run();
+    assert_eq!(stage.ended(CloseReason::MaxAge), 1);
+    let record = stage.records().remove(0);
+    let served = Duration::from_nanos(record.accepted_unix_ns) + record.connect.unwrap();
+    [served, told.get().unwrap()]
+}
+
+#[test]
+fn a_session_that_is_ended_in_the_very_turn_of_a_piece_is_not_held_up() {
+    for seed in [1, 6, 8] {
+        let [served, _] = aged(seed, SECOND / 2);
+        // Timers ring when a tick of 2^20 nanoseconds is over.
+        let over = (served + SECOND).as_nanos().next_multiple_of(1 << 20);
+        let over = Duration::from_nanos(over as u64);
+        // A piece is on its way for a few of these.
+        for before in 0..40 {
+            let [_, told] = aged(seed, over - before * MICROSECOND);
+            assert!(told < over + 10 * SOON, "seed {seed}, {before}: {told:?}");
+        }
     }
 }
 

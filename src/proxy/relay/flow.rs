@@ -8,11 +8,11 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::engine::{Buffer, Either, Interest, Pipe, Receive, Send, Sent, Socket, Time, race};
+use crate::engine::{Either, Interest, Pipe, Receive, Send, Sent, Socket, Time, race};
 use crate::observe::SessionTally;
 use crate::proxy::session::Session;
 use crate::proxy::tls::Tls;
@@ -128,6 +128,7 @@ impl<'s> Flow<'s> {
     /// Has it end before its source does, from the next poll on. It tells the target then.
     pub(super) fn stop(&self, stopping: Stopping) {
         self.stopping.set(stopping);
+        self.source.recall();
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -142,7 +143,7 @@ impl<'s> Flow<'s> {
         let (mut receiving, mut looked_last) = self.receive_on(1);
         loop {
             let mut begun_beside = false;
-            let mut sending = match self.unless_stopped(&mut receiving).await {
+            let mut sending = match (&mut receiving).await {
                 Ok(Some(buffer)) => {
                     full_in_a_row = if buffer.is_full() { full_in_a_row + 1 } else { 0 };
                     grown = full_in_a_row >= PROMOTE_AFTER && !self.source.is_receiving();
@@ -195,19 +196,6 @@ impl<'s> Flow<'s> {
             true => (self.source.receive_now(), true),
             false => (self.source.receive_up_to(buffers), false),
         }
-    }
-
-    /// Awaits a receive, which is recalled when the flow is stopped meanwhile.
-    pub(super) fn unless_stopped(
-        &self,
-        receiving: &mut Receive<'_>,
-    ) -> impl Future<Output = io::Result<Option<Buffer>>> {
-        poll_fn(|context| {
-            if self.is_stopping() {
-                receiving.recall();
-            }
-            Pin::new(&mut *receiving).poll(context)
-        })
     }
 
     /// Waits for a send that has stalled.

@@ -86,11 +86,11 @@ impl Flow<'_> {
     /// The next piece of the source, or what the target's connection has to say before.
     async fn next(&self, receiving: &mut Receive<'_>) -> Next {
         let Some(tls) = self.target_tls else {
-            return Next::Received(self.unless_stopped(receiving).await);
+            return Next::Received(receiving.await);
         };
         let engine = &self.session.worker.engine;
         let mut wanted = pin!(tls.output_wanted());
-        let mut received = pin!(self.unless_stopped(receiving));
+        let mut received = pin!(receiving);
         poll_fn(|context| {
             // Looked at first: the bell rings for those who wait already.
             if let Some(block) = tls.output(engine) {
