@@ -20,7 +20,7 @@ pub enum HandshakeCause {
     Decrypt,
     /// The peer did not keep to the protocol.
     Protocol,
-    /// None of the others.
+    /// None of the others; the peer left without a word, for one.
     Other,
 }
 
