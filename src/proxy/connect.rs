@@ -18,7 +18,7 @@ use super::greeting;
 use super::options::socket_options;
 use super::queue;
 use super::session::{Route, Session};
-use super::tls::{Refusal, Tls};
+use super::tls::{Refusal, Tls, count};
 
 /// Why one attempt failed.
 #[derive(Clone, Copy)]
@@ -123,7 +123,10 @@ async fn attempt(
         let now = worker.engine.now();
         let part = now + deadline.since(now) / left;
         let reached = match attempt_address(session, pool, *address, part, &account).await {
-            Ok(socket) => begin_tls(session, &socket, backend, *address).await.map(|tls| (socket, tls)),
+            Ok(socket) => {
+                let tls = begin_tls(session, &socket, backend, *address, &account).await;
+                tls.map(|tls| (socket, tls))
+            }
             Err(failure) => Err(failure),
         };
         match reached {
@@ -146,20 +149,21 @@ async fn begin_tls(
     socket: &Socket,
     backend: &Backend,
     address: SocketAddr,
+    account: &Account,
 ) -> Result<Option<Box<Tls>>, Failure> {
     let view = session.worker.view();
     let Some(settings) = view.pool_tls(session.pool_id()) else { return Ok(None) };
     let connecting = greeting::connect(session, socket, settings, (&backend.name, address.ip()));
-    match race(Box::pin(connecting), session.asked()).await {
-        Either::First(Ok(tls)) => Ok(Some(Box::new(tls))),
-        Either::First(Err(Refusal::Failed(failure))) => {
-            session.failed(failure);
-            Err(Failure::Tls)
-        }
-        Either::First(Err(Refusal::Left | Refusal::TimedOut)) => Err(Failure::Tls),
-        Either::Second(CloseReason::BackendLost) => Err(Failure::Lost),
-        Either::Second(reason) => Err(Failure::Ours(reason)),
+    let outcome = match race(Box::pin(connecting), session.asked()).await {
+        Either::First(outcome) => outcome,
+        Either::Second(CloseReason::BackendLost) => return Err(Failure::Lost),
+        Either::Second(reason) => return Err(Failure::Ours(reason)),
+    };
+    count(&account.pool_tally.handshakes, &outcome);
+    if let Err(Refusal::Failed(failure)) = &outcome {
+        session.failed(failure);
     }
+    outcome.map(|tls| Some(Box::new(tls))).map_err(|_| Failure::Tls)
 }
 
 /// One address, from each source address until one has a free port.

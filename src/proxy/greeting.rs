@@ -15,7 +15,7 @@ use crate::tls::{ClientTls, Connection, Failure, ServerTls};
 use crate::view::{Outcome, PlainText, Preface};
 
 use super::session::Session;
-use super::tls::{Handshakes, Refusal, Tls, part, send_alert, shake_hands};
+use super::tls::{Handshakes, Refusal, Tls, count, part, send_alert, shake_hands};
 
 /// What a session's beginning has shown.
 pub(super) struct Greeting {
@@ -127,16 +127,18 @@ async fn accept(
         let slow = settings.signs_slowly(hello.server_name.as_deref(), &hello.signature_schemes);
         shake_hands(session, &session.client, connection, bytes, slow).await
     };
-    let refusal = match or_asked(session, shaken, deadline).await {
-        Ok(Ok(tls)) => return Ok(tls),
-        Ok(Err(refusal)) => refusal,
-        Err(None) => return Err(CloseReason::HandshakeTimeout.into()),
+    let outcome = match or_asked(session, shaken, deadline).await {
+        Ok(outcome) => outcome,
+        Err(None) => Err(Refusal::TimedOut),
         Err(Some(reason)) => return Err(reason.into()),
     };
-    match refusal {
-        Refusal::Left | Refusal::TimedOut => Err(CloseReason::ClientAborted.into()),
-        Refusal::Failed(failure) => {
-            session.failed(failure);
+    count(&worker.accounts.of_listener(&session.listener).handshakes, &outcome);
+    match outcome {
+        Ok(tls) => Ok(tls),
+        Err(Refusal::Left) => Err(CloseReason::ClientAborted.into()),
+        Err(Refusal::TimedOut) => Err(CloseReason::HandshakeTimeout.into()),
+        Err(Refusal::Failed(failure)) => {
+            session.failed(&failure);
             part(session, &session.client).await;
             Err(Refused { reason: CloseReason::ClientTls, told: true })
         }

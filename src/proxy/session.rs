@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::balance::{Lease, Pool, PoolId};
 use crate::engine::{Socket, Time};
-use crate::observe::{AccessRecord, CloseReason, RelayMode};
+use crate::observe::{AccessRecord, CloseReason, RelayMode, TlsFailure, TlsRecord};
 use crate::tls::Failure;
 use crate::view::{ListenerView, Place};
 
@@ -16,7 +16,7 @@ use super::control::{Asked, LineNumber};
 use super::evidence::{Course, Evidence};
 use super::worker::Worker;
 use super::greeting::{self, Greeting};
-use super::tls::Tls;
+use super::tls::{self, Tls};
 use super::{connect, relay};
 
 /// One client connection and what it leads to.
@@ -41,8 +41,8 @@ pub(super) struct Session {
     vouched: Cell<bool>,
     /// How it began, where the listener reads the hello. Boxed, since most do not.
     greeting: Option<Box<Greeting>>,
-    /// What was wrong with its TLS.
-    failure: Cell<Option<Box<Failure>>>,
+    /// What was wrong with a handshake of it.
+    failure: Cell<Option<Box<TlsFailure>>>,
     route: Option<Route>,
     /// When it is to be closed for its age.
     pub(super) age_limit: Time,
@@ -199,9 +199,9 @@ impl Session {
         self.greeting()?.hello.as_ref()?.server_name.as_deref()
     }
 
-    /// Notes what was wrong with its TLS, for the log.
-    pub(super) fn failed(&self, failure: Failure) {
-        self.failure.set(Some(Box::new(failure)));
+    /// Notes what was wrong with a handshake, for the log.
+    pub(super) fn failed(&self, failure: &Failure) {
+        self.failure.set(Some(Box::new(tls::told(failure))));
     }
 
     /// A party's stream has ended without its TLS saying so.
@@ -287,16 +287,34 @@ impl Session {
             relay_to_backend: self.mode(0),
             relay_to_client: self.mode(1),
             reason,
+            tls: self.tls_record(),
             sessions_process: places.process().map_or(0, |process| process.taken()),
             sessions_listener: places.taken(),
             sessions_backend: backend.map_or(0, |backend| backend.connections()),
-            tls: None,
         }
     }
 
+    /// What was seen of TLS; `None` if nobody looked.
+    fn tls_record(&self) -> Option<Box<TlsRecord>> {
+        let sides = [self.client_tls(), self.backend_tls()];
+        let failures = sides.into_iter().flatten().filter_map(Tls::failure);
+        let failure = failures.last().or_else(|| self.failure.take().map(|failure| *failure));
+        if self.greeting.is_none() && self.backend_tls().is_none() && failure.is_none() {
+            return None;
+        }
+        let mut record = TlsRecord { failure, ..TlsRecord::default() };
+        record.server_name = self.server_name().map(Into::into);
+        if let Some(tls) = self.client_tls() {
+            tls.describe(&mut record);
+        }
+        Some(Box::new(record))
+    }
+
     fn mode(&self, towards: usize) -> RelayMode {
+        let tls = self.client_tls().is_some() || self.backend_tls().is_some();
         match (self.spliced[towards].get(), self.route.is_some()) {
             (true, _) => RelayMode::Splice,
+            (false, true) if tls => RelayMode::Tls,
             (false, true) => RelayMode::Copy,
             (false, false) => RelayMode::None,
         }

@@ -14,6 +14,7 @@ use rustls::ProtocolVersion;
 use crate::engine::{
     Block, BlockSize, Buffer, Engine, Notified, Notify, Send, Sent, Socket, Time, race,
 };
+use crate::observe::{HandshakeCause, HandshakeTally, TlsFailure, TlsRecord};
 use crate::tls::{Connection, Failure};
 
 use super::session::Session;
@@ -102,6 +103,25 @@ impl Handshakes {
             }
             engine.pause().await;
         }
+    }
+}
+
+impl Refusal {
+    fn cause(&self) -> HandshakeCause {
+        match self {
+            Refusal::TimedOut => HandshakeCause::Timeout,
+            Refusal::Left => HandshakeCause::Other,
+            Refusal::Failed(failure) => HandshakeCause::of(failure.as_str()),
+        }
+    }
+}
+
+/// Counts how a handshake ended.
+pub(super) fn count(tally: &HandshakeTally, outcome: &Result<Tls, Refusal>) {
+    match outcome {
+        Ok(tls) if tls.connection.borrow().is_resumed() => tally.resumed.add(1),
+        Ok(_) => tally.full.add(1),
+        Err(refusal) => tally.failures.add(refusal.cause()),
     }
 }
 
@@ -300,10 +320,36 @@ impl Tls {
         self.truncated.get()
     }
 
+    /// What was agreed on, for the log.
+    pub(super) fn describe(&self, record: &mut TlsRecord) {
+        let connection = self.connection.borrow();
+        let state = connection.state();
+        record.version = state.protocol_version().and_then(|version| match version {
+            ProtocolVersion::TLSv1_2 => Some("1.2"),
+            ProtocolVersion::TLSv1_3 => Some("1.3"),
+            _ => None,
+        });
+        record.cipher = state.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+        let protocol = state.alpn_protocol();
+        record.protocol = protocol.map(|name| String::from_utf8_lossy(name).into());
+        record.client = connection.peer().map(Into::into);
+        record.resumed = connection.is_resumed();
+    }
+
+    /// What was wrong with it, if anything.
+    pub(super) fn failure(&self) -> Option<TlsFailure> {
+        self.failure.borrow().as_ref().map(told)
+    }
+
     /// The protocol that was agreed on.
     pub(super) fn protocol(&self) -> Option<Vec<u8>> {
         self.connection.borrow().state().alpn_protocol().map(<[u8]>::to_vec)
     }
+}
+
+/// A failure as the log tells it.
+pub(super) fn told(failure: &Failure) -> TlsFailure {
+    TlsFailure::new(failure.as_str(), failure)
 }
 
 /// Steps of handshakes in a turn of the loop: one signs for about 50 us, so that established

@@ -278,6 +278,8 @@ impl Worker {
         tally.panics.add(status.panics - before.panics);
         tally.sessions_open.set(self.controls.open() as u64);
         tally.buffers_held.set(status.buffers_held as u64);
+        tally.blocks_held.set(status.blocks_held as u64);
+        tally.tls_handshakes_open.set(self.handshakes.open().into());
         tally.pipes_held.set(status.pipes_held as u64);
         tally.operations_in_flight.set(status.operations as u64);
         tally.descriptors_open.set(status.descriptors as u64);

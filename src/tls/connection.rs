@@ -14,6 +14,8 @@ use rustls::{
     ServerConfig,
 };
 
+use super::certificate::owner;
+
 /// A TLS connection of which the bytes are moved by somebody else.
 pub struct Connection {
     role: Role,
@@ -267,6 +269,11 @@ impl Connection {
             Role::Server(server) => server,
             Role::Client(client) => client,
         }
+    }
+
+    /// Whom the peer's certificate speaks for, if it has shown one.
+    pub fn peer(&self) -> Option<String> {
+        owner(self.state().peer_certificates()?.first()?)
     }
 
     pub fn is_resumed(&self) -> bool {
