@@ -1,17 +1,17 @@
 //! `[listener.NAME]`: an address that accepts, and what holds for its sessions. Binds nothing.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::CONNECTIONS;
 use super::address::{self, Addresses};
-use super::field::{Field, Read, quoted};
-use super::names::{self, nearest};
+use super::field::{Field, Read};
+use super::preface::{self, Preface};
 use super::reader::Section;
 use super::route::{PlainText, Route};
-use super::socket;
-use super::units::{KIB, MILLISECOND, MINUTE, SECOND, YEAR};
+use super::units::{MILLISECOND, MINUTE, SECOND, YEAR};
+use super::ways::Ways;
+use super::{names, socket};
 use crate::balance::SocketOptions;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,19 +51,22 @@ pub struct Listener {
 pub(super) fn read(
     name: &str,
     section: &Section<'_>,
-    pools: &BTreeSet<&str>,
+    ways: &mut Ways<'_>,
     addresses: &mut Addresses,
 ) -> Listener {
     names::check(name, section.reader, &section.place);
+    let listen = section.required("listen", |field| listen(field, addresses));
+    let Preface { tls, pool, routes, hello_timeout, hello_size, plain_text } =
+        preface::read(section, ways);
     Listener {
         name: name.to_owned(),
-        listen: section.required("listen", |field| listen(field, addresses)),
-        tls: None,
-        pool: section.required("pool", |field| pool(field, pools).map(Some)),
-        routes: Vec::new(),
-        hello_timeout: 5 * SECOND,
-        hello_size: 64 * KIB,
-        plain_text: PlainText::Reject,
+        listen,
+        tls,
+        pool,
+        routes,
+        hello_timeout,
+        hello_size,
+        plain_text,
         max_connections: section.value_or("max_connections", None, |field| {
             field.unless("off", |field| field.integer(CONNECTIONS))
         }),
@@ -95,17 +98,4 @@ fn listen(field: &Field<'_>, addresses: &mut Addresses) -> Read<Vec<SocketAddr>>
     } else {
         Ok(accept(field).into_iter().collect())
     }
-}
-
-fn pool(field: &Field<'_>, pools: &BTreeSet<&str>) -> Read<String> {
-    let name = field.text("the name of a pool")?;
-    if !pools.contains(name) {
-        let remedy = match nearest(name, pools.iter().copied()) {
-            Some(meant) => format!("did you mean {}?", quoted(meant)),
-            None => "add it, or give the name of another pool".to_owned(),
-        };
-        let message = format!("no pool is named {}; {remedy}", quoted(name));
-        field.reader.refuse_absence(&field.place, message);
-    }
-    Ok(name.to_owned())
 }

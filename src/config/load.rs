@@ -15,7 +15,8 @@ use super::pool::{self, Pool};
 use super::process::{self, Process};
 use super::reader::{Reader, Section};
 use super::resolver::{self, Resolver};
-use super::tls::Tls;
+use super::tls::{self, Tls};
+use super::ways::Ways;
 
 /// What the operator asked for, every default filled in. Only `load` and `parse` make one, so
 /// that its limits hold, its names are distinct and its references lead somewhere.
@@ -55,19 +56,20 @@ pub fn parse(text: &str, origin: &str) -> Result<Config, ConfigErrors> {
 
 fn read(document: &Section<'_>) -> Config {
     let mut addresses = Addresses::default();
-    let pool_names = document.names("pool");
+    let mut ways = Ways::new(document);
     let config = Config {
         process: document.section("process", process::read),
         log: document.section("log", log::read),
         admin: document.section("admin", |section| admin::read(section, &mut addresses)),
         resolver: document.section("resolver", resolver::read),
-        tls: Vec::new(),
+        tls: document.sections("tls", tls::read),
         listeners: document.sections("listener", |name, section| {
-            listener::read(name, section, &pool_names, &mut addresses)
+            listener::read(name, section, &mut ways, &mut addresses)
         }),
         pools: document.sections("pool", |name, section| pool::read(name, section, &mut addresses)),
     };
     addresses.check(document.reader);
+    ways.check(document.reader, &config.pools);
     if document.names("listener").is_empty() {
         let message = "nothing to listen on; add a [listener.NAME] and the pool it leads to";
         document.reader.refuse_absence(&document.place_of("listener"), message.to_owned());
@@ -210,7 +212,7 @@ mod tests {
                 with_top("\"a\\nb\" = 1"),
                 "1: \"a\\nb\": unknown key; \
                  the keys here are `admin`, `listener`, `log`, `pool`, `process`, \
-                 `resolver`",
+                 `resolver`, `tls`",
             ),
             (
                 with_pool("backends = [\n{ address = \"10.0.0.1:1\",\nwieght = 2 }]"),
@@ -372,7 +374,7 @@ mod tests {
             errors("[listener.l]\n[pool.p]\nbackends = [{ weight = 2 }]\n[pool.q]\n"),
             [
                 format!("1: listener.l.listen: {missing}"),
-                format!("1: listener.l.pool: {missing}"),
+                "1: listener.l.pool: missing, and so are routes; add one of them".to_owned(),
                 format!("3: pool.p.backends[0].address: {missing}"),
                 "4: pool.q.backends: missing, and so is sources; add one of them".to_owned(),
             ]
@@ -563,6 +565,25 @@ mod tests {
         [listener.example]
         listen = "0.0.0.0:7100"
         pool = "example"
+        [listener.example-routed]
+        listen = "0.0.0.0:7101"
+        pool = "example"
+        routes = [
+            { server_names = ["a.example.com", "*.eu.example.com"],
+              alpn = ["h2"], pool = "example" },
+            { server_names = ["b.example.com"], pool = "example", tls = "example" },
+            { server_names = ["old.example.com"], reject = true },
+            { alpn = ["mqtt"], pool = "example" },
+        ]
+        [tls.example]
+        certificates = [{ chain = "/etc/ringmain/a.pem", key = "/etc/ringmain/a.key",
+                          staple = "/etc/ringmain/a.ocsp" }]
+        [tls.example-clients]
+        certificates = [{ chain = "/etc/ringmain/edge.pem", key = "/etc/ringmain/edge.key" }]
+        client_auth = "required"
+        client_ca = "/etc/ringmain/clients.pem"
+        client_crls = ["/etc/ringmain/clients.crl"]
+        ticket_keys = "/etc/ringmain/tickets.keys"
         [pool.example]
         backends = ["127.0.0.2:17100", "127.0.0.3:17100", "127.0.0.4:17100", "127.0.0.5:17100"]
         health.check = "tcp"
@@ -577,6 +598,9 @@ mod tests {
             { template = "agg-{0..2}.vector.svc.cluster.local:6000" },
             { file = "/etc/ringmain/aggregators.txt" },
         ]
+        [pool.example-tls]
+        backends = ["127.0.0.2:17107"]
+        tls = { certificate = "/etc/ringmain/ringmain.pem", key = "/etc/ringmain/ringmain.key" }
         [pool.example-tls-hello]
         backends = ["127.0.0.2:17102"]
         health = { check = "tls-hello", tls_server_name = "agg.example" }
@@ -603,6 +627,7 @@ mod tests {
         assert_eq!(reference.process, bare.process);
         assert_eq!(reference.resolver, bare.resolver);
         assert_eq!(reference.listeners, bare.listeners);
+        assert_eq!(reference.tls, bare.tls);
         for (pool, bare) in reference.pools.iter().zip(&bare.pools) {
             assert_eq!(pool, bare);
         }
@@ -629,6 +654,9 @@ mod tests {
             "pool.*.discovery.hold_empty",
             "pool.*.health.expect_hex",
             "pool.*.ejection.window",
+            "pool.*.tls.insecure_skip_verify",
+            "listener.*.routes[*].reject",
+            "tls.*.certificates[*].staple",
         ] {
             assert!(asked.contains(path), "{path} is not in {asked:?}");
         }
@@ -639,7 +667,8 @@ mod tests {
     /// `pool.*.backends[*].name` for `pool.example.backends[1].name`.
     fn without_names(path: &str) -> String {
         let parts = path.split('.').enumerate().map(|(index, part)| {
-            let named = index == 1 && (path.starts_with("pool.") || path.starts_with("listener."));
+            let has_name = ["listener.", "pool.", "tls."].iter().any(|head| path.starts_with(head));
+            let named = index == 1 && has_name;
             match part.split_once('[') {
                 _ if named => "*".to_owned(),
                 Some((key, _)) => format!("{key}[*]"),
@@ -738,6 +767,17 @@ mod tests {
         "[pool.p.discovery]",
         "[pool.p.health]",
         "[pool.p.ejection]",
+        "[tls.t]",
+        "[pool.p.tls]",
+        "certificates",
+        "min_version",
+        "cipher_suites",
+        "alpn",
+        "client_auth",
+        "server_name",
+        "routes",
+        "hello_size",
+        "plain_text",
         "sources",
         "policy",
         "key",
@@ -795,6 +835,14 @@ mod tests {
         "\"00ff\"",
         "[{ srv = \"a\" }, { template = \"a{0..9}:1\", file = \"/\" }, {}]",
         "[\"a.\", \"::1\"]",
+        "\"t\"",
+        "\"client\"",
+        "\"1.3\"",
+        "\"required\"",
+        "[\"TLS_AES_128_GCM_SHA256\", \"x\"]",
+        "[{ chain = \"/a\", key = \"/b\" }, { key = \"c\" }]",
+        "[{ server_names = [\"*.a.b\", \"*\"], pool = \"p\", tls = \"t\" }, { alpn = [\"\"] }]",
+        "[{ server_names = [\"a.b\"], alpn = [\"h2\"], pool = \"p\" }, { reject = true }]",
     ];
 
     /// Lines that are right alone, in any order: what is wrong is how they stand together.

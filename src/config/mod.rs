@@ -21,16 +21,21 @@ mod names;
 mod policy;
 mod pool;
 mod pool_tls;
+mod preface;
 mod process;
+mod protocols;
 mod reader;
 mod resolver;
 mod route;
 #[cfg(test)]
 mod samples;
+mod server_name;
 mod socket;
+mod suites;
 mod template;
 mod tls;
 mod units;
+mod ways;
 
 pub use admin::Admin;
 pub use backend::Backend;

@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use super::address::{self, Addresses};
 use super::backend::{self, Backend};
+use super::check::PoolSide;
 use super::discovery::{self, Discovery, Source};
 use super::field::{Field, Read};
 use super::health::{self, Ejection, Health};
-use super::pool_tls::PoolTls;
+use super::pool_tls::{self, BackendName, PoolTls};
 use super::reader::Section;
 use super::units::{DAY, MILLISECOND, SECOND};
 use super::{names, policy, socket};
@@ -79,6 +80,13 @@ pub(super) fn read(name: &str, section: &Section<'_>, addresses: &mut Addresses)
         addresses.add_backend(backend.address, place);
     }
     let balancing = policy::read(section, backends.len());
+    let tls = section.optional_section("tls", pool_tls::read);
+    let pool_tls = match &tls {
+        Some(tls) if tls.server_name == BackendName::Client => PoolSide::Nameless,
+        Some(_) => PoolSide::Named,
+        None if section.gives("tls") => PoolSide::Unknown,
+        None => PoolSide::Missing,
+    };
     Pool {
         name: name.to_owned(),
         queue: queue(section),
@@ -90,11 +98,11 @@ pub(super) fn read(name: &str, section: &Section<'_>, addresses: &mut Addresses)
         tries: section.value_or("tries", 3, |field| field.integer(1..=16)),
         source_addresses,
         socket: socket::read(section),
-        tls: None,
+        tls,
         backends: backends.into_iter().map(|(backend, _)| backend).collect(),
         sources,
         discovery: section.section("discovery", discovery::read),
-        health: section.optional_section("health", health::health),
+        health: section.optional_section("health", |health| health::health(health, pool_tls)),
         ejection: section.optional_section("ejection", health::ejection),
         on_down: section.value_or("on_down", OnLoss::Keep, on_loss),
         on_removal: section.value_or("on_removal", OnLoss::Keep, on_loss),

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::balance::{Backend, Key, Pool, Traits};
+use crate::balance::{Backend, Key, Pool, PoolId, Traits};
 use crate::engine::{Either, Interest, Socket, Time, race};
 use crate::observe::CloseReason;
 
@@ -44,19 +44,22 @@ impl Failure {
 
 /// A connected backend with a place on it.
 pub(super) async fn reach(session: &mut Session) -> Result<(Socket, Route), CloseReason> {
-    let mut pool = session.pool();
+    let id = session.pool_id()?;
+    let mut pool = session.pool(id);
     let traits = traits(session, &pool);
     let mut patience = None;
     let mut reason = CloseReason::NoBackend;
     for _ in 0..pool.settings.tries {
-        let Some(lease) = queue::place(session, &pool, &traits, &mut patience).await? else {
+        let Some(lease) = queue::place(session, id, &pool, &traits, &mut patience).await? else {
             break;
         };
         let asked = session.worker.engine.now();
-        match attempt(session, &pool, lease.backend()).await {
+        match attempt(session, id, &pool, lease.backend()).await {
             Ok((socket, account, address)) => {
                 let connected = session.worker.engine.now();
-                return Ok((socket, Route { lease, account, address, asked, connected }));
+                let failure_window = session.failure_window(id);
+                let route = Route { lease, account, address, failure_window, asked, connected };
+                return Ok((socket, route));
             }
             Err(Failure::Ours(reason)) => return Err(reason),
             Err(Failure::Refused) => reason = CloseReason::ConnectFailed,
@@ -67,7 +70,7 @@ pub(super) async fn reach(session: &mut Session) -> Result<(Socket, Route), Clos
         }
         session.has_tried(&lease.backend().name);
         // There may be a newer one by now, whose backends are chosen next.
-        pool = session.pool();
+        pool = session.pool(id);
     }
     Err(reason)
 }
@@ -90,6 +93,7 @@ fn traits(session: &Session, pool: &Pool) -> Traits<'static> {
 /// that one. Each address has an equal part of the time that those before it have left.
 async fn attempt(
     session: &Session,
+    id: PoolId,
     pool: &Arc<Pool>,
     backend: &Arc<Backend>,
 ) -> Result<(Socket, Rc<Account>, u16), Failure> {
@@ -110,7 +114,7 @@ async fn attempt(
             Err(_) => {}
         }
     }
-    if failure.is_the_backends() && session.listener.failure_window.is_some() {
+    if failure.is_the_backends() && session.failure_window(id).is_some() {
         backend.failed();
     }
     Err(failure)

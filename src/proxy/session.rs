@@ -4,8 +4,9 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::balance::{Lease, Pool};
+use crate::balance::{Lease, Pool, PoolId};
 use crate::engine::{Socket, Time};
 use crate::observe::{AccessRecord, CloseReason, RelayMode};
 use crate::view::{ListenerView, Place};
@@ -36,6 +37,8 @@ pub(super) struct Session {
     pub(super) spliced: [Cell<bool>; 2],
     /// It has spoken for its backend already.
     vouched: Cell<bool>,
+    /// Where it goes. `None`: nothing has decided it.
+    pool: Option<PoolId>,
     route: Option<Route>,
     /// When it is to be closed for its age.
     pub(super) age_limit: Time,
@@ -51,6 +54,8 @@ pub(super) struct Route {
     pub(super) account: Rc<Account>,
     /// The one of the backend's addresses that was reached.
     pub(super) address: u16,
+    /// How soon after the connect a backend's reset counts against it; none: never.
+    pub(super) failure_window: Option<Duration>,
     /// When the connect to the backend began.
     pub(super) asked: Time,
     /// When it was accepted.
@@ -85,7 +90,6 @@ impl Session {
         let logged = worker.access_log.is_some();
         let client_address = logged.then(|| client.peer_address().ok().map(Box::new)).flatten();
         Session {
-            listener,
             client,
             client_address,
             line,
@@ -94,11 +98,13 @@ impl Session {
             moved: Default::default(),
             spliced: Default::default(),
             vouched: Cell::new(false),
+            pool: listener.pool,
             route: None,
             age_limit: now,
             began: now,
             reason: None,
             _place: place,
+            listener,
             worker,
         }
     }
@@ -127,9 +133,19 @@ impl Session {
         self.reason = Some(reason);
     }
 
-    /// The pool of its listener, as it is now.
-    pub(super) fn pool(&self) -> Arc<Pool> {
-        Arc::clone(self.worker.view().snapshot.pool(self.listener.pool))
+    /// Where it goes.
+    pub(super) fn pool_id(&self) -> Result<PoolId, CloseReason> {
+        self.pool.ok_or(CloseReason::NoBackend)
+    }
+
+    /// This pool, as it is now.
+    pub(super) fn pool(&self, id: PoolId) -> Arc<Pool> {
+        Arc::clone(self.worker.view().snapshot.pool(id))
+    }
+
+    /// How soon after the connect a reset by this pool's backends counts against them.
+    pub(super) fn failure_window(&self, id: PoolId) -> Option<Duration> {
+        self.worker.view().failure_windows[id.0]
     }
 
     /// Where its client connects from, unless the client has gone.
@@ -156,7 +172,8 @@ impl Session {
         let moved = &self.moved[towards];
         moved.set(moved.get() + bytes as u64);
         self.worker.controls.is_active(self.line, now);
-        if let (Some(route), Some(window)) = (&self.route, self.listener.failure_window)
+        if let Some(route) = &self.route
+            && let Some(window) = route.failure_window
             && !self.vouched.get()
             && now.since(route.connected) >= window
         {
@@ -225,9 +242,8 @@ impl Session {
 
     /// The relay has come to its end for `reason`, which may speak for or against the backend.
     pub(super) fn testify(&self, reason: CloseReason, end: Time, client_ended_first: bool) {
-        let (Some(route), Some(window)) = (&self.route, self.listener.failure_window) else {
-            return;
-        };
+        let Some(route) = &self.route else { return };
+        let Some(window) = route.failure_window else { return };
         let course = Course {
             reason,
             age: end.since(route.connected),
