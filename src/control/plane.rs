@@ -414,10 +414,11 @@ impl Files {
         for (pool, keeper) in keepers.iter().enumerate() {
             for path in keeper.discovery().files() {
                 let (tell, mut watch) = (tell.clone(), FileWatch::new(path));
+                let path = path.to_owned();
                 watching.spawn(async move {
                     loop {
                         watch.changed().await;
-                        if tell.send((pool, watch.path().to_owned())).is_err() {
+                        if tell.send((pool, path.clone())).is_err() {
                             return;
                         }
                     }

@@ -114,13 +114,12 @@ pub(super) mod tests {
         let process = Arc::new(Places::of_process(1, Box::new(|| ())));
         let listener = Arc::new(ListenerView {
             name: "listener".into(),
+            pool: Some(PoolId(0)),
             preface: None,
-            pool: PoolId(0),
             idle_timeout: None,
             half_closed_timeout: Duration::ZERO,
             max_connection_age: None,
             max_connection_age_jitter: 0,
-            failure_window: None,
             places: Arc::new(Places::of_listener(None, process)),
         });
         let settings = PoolSettings {

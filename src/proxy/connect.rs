@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::balance::{Backend, Key, Pool, Traits};
+use crate::balance::{Backend, Key, Pool, PoolId, Traits};
 use crate::engine::{Either, Interest, Socket, Time, race};
 use crate::observe::CloseReason;
 
@@ -48,21 +48,26 @@ impl Failure {
 
 /// A connected backend with a place on it.
 pub(super) async fn reach(session: &mut Session) -> Result<(Socket, Route), CloseReason> {
-    let mut pool = session.pool();
-    let name = session.server_name().filter(|_| key(&pool) == Some(Key::ServerName)).map(Box::<str>::from);
+    let id = session.pool_id()?;
+    let mut pool = session.pool(id);
+    let name = session.server_name().filter(|_| key(&pool) == Some(Key::ServerName));
+    let name = name.map(Box::<str>::from);
     let traits = Traits { server_name: name.as_deref(), ..traits(session, &pool) };
     let mut patience = None;
     let mut reason = CloseReason::NoBackend;
     for _ in 0..pool.settings.tries {
-        let Some(lease) = queue::place(session, &pool, &traits, &mut patience).await? else {
+        let Some(lease) = queue::place(session, id, &pool, &traits, &mut patience).await? else {
             break;
         };
         let asked = session.worker.engine.now();
-        match attempt(session, &pool, lease.backend()).await {
+        match attempt(session, id, &pool, lease.backend()).await {
             Ok(reached) => {
-                let connected = session.worker.engine.now();
                 let Reached { socket, tls, account, address } = reached;
-                return Ok((socket, Route { lease, account, address, tls, asked, connected }));
+                let connected = session.worker.engine.now();
+                let failure_window = session.failure_window(id);
+                let route =
+                    Route { lease, account, address, tls, failure_window, asked, connected };
+                return Ok((socket, route));
             }
             Err(Failure::Ours(reason)) => return Err(reason),
             Err(Failure::Refused) => reason = CloseReason::ConnectFailed,
@@ -74,7 +79,7 @@ pub(super) async fn reach(session: &mut Session) -> Result<(Socket, Route), Clos
         }
         session.has_tried(&lease.backend().name);
         // There may be a newer one by now, whose backends are chosen next.
-        pool = session.pool();
+        pool = session.pool(id);
     }
     Err(reason)
 }
@@ -110,6 +115,7 @@ struct Reached {
 /// equal part of the time that those before it have left.
 async fn attempt(
     session: &Session,
+    id: PoolId,
     pool: &Arc<Pool>,
     backend: &Arc<Backend>,
 ) -> Result<Reached, Failure> {
@@ -124,7 +130,7 @@ async fn attempt(
         let part = now + deadline.since(now) / left;
         let reached = match attempt_address(session, pool, *address, part, &account).await {
             Ok(socket) => {
-                let tls = begin_tls(session, &socket, backend, *address, &account).await;
+                let tls = begin_tls(session, id, &socket, backend, *address, &account).await;
                 tls.map(|tls| (socket, tls))
             }
             Err(failure) => Err(failure),
@@ -137,7 +143,7 @@ async fn attempt(
             Err(_) => {}
         }
     }
-    if failure.is_the_backends() && session.listener.failure_window.is_some() {
+    if failure.is_the_backends() && session.failure_window(id).is_some() {
         backend.failed();
     }
     Err(failure)
@@ -146,13 +152,14 @@ async fn attempt(
 /// TLS with the backend, if its pool is reached so.
 async fn begin_tls(
     session: &Session,
+    id: PoolId,
     socket: &Socket,
     backend: &Backend,
     address: SocketAddr,
     account: &Account,
 ) -> Result<Option<Box<Tls>>, Failure> {
     let view = session.worker.view();
-    let Some(settings) = view.pool_tls(session.pool_id()) else { return Ok(None) };
+    let Some(settings) = &view.pools_tls[id.0] else { return Ok(None) };
     let connecting = greeting::connect(session, socket, settings, (&backend.name, address.ip()));
     let outcome = match race(Box::pin(connecting), session.asked()).await {
         Either::First(outcome) => outcome,

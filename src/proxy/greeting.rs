@@ -8,9 +8,7 @@ use std::net::IpAddr;
 use crate::balance::PoolId;
 use crate::engine::{Either, Socket, Time, race};
 use crate::observe::CloseReason;
-use crate::protocol::client_hello::{
-    ClientHello, HelloReader, Malformed, Progress, fatal_alert,
-};
+use crate::protocol::client_hello::{ClientHello, HelloReader, Malformed, Progress, fatal_alert};
 use crate::tls::{ClientTls, Connection, Failure, ServerTls};
 use crate::view::{Outcome, PlainText, Preface};
 
@@ -68,7 +66,7 @@ pub(super) async fn greet(session: &Session, preface: &Preface) -> Result<Greeti
     let hello = match hello {
         Ok(hello) => hello,
         Err(Malformed::PlainText) if preface.plain_text == PlainText::Pass => {
-            let greeting = passed(None, session.listener.pool);
+            let greeting = passed(None, session.pool_id()?);
             greeting.prelude.replace(reader.into_bytes());
             return Ok(greeting);
         }
@@ -176,9 +174,13 @@ fn alert(malformed: Malformed) -> u8 {
     match malformed {
         Malformed::SslV2 | Malformed::RecordVersion => PROTOCOL_VERSION,
         Malformed::PlainText | Malformed::Alert => UNEXPECTED_MESSAGE,
-        Malformed::RecordType | Malformed::MessageType | Malformed::EmptyRecord => UNEXPECTED_MESSAGE,
+        Malformed::RecordType | Malformed::MessageType | Malformed::EmptyRecord => {
+            UNEXPECTED_MESSAGE
+        }
         Malformed::LongRecord | Malformed::TooLarge => RECORD_OVERFLOW,
-        Malformed::DuplicateExtension | Malformed::DuplicateName | Malformed::InvalidName => ILLEGAL_PARAMETER,
+        Malformed::DuplicateExtension | Malformed::DuplicateName | Malformed::InvalidName => {
+            ILLEGAL_PARAMETER
+        }
         Malformed::Truncated | Malformed::Trailing | Malformed::Length => DECODE_ERROR,
     }
 }

@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::balance::{Lease, Pool, PoolId};
 use crate::engine::{Socket, Time};
@@ -14,9 +15,9 @@ use crate::view::{ListenerView, Place};
 use super::accounts::Account;
 use super::control::{Asked, LineNumber};
 use super::evidence::{Course, Evidence};
-use super::worker::Worker;
 use super::greeting::{self, Greeting};
 use super::tls::{self, Tls};
+use super::worker::Worker;
 use super::{connect, relay};
 
 /// One client connection and what it leads to.
@@ -60,6 +61,8 @@ pub(super) struct Route {
     pub(super) address: u16,
     /// TLS with the backend.
     pub(super) tls: Option<Box<Tls>>,
+    /// How soon after the connect a backend's reset counts against it; none: never.
+    pub(super) failure_window: Option<Duration>,
     /// When the connect to the backend began.
     pub(super) asked: Time,
     /// When it was accepted.
@@ -94,7 +97,6 @@ impl Session {
         let logged = worker.access_log.is_some();
         let client_address = logged.then(|| client.peer_address().ok().map(Box::new)).flatten();
         Session {
-            listener,
             client,
             client_address,
             line,
@@ -110,6 +112,7 @@ impl Session {
             began: now,
             reason: None,
             _place: place,
+            listener,
             worker,
         }
     }
@@ -164,13 +167,19 @@ impl Session {
     }
 
     /// The pool that it goes to: its listener's, or its route's.
-    pub(super) fn pool_id(&self) -> PoolId {
-        self.greeting().map_or(self.listener.pool, |greeting| greeting.pool)
+    pub(super) fn pool_id(&self) -> Result<PoolId, CloseReason> {
+        let pool = self.greeting().map_or(self.listener.pool, |greeting| Some(greeting.pool));
+        pool.ok_or(CloseReason::NoBackend)
     }
 
-    /// The same, as it is now.
-    pub(super) fn pool(&self) -> Arc<Pool> {
-        Arc::clone(self.worker.view().snapshot.pool(self.pool_id()))
+    /// This pool, as it is now.
+    pub(super) fn pool(&self, id: PoolId) -> Arc<Pool> {
+        Arc::clone(self.worker.view().snapshot.pool(id))
+    }
+
+    /// How soon after the connect a reset by this pool's backends counts against them.
+    pub(super) fn failure_window(&self, id: PoolId) -> Option<Duration> {
+        self.worker.view().failure_windows[id.0]
     }
 
     pub(super) fn greeting(&self) -> Option<&Greeting> {
@@ -234,7 +243,8 @@ impl Session {
         let moved = &self.moved[towards];
         moved.set(moved.get() + bytes as u64);
         self.worker.controls.is_active(self.line, now);
-        if let (Some(route), Some(window)) = (&self.route, self.listener.failure_window)
+        if let Some(route) = &self.route
+            && let Some(window) = route.failure_window
             && !self.vouched.get()
             && now.since(route.connected) >= window
         {
@@ -322,9 +332,8 @@ impl Session {
 
     /// The relay has come to its end for `reason`, which may speak for or against the backend.
     pub(super) fn testify(&self, reason: CloseReason, end: Time, client_ended_first: bool) {
-        let (Some(route), Some(window)) = (&self.route, self.listener.failure_window) else {
-            return;
-        };
+        let Some(route) = &self.route else { return };
+        let Some(window) = route.failure_window else { return };
         let course = Course {
             reason,
             age: end.since(route.connected),

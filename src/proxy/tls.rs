@@ -269,8 +269,7 @@ impl Tls {
     /// Decrypts what was received, behind what `block` holds.
     pub(super) fn decrypt(&self, mut buffer: Buffer, block: &mut Block) -> Result<(), Failure> {
         let mut connection = self.connection.borrow_mut();
-        let received =
-            connection.receive(buffer.bytes_mut(), &mut |plain| block.append(plain));
+        let received = connection.receive(buffer.bytes_mut(), &mut |plain| block.append(plain));
         if connection.has_output() {
             self.wanted.notify_all();
         }

@@ -22,7 +22,7 @@ use crate::observe::{
 use crate::proxy::{Command, Signer, WorkerParts};
 use crate::view::{Places, Publication};
 
-use super::compose::compose;
+use super::compose::{Material, compose};
 use super::conduct::{Baton, conduct};
 use super::cpus::{CpuError, usable_cpus};
 use super::limits::{LimitError, budget};
@@ -239,7 +239,8 @@ impl Plane {
             waiting.announce_with(announcer(&remotes));
         }
         let process = Arc::new(Places::of_process(connections, announcer(&remotes)));
-        let publication = Arc::new(Publication::new(compose(config, snapshot, &process)));
+        let publication =
+            Arc::new(Publication::new(compose(config, Material::default(), snapshot, &process)));
         metrics.set_view_version(publication.version());
         let per_worker = connections.div_ceil(cpus.len() as u32);
         let (settings, sizes) = engine_settings(&config.process, per_worker);

@@ -3,7 +3,8 @@
 use rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::EndEntityCert;
 
-use super::der::{BIT_STRING, Der, INTEGER};
+use super::der::{BIT_STRING, Der, ENUMERATED, INTEGER, OCTET_STRING};
+use super::problem::in_words;
 
 /// What is needed of a certificate besides its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,7 @@ pub(super) struct Facts {
     /// Whole names, DER.
     pub(super) issuer: Vec<u8>,
     pub(super) subject: Vec<u8>,
+    pub(super) serial: Vec<u8>,
     /// Bits of the RSA modulus; none for another kind of key.
     pub(super) rsa_bits: Option<usize>,
 }
@@ -29,7 +31,7 @@ pub(super) fn validity(certificate: &[u8]) -> Option<(UnixTime, UnixTime)> {
 
 /// Reads a certificate; the reason if it is none.
 pub(super) fn facts(certificate: &CertificateDer<'_>) -> Result<Facts, String> {
-    let parsed = EndEntityCert::try_from(certificate).map_err(|error| error.to_string())?;
+    let parsed = EndEntityCert::try_from(certificate).map_err(in_words)?;
     let validity = validity(certificate).ok_or("its validity is not given as it must be")?;
     Ok(Facts {
         names: parsed.valid_dns_names().map(str::to_ascii_lowercase).collect(),
@@ -37,6 +39,7 @@ pub(super) fn facts(certificate: &CertificateDer<'_>) -> Result<Facts, String> {
         not_after: validity.1,
         issuer: parsed.issuer().to_owned(),
         subject: parsed.subject().to_owned(),
+        serial: parsed.serial().to_owned(),
         rsa_bits: rsa_bits(&parsed.subject_public_key_info()),
     })
 }
@@ -64,6 +67,51 @@ fn common_name(subject: &[u8]) -> Option<String> {
         }
     }
     None
+}
+
+/// What an OCSP response says of one certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Vouched {
+    pub(super) good: bool,
+    /// When the next response is due; none if it does not say.
+    pub(super) until: Option<UnixTime>,
+}
+
+/// What a response that succeeded (RFC 6960, section 4.2.1) says of the certificate with this
+/// serial number: `Some(None)` if nothing, `None` if it is no such response. The signature is for
+/// the client to verify.
+pub(super) fn vouched(response: &[u8], serial: &[u8]) -> Option<Option<Vouched>> {
+    const EXPLICIT_0: u8 = 0xa0;
+    const GOOD: u8 = 0x80;
+    let mut response = Der::new(response).sequence()?;
+    if response.expect(ENUMERATED)? != [0] {
+        return None;
+    }
+    let mut bytes = Der::new(response.expect(EXPLICIT_0)?).sequence()?;
+    let _kind = bytes.next()?;
+    let mut data = Der::new(bytes.expect(OCTET_STRING)?).sequence()?.sequence()?;
+    if data.tag() == Some(EXPLICIT_0) {
+        let _version = data.next()?;
+    }
+    let _responder = data.next()?;
+    data.time()?;
+    let mut singles = data.sequence()?;
+    while singles.tag().is_some() {
+        let mut single = singles.sequence()?;
+        let mut certificate = single.sequence()?;
+        for _ in ["algorithm", "issuer's name", "issuer's key"] {
+            certificate.next()?;
+        }
+        let about = certificate.expect(INTEGER)?;
+        let status = single.next()?;
+        single.time()?;
+        if about == serial {
+            let next = single.tag() == Some(EXPLICIT_0);
+            let until = if next { Der::new(single.next()?.body).time() } else { None };
+            return Some(Some(Vouched { good: status.tag == GOOD, until }));
+        }
+    }
+    Some(None)
 }
 
 /// When the next revocation list is due; none if it does not say.

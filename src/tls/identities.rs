@@ -37,39 +37,46 @@ impl Identities {
 
     /// The identity for a name in lower case: with the name itself, else with a wildcard for it
     /// (RFC 9525, section 6.3: in place of one whole label), else the first; and of several the
-    /// first that `verifies`. With none that does, the handshake will end by what is chosen.
+    /// first whose signatures the client verifies. Without one, the handshake will end by what is
+    /// chosen.
     pub(super) fn choose(
         &self,
         name: Option<&str>,
-        verifies: impl Fn(&[SignatureScheme]) -> bool,
+        verifies: impl Fn(SignatureScheme) -> bool,
     ) -> Option<&Identity> {
         let parent = name.and_then(|name| name.split_once('.')).map(|(_, parent)| parent);
         let exact = name.and_then(|name| self.exact.get(name));
         let wildcard = parent.and_then(|parent| self.wildcard.get(parent));
-        let mut named = exact.into_iter().chain(wildcard).flatten().map(|at| &self.identities[*at]);
-        let can = |identity: &&Identity| verifies(&identity.schemes);
-        match named.clone().next() {
-            Some(first) => Some(named.find(can).unwrap_or(first)),
-            None => self.identities.iter().find(can).or(self.identities.first()),
-        }
+        let named = exact.into_iter().chain(wildcard).flatten().map(|at| &self.identities[*at]);
+        first_that_fits(named, &verifies)
+            .or_else(|| first_that_fits(self.identities.iter(), &verifies))
     }
+}
+
+/// Of these the first whose signatures are verified, else the first.
+fn first_that_fits<'a>(
+    identities: impl Iterator<Item = &'a Identity> + Clone,
+    verifies: &impl Fn(SignatureScheme) -> bool,
+) -> Option<&'a Identity> {
+    let signs = |wanted: fn(SignatureScheme) -> bool| {
+        let fits = move |scheme: &SignatureScheme| wanted(*scheme) && verifies(*scheme);
+        identities.clone().find(|identity| identity.schemes.iter().any(fits))
+    };
+    // Whoever speaks TLS 1.3 offers PKCS#1 for the signatures in certificates only (RFC 8446,
+    // section 4.2.3), and which version it will be is not told here.
+    signs(|scheme| !is_pkcs1(scheme)).or_else(|| signs(is_pkcs1)).or(identities.clone().next())
 }
 
 impl ResolvesServerCert for Identities {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         // rustls has left only the schemes that go with a cipher suite of both sides.
         let offered = hello.signature_schemes();
-        let newest = hello.cipher_suites().iter().any(|suite| u16::from(*suite) >> 8 == 0x13);
-        let verifies = |schemes: &[SignatureScheme]| {
-            schemes.iter().any(|scheme| offered.contains(scheme) && !(newest && is_pkcs1(*scheme)))
-        };
-        self.choose(hello.server_name(), verifies).map(|identity| Arc::clone(&identity.certified))
+        let chosen = self.choose(hello.server_name(), |scheme| offered.contains(&scheme));
+        chosen.map(|identity| Arc::clone(&identity.certified))
     }
 }
 
-/// Whoever speaks TLS 1.3 offers these for the signatures in certificates only (RFC 8446,
-/// section 4.2.3).
-pub(super) fn is_pkcs1(scheme: SignatureScheme) -> bool {
+fn is_pkcs1(scheme: SignatureScheme) -> bool {
     use SignatureScheme::{RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PKCS1_SHA512};
     matches!(scheme, RSA_PKCS1_SHA256 | RSA_PKCS1_SHA384 | RSA_PKCS1_SHA512)
 }

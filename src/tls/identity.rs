@@ -9,8 +9,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, SignatureScheme};
 
-use super::certificate::{Facts, facts};
-use super::der::{Der, ENUMERATED, date};
+use super::certificate::{Facts, Vouched, facts, vouched};
+use super::der::date;
 use super::files::{bad_pem, look_at_mode, read, read_secret, sections};
 use super::problem::{Concern, Findings, Problem};
 
@@ -45,16 +45,17 @@ impl Identity {
     ) -> Option<Identity> {
         let certificates = findings.accept(chain.key, chain.file, certificates(chain.file));
         let private = findings.accept(key.key, key.file, private_key(key.file));
-        let staple = staple.map(|staple| (staple, read_staple(staple.file)));
-        let staple = staple.map(|(at, result)| findings.accept(at.key, at.file, result));
+        let response = staple.map(|staple| (staple, read(staple.file)));
+        let response = response.map(|(at, read)| (at, findings.accept(at.key, at.file, read)));
         let ((certificates, facts), (private, mode)) = certificates.zip(private)?;
         look_at_mode(findings, key.key, key.file, mode);
         let certified = certified(certificates, private, chain.file, provider);
         let mut certified = findings.accept(key.key, key.file, certified)?;
-        // A staple that is given and wrong has been noted.
-        certified.ocsp = staple.map_or(Some(None), |staple| staple.map(Some))?;
         look_at_chain(chain, &facts, now, findings);
         let first = facts.into_iter().next()?;
+        if let Some((at, response)) = response {
+            certified.ocsp = fitting(at, response?, &first.serial, now, findings);
+        }
         Some(Identity {
             schemes: schemes(&certified),
             certified: Arc::new(certified),
@@ -97,11 +98,26 @@ fn private_key(path: &Path) -> Result<(PrivateKeyDer<'static>, u32), Problem> {
 /// Of a PKCS#8 key under a passphrase.
 const MARK: &[u8] = b"-----BEGIN ENCRYPTED PRIVATE KEY-----";
 
-/// An OCSP response that succeeded (RFC 6960, section 4.2.1); the client verifies the rest.
-fn read_staple(path: &Path) -> Result<Vec<u8>, Problem> {
-    let response = read(path)?;
-    let status = Der::new(&response).sequence().and_then(|mut body| body.expect(ENUMERATED));
-    if status == Some(&[0]) { Ok(response) } else { Err(Problem::BadStaple) }
+/// The OCSP response, if it vouches for the certificate now. One that does not is left out and no
+/// error: a certificate that was renewed must not wait for it.
+fn fitting(
+    at: Named<'_>,
+    response: Vec<u8>,
+    serial: &[u8],
+    now: UnixTime,
+    findings: &mut Findings,
+) -> Option<Vec<u8>> {
+    let vouched = vouched(&response, serial).ok_or(Problem::BadStaple);
+    let concern = match findings.accept(at.key, at.file, vouched)? {
+        None => Concern::ForeignStaple,
+        Some(Vouched { good: false, .. }) => Concern::RevokedByStaple,
+        Some(Vouched { until: Some(until), .. }) if now >= until => {
+            Concern::LapsedStaple { since: date(until) }
+        }
+        Some(_) => return Some(response),
+    };
+    findings.warn(at.key, Some(at.file), concern);
+    None
 }
 
 fn certified(
@@ -110,8 +126,10 @@ fn certified(
     chain_file: &Path,
     provider: &CryptoProvider,
 ) -> Result<CertifiedKey, Problem> {
-    let unsupported = |error: Error| Problem::UnsupportedKey(error.to_string());
-    let key = provider.key_provider.load_private_key(key).map_err(unsupported)?;
+    let key = provider.key_provider.load_private_key(key).map_err(|error| match error {
+        Error::General(reason) => Problem::UnsupportedKey(reason),
+        error => Problem::UnsupportedKey(error.to_string()),
+    })?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
         Ok(()) => Ok(certified),

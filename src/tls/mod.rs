@@ -3,9 +3,9 @@
 //!
 //! Reading order: `server` and `client` (a whole side, from its files), `identity` and
 //! `identities` (certificates with their keys, and which one serves), `trust` (whom to believe),
-//! `tickets` (resumption), `certificate` and `der` (what a certificate says), `files` and
-//! `problem` (reading, and what can be wrong), `settings` (what both sides share), `connection`
-//! (one side of a connection).
+//! `tickets` and `remembered` (resumption), `certificate` and `der` (what a certificate says),
+//! `files` and `problem` (reading, and what can be wrong), `settings` (what both sides share),
+//! `connection` (one side of a connection).
 
 mod certificate;
 mod client;
@@ -15,6 +15,7 @@ mod files;
 mod identities;
 mod identity;
 mod problem;
+mod remembered;
 mod server;
 mod settings;
 #[cfg(test)]

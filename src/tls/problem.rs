@@ -103,6 +103,13 @@ pub enum Concern {
     OutOfOrder {
         place: usize,
     },
+    /// The OCSP response is about other certificates.
+    ForeignStaple,
+    /// The OCSP response says that the certificate is revoked, or unknown.
+    RevokedByStaple,
+    LapsedStaple {
+        since: String,
+    },
     /// Backends are believed whoever they are.
     Unverified,
 }
@@ -158,6 +165,19 @@ impl fmt::Display for MaterialWarning {
 fn place(f: &mut fmt::Formatter<'_>, key: &str, file: Option<&Path>) -> fmt::Result {
     write!(f, "{key}: ")?;
     file.map_or(Ok(()), |file| write!(f, "{}: ", file.display()))
+}
+
+/// In words what webpki says to a certificate or a revocation list that it cannot use.
+pub(super) fn in_words(error: webpki::Error) -> String {
+    use webpki::Error;
+    match error {
+        Error::BadDer | Error::BadDerTime | Error::TrailingData(_) => "it is broken".to_owned(),
+        Error::UnsupportedCertVersion => "it is not of version 3".to_owned(),
+        Error::UnsupportedCriticalExtension => {
+            "it has a critical extension that is not known".to_owned()
+        }
+        other => format!("{other:?}"),
+    }
 }
 
 impl Problem {
@@ -320,6 +340,9 @@ impl Concern {
             Concern::NotYetValid { .. } => "not_yet_valid",
             Concern::NoNames => "no_names",
             Concern::OutOfOrder { .. } => "out_of_order",
+            Concern::ForeignStaple => "foreign_staple",
+            Concern::RevokedByStaple => "revoked_by_staple",
+            Concern::LapsedStaple { .. } => "lapsed_staple",
             Concern::Unverified => "unverified",
         }
     }
@@ -351,6 +374,18 @@ impl fmt::Display for Concern {
                 "certificate {place} of the file did not issue the one before it, and some \
                  clients will refuse the chain; put the server's own certificate first, then \
                  each issuer in turn"
+            ),
+            Concern::ForeignStaple => f.write_str(
+                "the OCSP response is about another certificate, and is left out; fetch one for \
+                 this certificate",
+            ),
+            Concern::RevokedByStaple => f.write_str(
+                "the OCSP response does not vouch for the certificate, and is left out; the \
+                 certificate may be revoked: have a new one issued",
+            ),
+            Concern::LapsedStaple { since } => write!(
+                f,
+                "the OCSP response has lapsed on {since}, and is left out; fetch a current one"
             ),
             Concern::Unverified => f.write_str(
                 "the backends' certificates are not verified: whoever is on the way can read and \

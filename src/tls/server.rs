@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ServerConfig;
 use rustls::pki_types::UnixTime;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{ServerConfig, SignatureScheme};
 
 use super::files::look_at_mode;
-use super::identities::{Identities, is_pkcs1};
+use super::identities::Identities;
 use super::identity::{Identity, Named};
 use super::problem::{Concern, Findings, MaterialError, MaterialWarning, Problem};
 use super::settings::{Expiry, MinVersion, provider};
@@ -107,11 +107,8 @@ impl ServerTls {
     /// Whether the identity that this client will be shown signs by an RSA key of more than 2,048
     /// bits, which takes the worker for milliseconds.
     pub fn signs_slowly(&self, server_name: Option<&str>, signature_schemes: &[u16]) -> bool {
-        let verifies = |schemes: &[SignatureScheme]| {
-            let offered = |scheme| signature_schemes.contains(&u16::from(scheme));
-            signature_schemes.is_empty()
-                || schemes.iter().any(|scheme| offered(*scheme) && !is_pkcs1(*scheme))
-        };
+        let verifies =
+            |scheme| signature_schemes.is_empty() || signature_schemes.contains(&u16::from(scheme));
         let chosen = self.identities.choose(server_name, verifies);
         chosen.and_then(|identity| identity.rsa_bits).is_some_and(|bits| bits > 2_048)
     }
@@ -166,7 +163,7 @@ fn build(
     if let Some(resumption) = &options.tickets {
         let policy = Policy {
             name: &options.name,
-            client_auth: options.client_auth.as_str(),
+            client_auth: options.client_auth,
             authorities: clients.authorities,
             revocation_lists: clients.revocation_lists,
         };
@@ -225,9 +222,10 @@ fn clients(
     let mut lists = Vec::new();
     for (index, file) in options.client_crls.iter().enumerate() {
         let key = format!("client_crls[{index}]");
-        lists.extend(revocation_lists(Named { key: &key, file }, now, findings)?);
+        lists.push(revocation_lists(Named { key: &key, file }, now, findings));
     }
     let anchors = anchors?;
+    let lists = lists.into_iter().collect::<Option<Vec<_>>>()?.concat();
     let (authorities, revocation_lists) = (anchors.digests.clone(), digests(&lists));
     let optional = options.client_auth == ClientAuth::Optional;
     let verifier = client_verifier(&anchors, lists, optional, provider);
@@ -236,7 +234,7 @@ fn clients(
 }
 
 impl ClientAuth {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             ClientAuth::Off => "off",
             ClientAuth::Optional => "optional",

@@ -59,7 +59,11 @@ pub(super) fn provider(names: &[String], findings: &mut Findings) -> Arc<CryptoP
             }
         }
     }
-    provider.cipher_suites = chosen;
+    // With a name that is not known nothing will come of it; what else is wrong is told all the
+    // same.
+    if chosen.len() == names.len() {
+        provider.cipher_suites = chosen;
+    }
     Arc::new(provider)
 }
 

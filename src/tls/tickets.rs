@@ -22,6 +22,8 @@ use zeroize::Zeroizing;
 
 use super::files::read_secret;
 use super::problem::Problem;
+use super::remembered::still_valid;
+use super::server::ClientAuth;
 use super::settings::Clock;
 use super::trust::{Digests, sha256};
 
@@ -37,7 +39,7 @@ pub struct Tickets {
 pub(super) struct Policy<'a> {
     /// The `[tls.NAME]`.
     pub(super) name: &'a str,
-    pub(super) client_auth: &'static str,
+    pub(super) client_auth: ClientAuth,
     pub(super) authorities: Digests,
     pub(super) revocation_lists: Digests,
 }
@@ -93,6 +95,7 @@ impl Tickets {
         };
         let producer = Arc::new(Producer {
             policy: digest,
+            verified: policy.client_auth != ClientAuth::Off,
             lifetime,
             own,
             clock: Arc::clone(&self.clock),
@@ -120,7 +123,7 @@ impl Policy<'_> {
             text.extend(bytes);
         };
         part(self.name.as_bytes());
-        part(self.client_auth.as_bytes());
+        part(self.client_auth.as_str().as_bytes());
         part(self.authorities.as_flattened());
         part(self.revocation_lists.as_flattened());
         sha256(&text)
@@ -130,6 +133,8 @@ impl Policy<'_> {
 /// Seals and opens the tickets of one policy, for all workers.
 pub(super) struct Producer {
     policy: [u8; 32],
+    /// Clients are let in by certificates, which must be valid when a session is resumed too.
+    verified: bool,
     lifetime: Duration,
     /// The keys are this process's own and turn over by time.
     own: bool,
@@ -193,10 +198,11 @@ impl ProducesTickets for Producer {
         let (name, _) = ticket.split_first_chunk::<NAME>()?;
         let keys = self.keys.load();
         let key = keys.keys.iter().find(|key| key.name == *name)?;
-        let (issued, plain) = key.open(ticket)?;
+        let (issued, session) = key.open(ticket)?;
         // An age below zero is another host's clock.
         let age = now.as_secs().saturating_sub(issued);
-        (age < self.lifetime.as_secs().saturating_mul(2)).then_some(plain)
+        let young = age < self.lifetime.as_secs().saturating_mul(2);
+        (young && (!self.verified || still_valid(&session, now))).then_some(session)
     }
 }
 

@@ -22,7 +22,7 @@ use super::certificate::next_update;
 use super::der::date;
 use super::files::{read, sections};
 use super::identity::Named;
-use super::problem::{Findings, Problem};
+use super::problem::{Findings, Problem, in_words};
 
 /// Certificates of authorities, or revocation lists, by what they say: in any order, and without
 /// what else is in their files.
@@ -73,7 +73,7 @@ impl Anchors {
 
 fn anchor(body: &[u8]) -> Result<TrustAnchor<'static>, String> {
     let certificate = CertificateDer::from(body);
-    let anchor = anchor_from_trusted_cert(&certificate).map_err(|error| error.to_string())?;
+    let anchor = anchor_from_trusted_cert(&certificate).map_err(in_words)?;
     Ok(anchor.to_owned())
 }
 
@@ -120,7 +120,7 @@ pub(super) fn revocation_lists(
 /// When the list lapses, if it ever does.
 fn holds_until(body: &[u8], place: usize, now: UnixTime) -> Result<Option<UnixTime>, Problem> {
     BorrowedCertRevocationList::from_der(body).map_err(|error| {
-        let reason = error.to_string();
+        let reason = in_words(error);
         Problem::BadRevocationList { place, reason }
     })?;
     match next_update(body) {

@@ -112,9 +112,16 @@ impl Stage {
             listeners.push((index, Listener::from_descriptor(&engine, socket)));
             views.push(Arc::new(listener.view(index, &process)));
         }
-        let limits = Limits { linger_timeout: settings.linger_timeout };
+        let limits = Limits { linger_timeout: settings.linger_timeout, handshakes: 256 };
         let snapshot = Arc::new(Snapshot::new(pools.clone()));
-        let view = View { snapshot, listeners: views, limits };
+        let windows = settings.listeners.iter().map(|listener| listener.failure_window);
+        let view = View {
+            snapshot,
+            listeners: views,
+            pools_tls: vec![None; pools.len()],
+            failure_windows: windows.collect(),
+            limits,
+        };
         Stage {
             world,
             engine,
@@ -226,7 +233,14 @@ impl Stage {
 
     fn check_nothing_left(&self) {
         let EngineStatus {
-            tasks, operations, descriptors, buffers_held, blocks_held, pipes_held, timers, ..
+            tasks,
+            operations,
+            descriptors,
+            buffers_held,
+            blocks_held,
+            pipes_held,
+            timers,
+            ..
         } = self.engine.status();
         let buffers = buffers_held + blocks_held;
         let held = [tasks, operations, descriptors, buffers, pipes_held, timers];
@@ -297,12 +311,12 @@ impl ListenerSettings {
     fn view(&self, index: usize, process: &Arc<Places>) -> ListenerView {
         ListenerView {
             name: listener_name(index),
-            pool: PoolId(index),
+            pool: Some(PoolId(index)),
+            preface: None,
             idle_timeout: self.idle_timeout,
             half_closed_timeout: self.half_closed_timeout,
             max_connection_age: self.max_connection_age,
             max_connection_age_jitter: self.max_connection_age_jitter,
-            failure_window: self.failure_window,
             places: Arc::new(Places::of_listener(self.limit, process.clone())),
         }
     }

@@ -28,8 +28,7 @@ fn a_new_view_redirects_new_sessions_and_leaves_those_in_progress_alone() {
     stage.at(Duration::from_secs(3), move |_| {
         let old = publication.current();
         let snapshot = Arc::new(old.snapshot.with_pool(PoolId(0), changed.clone()));
-        let (listeners, limits) = (old.listeners.clone(), old.limits.clone());
-        publication.publish(View { snapshot, listeners, limits });
+        publication.publish(View { snapshot, ..View::clone(&old) });
         inbox.wake();
     });
     stage.run_until_done(&clients);
