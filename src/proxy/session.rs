@@ -138,7 +138,7 @@ impl Session {
         self.worker.controls.is_served(self.line, &route.account, route.connected);
         route.account.tally.sessions_opened.add(1);
         for socket in [&self.client, &backend] {
-            socket.account(route.account.owners);
+            socket.account(route.account.owners());
         }
         relay::relay(self, &backend).await
     }

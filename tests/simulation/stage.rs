@@ -182,6 +182,17 @@ impl Stage {
         self.at(time, move |_| inbox.push(command.clone()).expect("the inbox has room"));
     }
 
+    /// Publishes a View at `time`, with these pools in place of their last versions.
+    pub fn publish(&self, time: Duration, pools: Vec<(PoolId, Arc<Pool>)>) {
+        let (publication, inbox) = (self.publication.clone(), self.inbox.clone());
+        self.at(time, move |_| {
+            let old = publication.current();
+            let snapshot = Arc::new(old.snapshot.with_pools(pools.clone()));
+            publication.publish(View { snapshot, ..View::clone(&old) });
+            inbox.wake();
+        });
+    }
+
     /// What was logged, in the order in which the sessions ended.
     pub fn records(&self) -> Vec<AccessRecord> {
         self.records.lock().unwrap().clone()
