@@ -29,7 +29,7 @@ mod socket;
 mod template;
 mod units;
 
-pub use admin::Admin;
+pub use admin::{Admin, AllowChanges};
 pub use backend::Backend;
 pub use check::{Check, CheckTls};
 pub use discovery::{Discovery, Hold, Source, SourceKind};

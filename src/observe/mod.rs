@@ -2,7 +2,7 @@
 //! This folder owns how things are counted and shown; it decides nothing about traffic.
 //!
 //! Reading order: `close_reason`, `tally`, `series`, `metrics`, `exposition`, `pools`, `inquiry`,
-//! `pools_exposition`, `pools_page`, `access_record`, `access_log`, `log`, `admin`.
+//! `pools_exposition`, `pools_page`, `access_record`, `access_log`, `log`, `orders`, `admin`.
 
 mod access_log;
 mod access_record;
@@ -12,6 +12,7 @@ mod exposition;
 mod inquiry;
 mod log;
 mod metrics;
+mod orders;
 mod pools;
 mod pools_exposition;
 mod pools_page;
@@ -22,9 +23,10 @@ pub use access_log::{AccessLog, AccessLogError, AccessLogOptions, AccessLogTarge
 pub use access_record::{AccessLogFormat, AccessRecord, RelayMode};
 pub use admin::serve_admin;
 pub use close_reason::CloseReason;
-pub use inquiry::{Inquirer, Inquiries, Inquiry, inquiries};
+pub use inquiry::{DrainOrder, Drained, Inquirer, Inquiries, Inquiry, Reply, inquiries};
 pub use log::{LogError, LogFormat, LogOptions, start_log};
 pub use metrics::{Metrics, WorkerMetrics};
+pub use orders::AllowChanges;
 pub use pools::{
     BackendRow, ChangeCounts, LeavingRow, PoolRow, PoolsReport, ProbeRow, SourceRow, TierRow,
     TroubleRow, WaitingRow,

@@ -26,6 +26,7 @@ mod ejection;
 mod endings;
 mod health;
 mod limits;
+mod maintenance;
 mod many;
 mod pools;
 mod rebalance;
