@@ -25,6 +25,7 @@ mod drain;
 mod ejection;
 mod endings;
 mod health;
+mod ipv6;
 mod limits;
 mod maintenance;
 mod many;
