@@ -478,8 +478,9 @@ const PROTOCOL_VERSION: u8 = 70;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
-    const LIMIT: usize = 1 << 16;
+    const LIMIT: usize = 1 << 17;
 
     fn read(bytes: &[u8]) -> Progress {
         HelloReader::new(LIMIT).read(bytes)
@@ -502,7 +503,7 @@ mod tests {
     fn complete(bytes: &[u8]) -> ClientHello {
         match read(bytes) {
             Progress::Complete(hello) => hello,
-            progress => panic!("{progress:?} of {bytes:02x?}"),
+            progress => panic!("{progress:?} of {} bytes", bytes.len()),
         }
     }
 
@@ -665,5 +666,217 @@ mod tests {
         assert!(!is_encrypted(&[2, 0]));
         let empty = hello(&[extension(ENCRYPTED_CLIENT_HELLO, &[])]);
         refused_at_the_end(&empty, Malformed::Truncated);
+    }
+
+    #[test]
+    fn what_is_no_hello_is_refused_at_its_first_telling_byte() {
+        use Malformed::*;
+        for (bytes, reason, at) in [
+            (&b"GET / HTTP/1.1"[..], PlainText, 1),
+            (b"<13>1 - a syslog message", PlainText, 1),
+            (b"\0\0\0\x08", PlainText, 1),
+            (b"\x19\x03\x03", PlainText, 1),
+            (b"\x15\x02", PlainText, 2),
+            (b"\x17SSL", PlainText, 2),
+            (b"\xef\xbb\xbf", PlainText, 3),
+            (b"\x92\xa3tag", PlainText, 3),
+            (b"\x80\x2e\x01\x02\x00", PlainText, 4),
+            (b"\x80\x2e\x01\x00\x03", PlainText, 5),
+            (b"\x80\x2e\x01\x03\x05", PlainText, 5),
+            (b"\x80\x2e\x01\x00\x02\x00\x15", SslV2, 5),
+            (b"\x80\x2e\x01\x03\x01\x00\x15", SslV2, 5),
+            (b"\xff\xff\x01\x03\x04", SslV2, 5),
+            (b"\x15\x03\x01\x00\x02\x01\x00", Alert, 2),
+            (b"\x14\x03\x03\x00\x01\x01", RecordType, 2),
+            (b"\x17\x03\x03\x00\x01\x01", RecordType, 2),
+            (b"\x18\x03\x03\x00\x01\x01", RecordType, 2),
+            (b"\x16\x02\x00", RecordVersion, 2),
+            (b"\x16\xfe\xfd", RecordVersion, 2),
+            (b"\x16\x03\x01\x00\x00\x01", EmptyRecord, 5),
+            (b"\x16\x03\x01\x40\x01\x01", LongRecord, 5),
+            (b"\x16\x03\x01\xff\xff\x01", LongRecord, 5),
+            (b"\x16\x03\x01\x00\x04\x02\x00\x00\x00", MessageType, 6),
+            (b"\x16\x03\x01\x00\x04\x00\x00\x00\x00", MessageType, 6),
+        ] {
+            refused(bytes, reason, at);
+        }
+    }
+
+    #[test]
+    fn nothing_but_records_of_the_hello_may_come_before_its_end() {
+        use Malformed::*;
+        let message = message(&fields());
+        for first in 1..message.len() {
+            let begun = record(&message[..first]);
+            let after = begun.len();
+            for (bytes, reason, at) in [
+                (&[21, 3, 3, 0, 2, 1, 0][..], RecordType, 1),
+                (&[20, 3, 3, 0, 1, 1], RecordType, 1),
+                (&[HANDSHAKE, 4, 3], RecordVersion, 2),
+                (&[HANDSHAKE, 3, 3, 0, 0], EmptyRecord, 5),
+                (&[HANDSHAKE, 3, 3, 0x40, 1], LongRecord, 5),
+            ] {
+                refused(&[&begun[..], bytes].concat(), reason, after + at);
+            }
+            assert_eq!(read(&begun), Progress::Incomplete);
+        }
+    }
+
+    #[test]
+    fn a_record_of_the_greatest_length_is_no_fault() {
+        let plain = hello(&[]);
+        let filled = |length| vector16(&extension(0x1234, &vec![0; length]));
+        // The plain hello has the message's header, and two bytes for the length of no extensions.
+        let room = RECORD_MAX - (plain.len() - RECORD_HEADER) - 4;
+        let greatest = hello_of(&[fields(), filled(room)].concat());
+        assert_eq!(greatest[3..5], [0x40, 0]);
+        assert_eq!(complete(&greatest), complete(&plain));
+        let longer = message(&[fields(), filled(1 << 15)].concat());
+        let records: Vec<u8> = longer.chunks(RECORD_MAX).flat_map(record).collect();
+        assert_eq!(complete(&records), complete(&plain));
+    }
+
+    #[test]
+    fn a_body_that_ends_early_is_truncated() {
+        let extensions = [
+            server_names(&[(HOST_NAME, b"a.example")]),
+            extension(SUPPORTED_VERSIONS, &vector8(&[3, 4])),
+            extension(SIGNATURE_ALGORITHMS, &vector16(&[4, 3])),
+            extension(ALPN, &vector16(&vector8(b"h2"))),
+        ];
+        let body = [fields(), vector16(&extensions.concat())].concat();
+        for length in 0..body.len() {
+            let hello = hello_of(&body[..length]);
+            if length == fields().len() {
+                assert_eq!(complete(&hello).versions, [0x0303]);
+            } else {
+                refused_at_the_end(&hello, Malformed::Truncated);
+            }
+        }
+        // The body of an extension ends early, all that is around it being well-formed.
+        for whole in extensions {
+            let kind = u16::from_be_bytes([whole[0], whole[1]]);
+            for length in 1..whole.len() - 4 {
+                let hello = hello(&[extension(kind, &whole[4..4 + length])]);
+                refused_at_the_end(&hello, Malformed::Truncated);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_left_over_is_refused() {
+        use Malformed::Trailing;
+        let well_formed = [
+            server_names(&[(HOST_NAME, b"a")]),
+            extension(SUPPORTED_VERSIONS, &vector8(&[3, 4])),
+            extension(SIGNATURE_ALGORITHMS, &vector16(&[4, 3])),
+            extension(ALPN, &vector16(&vector8(b"h2"))),
+        ];
+        for extended in well_formed {
+            let kind = u16::from_be_bytes([extended[0], extended[1]]);
+            let body = [&extended[4..], &[0]].concat();
+            refused_at_the_end(&hello(&[extension(kind, &body)]), Trailing);
+        }
+        let after_extensions = [&fields()[..], &vector16(&[]), &[0]].concat();
+        refused_at_the_end(&hello_of(&after_extensions), Trailing);
+        // In its last record, something follows the hello: it need not come to be seen.
+        let message = message(&fields());
+        let shared = record(&[&message[..], &[0]].concat());
+        refused(&shared, Trailing, shared.len() - 1);
+        let shared = record(&[&message[..], &message].concat());
+        refused(&shared, Trailing, shared.len() - message.len());
+    }
+
+    #[test]
+    fn a_list_of_an_impossible_length_is_refused() {
+        let fields = |session: &[u8], suites: &[u8], compressions: &[u8]| {
+            let lists = [vector8(session), vector16(suites), vector8(compressions)].concat();
+            hello_of(&[&[3, 3][..], &[7; RANDOM], &lists].concat())
+        };
+        assert_eq!(complete(&fields(&[7; 32], &[0, 1, 0, 2], &[1, 0])).versions, [0x0303]);
+        for hello in [
+            fields(&[7; 33], &[0, 1], &[0]),
+            fields(&[], &[], &[0]),
+            fields(&[], &[0, 1, 0], &[0]),
+            fields(&[], &[0, 1], &[]),
+            hello(&[extension(SUPPORTED_VERSIONS, &vector8(&[]))]),
+            hello(&[extension(SUPPORTED_VERSIONS, &vector8(&[3, 4, 3]))]),
+            hello(&[extension(SIGNATURE_ALGORITHMS, &vector16(&[]))]),
+            hello(&[extension(SIGNATURE_ALGORITHMS, &vector16(&[4]))]),
+            hello(&[extension(ALPN, &vector16(&[]))]),
+            hello(&[extension(ALPN, &vector16(&[0]))]),
+            hello(&[extension(ALPN, &vector16(&[2, b'h', b'2', 0]))]),
+        ] {
+            refused_at_the_end(&hello, Malformed::Length);
+        }
+    }
+
+    #[test]
+    fn an_extension_comes_once() {
+        for kind in [SERVER_NAME, 0x0a0a, 63, 64, 0xffff] {
+            let twice = extension(kind, &[]);
+            let hello = hello(&[twice.clone(), extension(0x1234, &[]), twice]);
+            refused_at_the_end(&hello, Malformed::DuplicateExtension);
+        }
+        // All there are: none is taken for another.
+        let all: Vec<_> = (0x4000..0x7fff).map(|kind| extension(kind, &[])).collect();
+        let body = [fields(), vector16(&all.concat())].concat();
+        let records: Vec<u8> = message(&body).chunks(RECORD_MAX).flat_map(record).collect();
+        assert_eq!(complete(&records), complete(&hello(&[])));
+    }
+
+    #[test]
+    fn a_hello_that_would_exceed_the_limit_is_refused_at_its_header() {
+        let hello = hello_of(&fields());
+        let too_large = Progress::Malformed(Malformed::TooLarge);
+        assert_eq!(read_one_by_one(&hello, hello.len() - 1), (too_large.clone(), 9));
+        assert!(matches!(read_one_by_one(&hello, hello.len()), (Progress::Complete(_), _)));
+        let endless = [HANDSHAKE, 3, 1, 0x40, 0, CLIENT_HELLO, 0xff, 0xff, 0xff];
+        assert_eq!(read_one_by_one(&endless, LIMIT), (too_large.clone(), 9));
+        assert_eq!(read_one_by_one(&endless, 0), (too_large, 5));
+    }
+
+    #[test]
+    fn everything_fed_is_kept() {
+        let hello = hello_of(&fields());
+        let mut reader = HelloReader::new(LIMIT);
+        assert_eq!(reader.read(&[]), Progress::Incomplete);
+        assert_eq!(reader.read(&hello[..20]), Progress::Incomplete);
+        let rest = [&hello[20..], b"early"].concat();
+        assert!(matches!(reader.read(&rest), Progress::Complete(_)));
+        assert_eq!(reader.bytes(), [&hello[..], b"early"].concat());
+        let mut reader = HelloReader::new(LIMIT);
+        assert_eq!(reader.read(b"plain text"), Progress::Malformed(Malformed::PlainText));
+        assert_eq!(reader.into_bytes(), b"plain text");
+    }
+
+    #[test]
+    #[should_panic(expected = "the answer was given before")]
+    fn to_read_on_after_the_answer_is_a_mistake() {
+        let mut reader = HelloReader::new(LIMIT);
+        assert_eq!(reader.read(b"plain text"), Progress::Malformed(Malformed::PlainText));
+        drop(reader.read(b"more"));
+    }
+
+    #[test]
+    fn each_reason_has_its_word() {
+        let words: BTreeSet<&str> = Malformed::ALL.map(Malformed::as_str).into();
+        assert_eq!(words.len(), Malformed::ALL.len());
+        for (position, reason) in Malformed::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, position, "{}", reason.as_str());
+        }
+    }
+
+    #[test]
+    fn an_alert_is_a_record_that_ends_the_connection() {
+        assert_eq!(fatal_alert(112, 0x0303), [21, 3, 3, 0, 2, 2, 112]);
+        assert_eq!(fatal_alert(40, 0x0301), [21, 3, 1, 0, 2, 2, 40]);
+        // Neither a later version nor a value without a meaning is written into a record.
+        for version in [0x0304, 0x0a0a, 0xffff] {
+            assert_eq!(fatal_alert(70, version), fatal_alert(70, 0x0303));
+        }
+        assert_eq!(fatal_alert(70, 0x0002), [21, 3, 0, 0, 2, 2, 70]);
+        assert_eq!(Malformed::PlainText.alert(), None);
+        assert_eq!(Malformed::InvalidName.alert(), Some(47));
     }
 }
