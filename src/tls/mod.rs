@@ -14,6 +14,7 @@ mod der;
 mod files;
 mod identities;
 mod identity;
+mod part;
 mod problem;
 mod remembered;
 mod server;
@@ -25,7 +26,7 @@ mod trust;
 
 pub use client::{Alpn, Authorities, ClientOptions, ClientTls, NameError, NameSource};
 pub use connection::{Connection, Failure, overhead};
-pub use problem::{Concern, MaterialError, MaterialWarning, Problem};
+pub use problem::{Concern, MaterialError, MaterialWarning, Problem, Renewal};
 pub use server::{CertificateFiles, ClientAuth, ServerOptions, ServerTls, TicketOptions};
-pub use settings::{Clock, Expiry, MinVersion};
+pub use settings::{Clock, Expiry, Kind, MinVersion};
 pub use tickets::Tickets;
