@@ -19,7 +19,7 @@ use crate::observe::{
     AccessLog, AccessLogError, AccessLogFormat, AccessLogOptions, AccessLogTarget, Metrics,
     Subscriber, serve_admin,
 };
-use crate::proxy::{Command, WorkerParts};
+use crate::proxy::{Command, Signer, WorkerParts};
 use crate::view::{Places, Publication};
 
 use super::compose::{Material, compose};
@@ -244,6 +244,9 @@ impl Plane {
         metrics.set_view_version(publication.version());
         let per_worker = connections.div_ceil(cpus.len() as u32);
         let (settings, sizes) = engine_settings(&config.process, per_worker);
+        // Here, so that it may run on any CPU: workers are pinned to theirs.
+        let signer = Arc::new(Signer::default());
+        signer.start();
         let mut blueprints = Vec::new();
         for (index, (cpu, remote)) in cpus.iter().zip(remotes).enumerate() {
             let listeners = sockets.for_worker(index);
@@ -255,6 +258,7 @@ impl Plane {
                 access_log: access_log.clone(),
                 inbox: Inbox::new(INBOX, Arc::clone(&remote)),
                 seed: seed(),
+                signer: Arc::clone(&signer),
                 unix_origin: 0,
             };
             blueprints.push(Blueprint { cpu: *cpu, listeners, remote, settings, sizes, parts });
