@@ -18,7 +18,7 @@ use super::identity::{Identity, Named};
 use super::part::{Part, Taking};
 use super::problem::{Concern, Findings, MaterialError, MaterialWarning, Problem, Renewal};
 use super::settings::{Clock, Expiry, MinVersion, provider};
-use super::trust::{Anchors, SYSTEM_BUNDLES, Unverified, server_verifier, sha256};
+use super::trust::{Anchors, SYSTEM_BUNDLES, Unverified, server_verifier, sha256, system_bundle};
 
 /// How TLS is spoken with the backends of a pool. Immutable: a renewal is a new one.
 #[derive(Debug)]
@@ -83,6 +83,18 @@ pub enum Alpn {
     Offer(Vec<Vec<u8>>),
     /// The one that was agreed with the client, if one was. Named are those that can be.
     AsAgreed(Vec<Vec<u8>>),
+}
+
+impl ClientOptions {
+    /// All files that are read.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let ca = match &self.ca {
+            _ if self.insecure_skip_verify => None,
+            Authorities::System => system_bundle(SYSTEM_BUNDLES),
+            Authorities::File(path) => Some(path.clone()),
+        };
+        ca.into_iter().chain(self.certificate.clone()).chain(self.key.clone()).collect()
+    }
 }
 
 /// Why there is no name to ask a backend for.

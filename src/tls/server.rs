@@ -10,6 +10,8 @@ use rustls::pki_types::UnixTime;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 
+use crate::protocol::client_hello::ClientHello;
+
 use super::files::look_at_mode;
 use super::identities::Identities;
 use super::identity::{Identity, Named};
@@ -94,6 +96,18 @@ pub enum ClientAuth {
     Required,
 }
 
+impl ServerOptions {
+    /// All files that are read.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let certificates = self.certificates.iter();
+        let own = certificates
+            .flat_map(|files| [Some(&files.chain), Some(&files.key), files.staple.as_ref()]);
+        let keys = self.tickets.as_ref().and_then(|tickets| tickets.keys.as_ref());
+        let rest = self.client_crls.iter().map(Some).chain([self.client_ca.as_ref(), keys]);
+        own.chain(rest).flatten().cloned().collect()
+    }
+}
+
 impl ServerTls {
     /// Loads everything, or says all that is wrong. Tickets of `tickets` stay good where the
     /// policy is what it was.
@@ -170,10 +184,10 @@ impl ServerTls {
 
     /// Whether the identity that this client will be shown signs by an RSA key of more than 2,048
     /// bits, which takes the worker for milliseconds.
-    pub fn signs_slowly(&self, server_name: Option<&str>, signature_schemes: &[u16]) -> bool {
-        let verifies =
-            |scheme| signature_schemes.is_empty() || signature_schemes.contains(&u16::from(scheme));
-        let chosen = self.identities.choose(server_name, verifies);
+    pub fn signs_slowly(&self, hello: &ClientHello) -> bool {
+        let offered = &hello.signature_schemes;
+        let verifies = |scheme| offered.is_empty() || offered.contains(&u16::from(scheme));
+        let chosen = self.identities.choose(hello.server_name.as_deref(), verifies);
         chosen.and_then(|identity| identity.rsa_bits).is_some_and(|bits| bits > 2_048)
     }
 

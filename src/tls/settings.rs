@@ -9,6 +9,7 @@ use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 
+use super::der::date;
 use super::problem::{Findings, Problem};
 
 /// The wall clock, for the validity of certificates and the age of tickets.
@@ -30,6 +31,13 @@ pub struct Expiry {
     pub kind: Kind,
     /// The last second at which it holds.
     pub until: UnixTime,
+}
+
+impl Expiry {
+    /// The last second, as a date and a time of day.
+    pub fn date(&self) -> String {
+        date(self.until)
+    }
 }
 
 /// What it is that lapses.
