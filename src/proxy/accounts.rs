@@ -10,7 +10,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::balance::{Backend, Pool};
 use crate::engine::Owner;
-use crate::observe::{ListenerTally, SessionTally, WorkerMetrics};
+use crate::observe::{ListenerTally, PoolTally, SessionTally, WorkerMetrics};
 use crate::view::ListenerView;
 
 /// The accounts of one worker.
@@ -23,6 +23,7 @@ pub(super) struct Accounts {
 pub(super) struct Account {
     pub(super) pool: Arc<str>,
     pub(super) tally: Arc<CachePadded<SessionTally>>,
+    pub(super) pool_tally: Arc<CachePadded<PoolTally>>,
     /// Who answers for the relay memory they hold: the listener and the backend.
     owners: [Rc<Owner>; 2],
     /// The two are kept so that the address under which the account is found stays theirs.
@@ -76,7 +77,8 @@ impl Accounts {
                 [owner([&listener.name, &listener.name]), owner([&pool.name, &backend.name])];
             let tally = self.metrics.session(&listener.name, &pool.name, &backend.name);
             let (backend, _listener) = (Arc::clone(backend), Arc::clone(listener));
-            Rc::new(Account { pool: Arc::clone(&pool.name), tally, owners, backend, _listener })
+            let (pool, pool_tally) = (Arc::clone(&pool.name), self.metrics.pool(&pool.name));
+            Rc::new(Account { pool, tally, pool_tally, owners, backend, _listener })
         });
         Rc::clone(account)
     }
@@ -123,12 +125,12 @@ pub(super) mod tests {
         let process = Arc::new(Places::of_process(1, Box::new(|| ())));
         let listener = Arc::new(ListenerView {
             name: "listener".into(),
-            pool: PoolId(0),
+            pool: Some(PoolId(0)),
+            preface: None,
             idle_timeout: None,
             half_closed_timeout: Duration::ZERO,
             max_connection_age: None,
             max_connection_age_jitter: 0,
-            failure_window: None,
             places: Arc::new(Places::of_listener(None, process)),
         });
         let settings = PoolSettings {

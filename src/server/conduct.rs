@@ -53,8 +53,7 @@ impl Baton {
     fn publish(&self, pools: Vec<(PoolId, Arc<Pool>)>) {
         let current = self.publication.current();
         let snapshot = Arc::new(current.snapshot.with_pools(pools));
-        let (listeners, limits) = (current.listeners.clone(), current.limits.clone());
-        self.publication.publish(View { snapshot, listeners, limits });
+        self.publication.publish(View { snapshot, ..View::clone(&current) });
         self.metrics.set_view_version(self.publication.version());
         self.inboxes.iter().for_each(Inbox::wake);
     }

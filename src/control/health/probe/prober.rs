@@ -40,6 +40,7 @@ pub enum BadCheck {
     Path,
     Host,
     Service,
+    Settings,
 }
 
 impl Prober {
@@ -59,6 +60,7 @@ impl Prober {
                 let hello = hello::client_hello(server_name.as_deref());
                 Ready::TlsHello { hello: hello.ok_or(BadCheck::ServerName)? }
             }
+            Check::Tls { .. } => return Err(BadCheck::Settings),
             Check::Http { method, path, host, status } => Ready::Http {
                 question: Question::new(method, path, host.as_deref(), status)?,
                 tls: tls(b"http/1.1")?,
@@ -131,6 +133,7 @@ impl BadCheck {
             BadCheck::Path => "path",
             BadCheck::Host => "host",
             BadCheck::Service => "service",
+            BadCheck::Settings => "check",
         }
     }
 }
@@ -145,6 +148,7 @@ impl fmt::Display for BadCheck {
             }
             BadCheck::Host => "the host holds characters that HTTP does not allow",
             BadCheck::Service => "the service's name is too long",
+            BadCheck::Settings => "the pool's settings for TLS are not at hand",
         })
     }
 }
