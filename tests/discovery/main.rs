@@ -10,6 +10,7 @@ mod dns;
 
 mod addresses;
 mod check;
+mod edns;
 mod failover;
 mod failures;
 mod ipv6;

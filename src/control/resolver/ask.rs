@@ -1,11 +1,11 @@
 //! The way of one question: names it may stand for, nameservers in turn, aliases that lead on.
-//! Remembers no answer, only which nameservers were silent lately.
+//! Remembers no answer, only which nameservers were silent lately, or refused EDNS.
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
-use hickory_proto::op::Message;
+use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
@@ -137,11 +137,31 @@ impl Resolver {
         name: &Name,
         kind: RecordType,
     ) -> Result<Said, Failure> {
-        let query = Query::new(name, kind, self.payload).map_err(|_unwritable| Failure::Failed)?;
+        let with_edns = server.takes_edns(self.began.elapsed());
+        let mut response = self.put(server, name, kind, with_edns.then_some(self.payload)).await?;
+        // Who does not know EDNS need not pass over it (RFC 6891, section 7); who answers with it
+        // knows it, and means something else.
+        if with_edns && response.edns.is_none() && is_unintelligible(&response) {
+            response = self.put(server, name, kind, None).await?;
+            if !is_unintelligible(&response) {
+                server.refuses_edns(self.began.elapsed());
+            }
+        }
+        read(&response, name, kind)
+    }
+
+    async fn put(
+        &self,
+        server: &Server,
+        name: &Name,
+        kind: RecordType,
+        payload: Option<u16>,
+    ) -> Result<Message, Failure> {
+        let query = Query::new(name, kind, payload).map_err(|_unwritable| Failure::Failed)?;
         match self.exchange(server.address, &query).await {
             Ok(response) => {
                 server.has_answered();
-                read(&response, name, kind)
+                Ok(response)
             }
             Err(fault) => {
                 tracing::debug!(server = %server.address, %name, %kind, %fault, "no response");
@@ -193,6 +213,11 @@ fn both_families(ipv4: Outcome, ipv6: Outcome) -> Outcome {
     }
 }
 
+/// The nameserver says that it could make nothing of the query.
+fn is_unintelligible(response: &Message) -> bool {
+    matches!(response.metadata.response_code, ResponseCode::FormErr | ResponseCode::NotImp)
+}
+
 /// A nameserver's word that there is nothing, which is an answer; the rest are failures.
 fn is_nothing(failure: Failure) -> bool {
     matches!(failure, Failure::NxDomain | Failure::Empty)
@@ -207,7 +232,7 @@ mod tests {
     use std::net::IpAddr;
     use std::sync::Arc;
 
-    use hickory_proto::op::{OpCode, ResponseCode};
+    use hickory_proto::op::OpCode;
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, UdpSocket};
 
