@@ -15,6 +15,7 @@ mod failover;
 mod failures;
 mod ipv6;
 mod names;
+mod nameservers;
 mod services;
 mod truncation;
 mod wire;
