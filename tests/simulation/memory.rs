@@ -9,9 +9,7 @@ use ringmain::engine::{BufferSizes, Time};
 use ringmain::observe::CloseReason;
 
 use crate::actors::{Ending, Fate, Kind, Plan};
-use crate::stage::{
-    ANYWHERE, Settings, Stage, address, front, is_over, plan, pool, silent_client,
-};
+use crate::stage::{ANYWHERE, Settings, Stage, address, front, is_over, plan, pool, silent_client};
 
 #[test]
 fn a_thousand_sessions_to_a_frozen_backend_do_not_hold_up_the_others() {

@@ -257,10 +257,7 @@ impl Relay<'_> {
 }
 
 /// Lets a flow go on that was not given up, and says when it ends.
-fn poll(
-    run: Pin<&mut Option<impl Future<Output = Run>>>,
-    context: &mut Context<'_>,
-) -> Poll<End> {
+fn poll(run: Pin<&mut Option<impl Future<Output = Run>>>, context: &mut Context<'_>) -> Poll<End> {
     match run.as_pin_mut().map(|run| run.poll(context)) {
         Some(Poll::Ready(Err(end))) => Poll::Ready(end),
         Some(Poll::Pending) | None => Poll::Pending,
