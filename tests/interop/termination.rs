@@ -88,6 +88,7 @@ fn s_client_is_let_in_by_its_certificate_alone() {
     let each = ["finished", "client-tls", "client-tls"];
     assert_eq!(told("reason"), [each, each].concat());
     assert_eq!(sessions[0]["tls"]["client"], "CN=agent-7");
+    assert_eq!(sessions[1]["tls"]["server_name"], NAME);
     assert_eq!(sessions[1]["tls"]["client"], serde_json::Value::Null);
     assert_eq!(sessions[1]["tls"]["failure"]["word"], "no-certificate");
     assert_eq!(sessions[2]["tls"]["failure"]["word"], "certificate");
