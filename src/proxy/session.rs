@@ -151,6 +151,7 @@ impl Session {
                 Ok(())
             }
             Err(refused) => {
+                self.greeting = refused.greeting;
                 if !refused.told {
                     // The client must not take this for an orderly end.
                     self.client.reset_on_close();
@@ -166,7 +167,7 @@ impl Session {
 
     /// The pool that it goes to: its listener's, or its route's.
     pub(super) fn pool_id(&self) -> Result<PoolId, CloseReason> {
-        let pool = self.greeting().map_or(self.listener.pool, |greeting| Some(greeting.pool));
+        let pool = self.greeting().map_or(self.listener.pool, |greeting| greeting.pool);
         pool.ok_or(CloseReason::NoBackend)
     }
 
