@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::balance::Standing;
 use crate::config::{Config, Pool};
-use crate::control::{Control, ControlError};
+use crate::control::{Control, ControlError, ProbeTls};
 use crate::observe::{BackendRow, PoolRow, SourceRow};
 
 use super::output::{Output, count};
@@ -18,8 +18,12 @@ pub(super) struct Unanswered {
 }
 
 /// Shows every pool. Must be called on a runtime.
-pub(super) async fn resolve(config: &Config, out: &mut Output) -> Result<Unanswered, ControlError> {
-    let mut control = Control::looking(config, SEED)?;
+pub(super) async fn resolve(
+    config: &Config,
+    tls: &ProbeTls,
+    out: &mut Output,
+) -> Result<Unanswered, ControlError> {
+    let mut control = Control::looking(config, tls, SEED)?;
     let nameservers = control.nameservers();
     if !nameservers.is_empty() {
         out.line(format_args!("nameservers: {}", list(&nameservers)));

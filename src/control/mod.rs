@@ -17,4 +17,4 @@ pub mod resolver;
 mod rows;
 
 pub use keeper::Keeper;
-pub use plane::{Control, ControlError, Told};
+pub use plane::{Control, ControlError, ProbeTls, Told};

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -21,6 +22,10 @@ use super::rows;
 use crate::balance::{Pool, PoolId, Snapshot};
 use crate::config::{Config, SourceKind};
 use crate::observe::{self, DrainOrder, Drained, Inquirer, Inquiries, Inquiry, PoolsReport, Reply};
+use crate::tls::ClientTls;
+
+/// By `PoolId`: how TLS is spoken with the backends of the pool, if it is. Probes see it change.
+pub type ProbeTls = Vec<Option<Arc<ArcSwap<ClientTls>>>>;
 
 /// What the server is told.
 #[derive(Clone, Debug)]
@@ -108,9 +113,10 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 impl Control {
     /// Must be called on a runtime.
-    pub fn new(config: &Config, seed: u64) -> Result<Control, ControlError> {
-        let prober = |pool: &crate::config::Pool| {
-            let prober = pool.health.as_ref().map(|health| Prober::new(health).map(Arc::new));
+    pub fn new(config: &Config, tls: &ProbeTls, seed: u64) -> Result<Control, ControlError> {
+        let prober = |(id, pool): (usize, &crate::config::Pool)| {
+            let tls = tls.get(id).cloned().flatten();
+            let prober = pool.health.as_ref().map(|health| Prober::new(health, tls).map(Arc::new));
             prober
                 .transpose()
                 .map_err(|error| ControlError::Check { pool: pool.name.clone(), error })
@@ -124,7 +130,7 @@ impl Control {
         let (inquirer, inquiries) = observe::inquiries();
         Ok(Control {
             files: Files::watch(&keepers),
-            probers: config.pools.iter().map(prober).collect::<Result<_, _>>()?,
+            probers: config.pools.iter().enumerate().map(prober).collect::<Result<_, _>>()?,
             resolver: resolver(config)?.map(Arc::new),
             asking: JoinSet::new(),
             askers: HashMap::new(),
@@ -144,8 +150,8 @@ impl Control {
     }
 
     /// The same for who only looks: what an earlier run saved is read, and nothing is saved.
-    pub fn looking(config: &Config, seed: u64) -> Result<Control, ControlError> {
-        let mut control = Control::new(config, seed)?;
+    pub fn looking(config: &Config, tls: &ProbeTls, seed: u64) -> Result<Control, ControlError> {
+        let mut control = Control::new(config, tls, seed)?;
         control.state.directory = None;
         Ok(control)
     }

@@ -18,6 +18,7 @@ use super::tally::{
     AccessLogTally, ClosedCounts, HandshakeTally, ListenerTally, PoolTally, SessionTally,
     WorkerTally,
 };
+use super::tls_exposition::{self, TlsRow};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, text};
 use prometheus_client::metrics::MetricType::{Counter, Gauge};
@@ -42,6 +43,7 @@ pub(super) struct Reading {
     pub listeners: Vec<(Arc<str>, Tallies<ListenerTally>)>,
     pub pool_tallies: Vec<(Arc<str>, Tallies<PoolTally>)>,
     pub sessions: Vec<(SessionKey, Tallies<SessionTally>)>,
+    pub tls: Vec<TlsRow>,
     pub pools: PoolsReport,
 }
 
@@ -64,6 +66,7 @@ impl Collector for Reading {
         self.encode_sessions_closed(&mut encoder)?;
         self.encode_handshakes(&mut encoder)?;
         self.encode_workers(&mut encoder)?;
+        tls_exposition::encode(&self.tls, &mut encoder)?;
         pools_exposition::encode(&self.pools, self.started, &mut encoder)
     }
 }

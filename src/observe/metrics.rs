@@ -5,6 +5,7 @@ use super::exposition::{self, Reading};
 use super::pools::PoolsReport;
 use super::series::Series;
 use super::tally::{AccessLogTally, ListenerTally, PoolTally, SessionTally, WorkerTally};
+use super::tls_exposition::TlsRow;
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,7 @@ pub struct Metrics {
     access_log: Arc<AccessLogTally>,
     workers: Vec<Arc<WorkerMetrics>>,
     labelled: Arc<Labelled>,
+    tls: Mutex<Vec<TlsRow>>,
 }
 
 impl Metrics {
@@ -40,6 +42,7 @@ impl Metrics {
             access_log: Arc::default(),
             workers: (0..workers).map(worker).collect(),
             labelled,
+            tls: Mutex::default(),
         }
     }
 
@@ -68,6 +71,11 @@ impl Metrics {
         self.view_version.store(version, Ordering::Relaxed);
     }
 
+    /// How TLS material stands, in place of how it stood.
+    pub fn set_tls(&self, rows: Vec<TlsRow>) {
+        *lock(&self.tls) = rows;
+    }
+
     /// Everything, in the classic Prometheus text format, with the pools as reported.
     pub fn render(&self, pools: PoolsReport) -> String {
         exposition::render(Reading {
@@ -79,6 +87,7 @@ impl Metrics {
             listeners: lock(&self.labelled.listeners).all(),
             pool_tallies: lock(&self.labelled.pools).all(),
             sessions: lock(&self.labelled.sessions).all(),
+            tls: lock(&self.tls).clone(),
             pools,
         })
     }
@@ -145,6 +154,7 @@ mod tests {
     use crate::observe::close_reason::CloseReason;
     use crate::observe::handshake_cause::HandshakeCause;
     use crate::observe::tally::HandshakeTally;
+    use crate::observe::tls_exposition::TlsExpiry;
     use std::time::{Duration, UNIX_EPOCH};
 
     fn metrics() -> Metrics {
@@ -298,6 +308,39 @@ mod tests {
         ] {
             assert_line(&text, line);
         }
+    }
+
+    #[test]
+    fn tls_material_tells_when_it_lapses_and_how_its_renewals_went() {
+        let metrics = metrics();
+        let expiry = |file: &str, is_certificate, until| TlsExpiry {
+            is_certificate,
+            file: file.to_owned(),
+            until,
+        };
+        metrics.set_tls(vec![TlsRow {
+            table: "edge".to_owned(),
+            expiries: vec![
+                expiry("/a.pem", true, 2_000_000_000),
+                expiry("/a.pem", true, 2_000_000_000),
+                expiry("/a.crl", false, 1_900_000_001),
+                expiry("/a.crl", false, 1_900_000_000),
+            ],
+            renewed: 2,
+            failed: 1,
+            in_trouble: true,
+        }]);
+        let text = render(&metrics);
+        for line in [
+            r#"ringmain_tls_certificate_expiry_seconds{tls="edge",certificate="/a.pem"} 2000000000"#,
+            r#"ringmain_tls_revocation_list_expiry_seconds{tls="edge",file="/a.crl"} 1900000000"#,
+            r#"ringmain_tls_reloads_total{tls="edge",result="success"} 2"#,
+            r#"ringmain_tls_reloads_total{tls="edge",result="failure"} 1"#,
+            r#"ringmain_tls_reload_failing{tls="edge"} 1"#,
+        ] {
+            assert_line(&text, line);
+        }
+        assert_eq!(text.matches("/a.pem").count(), 1);
     }
 
     #[test]

@@ -2,8 +2,8 @@
 //! This folder owns how things are counted and shown; it decides nothing about traffic.
 //!
 //! Reading order: `close_reason`, `handshake_cause`, `tally`, `series`, `metrics`, `exposition`,
-//! `pools`, `inquiry`, `pools_exposition`, `pools_page`, `tls_record`, `access_record`,
-//! `access_log`, `log`, `orders`, `admin`.
+//! `pools`, `inquiry`, `pools_exposition`, `pools_page`, `tls_exposition`, `tls_record`,
+//! `access_record`, `access_log`, `log`, `orders`, `admin`.
 
 mod access_log;
 mod access_record;
@@ -20,6 +20,7 @@ mod pools_exposition;
 mod pools_page;
 mod series;
 mod tally;
+mod tls_exposition;
 mod tls_record;
 
 pub use access_log::{AccessLog, AccessLogError, AccessLogOptions, AccessLogTarget, Subscriber};
@@ -39,4 +40,5 @@ pub use tally::{
     AccessLogTally, ClosedCounts, Count, Gauge, HandshakeFailures, HandshakeTally, ListenerTally,
     PoolTally, SessionTally, WorkerTally,
 };
+pub use tls_exposition::{TlsExpiry, TlsRow};
 pub use tls_record::{TlsFailure, TlsRecord};

@@ -122,7 +122,7 @@ async fn accept(
     let shaken = async {
         let _place = Handshakes::begin(worker).await;
         let connection = Connection::server(settings.config().clone()).map_err(Refusal::Failed)?;
-        let slow = settings.signs_slowly(hello.server_name.as_deref(), &hello.signature_schemes);
+        let slow = settings.signs_slowly(hello);
         shake_hands(session, &session.client, connection, bytes, slow).await
     };
     let outcome = match or_asked(session, shaken, deadline).await {

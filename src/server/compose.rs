@@ -5,17 +5,10 @@ use std::sync::Arc;
 
 use crate::balance::{PoolId, Snapshot};
 use crate::config::{self, Config, RouteTarget};
-use crate::tls::{ClientTls, ServerTls};
+use crate::tls::ServerTls;
 use crate::view::{Limits, ListenerView, Outcome, Places, PlainText, Preface, Routes, Rule, View};
 
-/// What the files hold that a configuration names.
-#[derive(Debug, Default)]
-pub(super) struct Material {
-    /// By the name of the section; there is one for each.
-    pub(super) servers: HashMap<String, Arc<ServerTls>>,
-    /// By `PoolId`; there is one for each pool with TLS of its own.
-    pub(super) clients: Vec<Option<Arc<ClientTls>>>,
-}
+use super::material::Material;
 
 /// The first View of a configuration, with its pools as they are now. `process` holds the places
 /// of all listeners.
@@ -25,23 +18,10 @@ pub(super) fn compose(
     snapshot: Snapshot,
     process: &Arc<Places>,
 ) -> View {
-    let pools = (0..).map(PoolId).zip(&config.pools);
-    let names = Names {
-        pools: pools.map(|(id, pool)| (&*pool.name, id)).collect(),
-        servers: &material.servers,
-    };
+    let names = Names::new(config, &material.servers);
     let listener = |listener: &config::Listener| {
         let places = Places::of_listener(listener.max_connections, Arc::clone(process));
-        Arc::new(ListenerView {
-            name: listener.name.as_str().into(),
-            pool: listener.pool.as_ref().map(|name| names.pool(name)),
-            preface: names.preface(listener),
-            idle_timeout: listener.idle_timeout,
-            half_closed_timeout: listener.half_closed_timeout,
-            max_connection_age: listener.max_connection_age,
-            max_connection_age_jitter: listener.max_connection_age_jitter,
-            places: Arc::new(places),
-        })
+        Arc::new(names.listener(listener, listener.name.as_str().into(), Arc::new(places)))
     };
     let failure_window =
         |pool: &config::Pool| pool.ejection.as_ref().map(|ejection| ejection.window);
@@ -57,13 +37,60 @@ pub(super) fn compose(
     }
 }
 
+/// The View as it is now, with other material: a listener that ends TLS is another one, with the
+/// same places.
+pub(super) fn recompose(config: &Config, material: Material, current: &View) -> View {
+    let names = Names::new(config, &material.servers);
+    let listener = |(listener, view): (&config::Listener, &Arc<ListenerView>)| {
+        if !ends_tls(listener) {
+            return Arc::clone(view);
+        }
+        let (name, places) = (Arc::clone(&view.name), Arc::clone(&view.places));
+        Arc::new(names.listener(listener, name, places))
+    };
+    View {
+        listeners: config.listeners.iter().zip(&current.listeners).map(listener).collect(),
+        pools_tls: material.clients,
+        ..current.clone()
+    }
+}
+
+fn ends_tls(listener: &config::Listener) -> bool {
+    let by_route =
+        |route: &config::Route| matches!(&route.target, RouteTarget::Relay { tls: Some(_), .. });
+    listener.tls.is_some() || listener.routes.iter().any(by_route)
+}
+
 /// What the names of a configuration stand for. It is valid: everything that one refers to exists.
 struct Names<'a> {
     pools: HashMap<&'a str, PoolId>,
     servers: &'a HashMap<String, Arc<ServerTls>>,
 }
 
-impl Names<'_> {
+impl<'a> Names<'a> {
+    fn new(config: &'a Config, servers: &'a HashMap<String, Arc<ServerTls>>) -> Names<'a> {
+        let pools = (0..).map(PoolId).zip(&config.pools);
+        Names { pools: pools.map(|(id, pool)| (&*pool.name, id)).collect(), servers }
+    }
+
+    fn listener(
+        &self,
+        listener: &config::Listener,
+        name: Arc<str>,
+        places: Arc<Places>,
+    ) -> ListenerView {
+        ListenerView {
+            name,
+            pool: listener.pool.as_ref().map(|name| self.pool(name)),
+            preface: self.preface(listener),
+            idle_timeout: listener.idle_timeout,
+            half_closed_timeout: listener.half_closed_timeout,
+            max_connection_age: listener.max_connection_age,
+            max_connection_age_jitter: listener.max_connection_age_jitter,
+            places,
+        }
+    }
+
     fn pool(&self, name: &str) -> PoolId {
         self.pools[name]
     }

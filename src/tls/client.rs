@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +15,10 @@ use rustls::pki_types::{ServerName, UnixTime};
 use rustls::sign::SingleCertAndKey;
 
 use super::identity::{Identity, Named};
-use super::problem::{Concern, Findings, MaterialError, MaterialWarning, Problem};
+use super::part::{Part, Taking};
+use super::problem::{Concern, Findings, MaterialError, MaterialWarning, Problem, Renewal};
 use super::settings::{Clock, Expiry, MinVersion, provider};
-use super::trust::{Anchors, SYSTEM_BUNDLES, Unverified, server_verifier};
+use super::trust::{Anchors, SYSTEM_BUNDLES, Unverified, server_verifier, sha256, system_bundle};
 
 /// How TLS is spoken with the backends of a pool. Immutable: a renewal is a new one.
 #[derive(Debug)]
@@ -28,8 +29,17 @@ pub struct ClientTls {
     server_name: NameSource,
     fixed: Option<ServerName<'static>>,
     handshake_timeout: Duration,
+    parts: Parts,
     warnings: Vec<MaterialWarning>,
     expiries: Vec<Expiry>,
+}
+
+/// What is renewed by itself.
+#[derive(Debug)]
+struct Parts {
+    verifier: Part<Arc<dyn ServerCertVerifier>>,
+    /// None: nothing is shown to backends.
+    identity: Option<Part<Identity>>,
 }
 
 /// What a `ClientTls` is loaded from.
@@ -75,6 +85,18 @@ pub enum Alpn {
     AsAgreed(Vec<Vec<u8>>),
 }
 
+impl ClientOptions {
+    /// All files that are read.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let ca = match &self.ca {
+            _ if self.insecure_skip_verify => None,
+            Authorities::System => system_bundle(SYSTEM_BUNDLES),
+            Authorities::File(path) => Some(path.clone()),
+        };
+        ca.into_iter().chain(self.certificate.clone()).chain(self.key.clone()).collect()
+    }
+}
+
 /// Why there is no name to ask a backend for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NameError {
@@ -111,11 +133,55 @@ impl ClientTls {
     ) -> Result<ClientTls, Vec<MaterialError>> {
         let mut findings = Findings::default();
         let fixed = fixed_name(options, &mut findings);
-        let config = build(options, clock, now, &mut findings);
-        let Some(config) = config.filter(|_| findings.errors.is_empty()) else {
-            return Err(findings.errors);
+        refuse_halves(options, &mut findings);
+        let provider = provider(&[], options.min_version, &mut findings);
+        let mut taking = Taking::new(now);
+        taking.errors = findings.errors;
+        let parts = Parts::load(options, &provider, None, now, &mut taking);
+        match parts {
+            Some(parts) if taking.errors.is_empty() => {
+                ClientTls::build(options, provider, clock, fixed, parts, taking)
+            }
+            _ => Err(taking.errors),
+        }
+    }
+
+    /// Loads again what the same options name. The authorities, and the pair of certificate and
+    /// key: each of these is taken as a whole, or stays as it is.
+    pub fn renewed(
+        &self,
+        options: &ClientOptions,
+        clock: &Clock,
+        now: UnixTime,
+    ) -> Renewal<ClientTls> {
+        let provider = provider(&[], options.min_version, &mut Findings::default());
+        let mut taking = Taking::new(now);
+        let parts = Parts::load(options, &provider, Some(&self.parts), now, &mut taking);
+        let mut errors = std::mem::take(&mut taking.errors);
+        let Some(parts) = parts.filter(|_| taking.changed) else {
+            return Renewal { fresh: None, errors };
         };
-        let config = Arc::new(config);
+        let fixed = self.fixed.clone();
+        let built = ClientTls::build(options, provider, clock, fixed, parts, taking);
+        let fresh = built.map_err(|more| errors.extend(more)).ok();
+        Renewal { fresh, errors }
+    }
+
+    /// Sessions are remembered anew: none may be resumed under other authorities, or as somebody
+    /// else.
+    fn build(
+        options: &ClientOptions,
+        provider: Arc<CryptoProvider>,
+        clock: &Clock,
+        fixed: Option<ServerName<'static>>,
+        parts: Parts,
+        taken: Taking,
+    ) -> Result<ClientTls, Vec<MaterialError>> {
+        let refused = |error: rustls::Error| {
+            let problem = Problem::Refused(error.to_string());
+            vec![MaterialError::of_setting("min_version", problem)]
+        };
+        let config = Arc::new(configure(options, provider, clock, &parts).map_err(refused)?);
         let agreed = match &options.alpn {
             Alpn::Offer(_) => None,
             Alpn::AsAgreed(known) => Some(variants(&config, known)),
@@ -126,8 +192,9 @@ impl ClientTls {
             server_name: options.server_name.clone(),
             fixed,
             handshake_timeout: options.handshake_timeout,
-            warnings: findings.warnings,
-            expiries: findings.expiries,
+            parts,
+            warnings: taken.warnings,
+            expiries: taken.expiries,
         })
     }
 
@@ -146,8 +213,9 @@ impl ClientTls {
         self.handshake_timeout
     }
 
-    /// What to ask the backend for: `backend` is its host name, and may be empty or an address;
-    /// `asked` is what the client asked for. `Err`: the backend can not be verified.
+    /// What to ask the backend for. `backend` is what it goes by: its host name, or an address, for
+    /// which `address` stands, either with a port or without; it may be empty. `asked` is what the
+    /// client asked for. `Err`: the backend can not be verified.
     pub fn name_for(
         &self,
         backend: &str,
@@ -157,11 +225,14 @@ impl ClientTls {
         if let Some(fixed) = &self.fixed {
             return Ok(fixed.clone());
         }
-        match self.server_name {
-            NameSource::Client => named(asked.ok_or(NameError::NotAsked)?),
-            _ if backend.is_empty() => Ok(ServerName::IpAddress(address.into())),
-            _ => named(backend),
+        if self.server_name == NameSource::Client {
+            return named(asked.ok_or(NameError::NotAsked)?);
         }
+        let is_address = backend.parse::<IpAddr>().is_ok() || backend.parse::<SocketAddr>().is_ok();
+        if is_address || backend.is_empty() {
+            return Ok(ServerName::IpAddress(address.into()));
+        }
+        named(backend.split_once(':').map_or(backend, |(host, _port)| host))
     }
 
     /// What was found that does not keep it from being used.
@@ -187,25 +258,57 @@ fn fixed_name(options: &ClientOptions, findings: &mut Findings) -> Option<Server
     named(name).map_err(refuse).ok()
 }
 
-fn build(
+/// A pair has both halves.
+fn refuse_halves(options: &ClientOptions, findings: &mut Findings) {
+    match (&options.certificate, &options.key) {
+        (Some(chain), None) => {
+            findings.refuse("certificate", Some(chain), Problem::CertificateWithoutKey);
+        }
+        (None, Some(key)) => findings.refuse("key", Some(key), Problem::KeyWithoutCertificate),
+        _ => {}
+    }
+}
+
+impl Parts {
+    /// Reads all files. None: a part could not be loaded and there was none before.
+    fn load(
+        options: &ClientOptions,
+        provider: &Arc<CryptoProvider>,
+        before: Option<&Parts>,
+        now: UnixTime,
+        taking: &mut Taking,
+    ) -> Option<Parts> {
+        let loaded = Part::load(|findings| verifier(options, provider, findings));
+        let verifier = taking.take(before.map(|before| &before.verifier), loaded);
+        let identity =
+            options.certificate.as_ref().zip(options.key.as_ref()).map(|(chain, key)| {
+                let chain = Named { key: "certificate", file: chain };
+                let key = Named { key: "key", file: key };
+                let loaded = Part::load(|findings| {
+                    let identity = Identity::load(chain, key, None, provider, now, findings)?;
+                    let digest = identity.digest();
+                    Some((identity, digest))
+                });
+                taking.take(before.and_then(|before| before.identity.as_ref()), loaded)
+            });
+        let identity = identity.map_or(Some(None), |identity| identity.map(Some));
+        Some(Parts { verifier: verifier?, identity: identity? })
+    }
+}
+
+fn configure(
     options: &ClientOptions,
+    provider: Arc<CryptoProvider>,
     clock: &Clock,
-    now: UnixTime,
-    findings: &mut Findings,
-) -> Option<ClientConfig> {
-    let provider = provider(&[], findings);
-    let verifier = verifier(options, &provider, findings);
-    let identity = identity(options, &provider, now, findings);
-    let verifier = verifier?;
+    parts: &Parts,
+) -> Result<ClientConfig, rustls::Error> {
     let builder = ClientConfig::builder_with_details(provider, Arc::clone(clock))
-        .with_protocol_versions(options.min_version.versions())
-        .map_err(|error| findings.refuse("min_version", None, Problem::Refused(error.to_string())))
-        .ok()?
+        .with_protocol_versions(options.min_version.versions())?
         .dangerous()
-        .with_custom_certificate_verifier(verifier);
-    let mut config = match identity {
+        .with_custom_certificate_verifier(Arc::clone(&parts.verifier.value));
+    let mut config = match &parts.identity {
         Some(identity) => {
-            let shown = SingleCertAndKey::from(identity.certified);
+            let shown = SingleCertAndKey::from(Arc::clone(&identity.value.certified));
             builder.with_client_cert_resolver(Arc::new(shown) as Arc<dyn ResolvesClientCert>)
         }
         None => builder.with_no_client_auth(),
@@ -218,7 +321,7 @@ fn build(
         false => Resumption::disabled(),
     };
     config.enable_early_data = false;
-    Some(config)
+    Ok(config)
 }
 
 /// Sessions that are remembered for resumption, of all backends of a pool. rustls keeps up to
@@ -229,41 +332,20 @@ fn verifier(
     options: &ClientOptions,
     provider: &Arc<CryptoProvider>,
     findings: &mut Findings,
-) -> Option<Arc<dyn ServerCertVerifier>> {
+) -> Option<(Arc<dyn ServerCertVerifier>, [u8; 32])> {
     if options.insecure_skip_verify {
         findings.warn("insecure_skip_verify", None, Concern::Unverified);
-        return Some(Arc::new(Unverified(provider.signature_verification_algorithms)));
+        return Some((Arc::new(Unverified(provider.signature_verification_algorithms)), [0; 32]));
     }
     let (file, anchors) = match &options.ca {
         Authorities::System => (None, Anchors::of_system(SYSTEM_BUNDLES)),
         Authorities::File(path) => (Some(path.as_path()), Anchors::load(path)),
     };
-    let verifier = anchors.and_then(|anchors| server_verifier(&anchors, provider));
+    let verifier = anchors.and_then(|anchors| {
+        let digest = sha256(anchors.digests.as_flattened());
+        Ok((server_verifier(&anchors, provider)?, digest))
+    });
     verifier.map_err(|problem| findings.refuse("ca", file, problem)).ok()
-}
-
-fn identity(
-    options: &ClientOptions,
-    provider: &CryptoProvider,
-    now: UnixTime,
-    findings: &mut Findings,
-) -> Option<Identity> {
-    match (&options.certificate, &options.key) {
-        (Some(chain), Some(key)) => {
-            let chain = Named { key: "certificate", file: chain };
-            let key = Named { key: "key", file: key };
-            Identity::load(chain, key, None, provider, now, findings)
-        }
-        (Some(chain), None) => {
-            findings.refuse("certificate", Some(chain), Problem::CertificateWithoutKey);
-            None
-        }
-        (None, Some(key)) => {
-            findings.refuse("key", Some(key), Problem::KeyWithoutCertificate);
-            None
-        }
-        (None, None) => None,
-    }
 }
 
 fn variants(config: &ClientConfig, known: &[Vec<u8>]) -> HashMap<Vec<u8>, Arc<ClientConfig>> {

@@ -35,7 +35,7 @@ impl Identities {
         Identities { identities, exact, wildcard }
     }
 
-    /// The identity for a name in lower case: with the name itself, else with a wildcard for it
+    /// The identity for a name in lower case, whether or not it ends with a dot: with the name itself, else with a wildcard for it
     /// (RFC 9525, section 6.3: in place of one whole label), else the first; and of several the
     /// first whose signatures the client verifies. Without one, the handshake will end by what is
     /// chosen.
@@ -44,6 +44,7 @@ impl Identities {
         name: Option<&str>,
         verifies: impl Fn(SignatureScheme) -> bool,
     ) -> Option<&Identity> {
+        let name = name.map(|name| name.strip_suffix('.').unwrap_or(name));
         let parent = name.and_then(|name| name.split_once('.')).map(|(_, parent)| parent);
         let exact = name.and_then(|name| self.exact.get(name));
         let wildcard = parent.and_then(|parent| self.wildcard.get(parent));

@@ -13,6 +13,8 @@ use super::certificate::{Facts, Vouched, facts, vouched};
 use super::der::date;
 use super::files::{bad_pem, look_at_mode, read, read_secret, sections};
 use super::problem::{Concern, Findings, Problem};
+use super::settings::Kind;
+use super::trust::sha256;
 
 /// A file with the key that names it.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +64,15 @@ impl Identity {
             names: first.names,
             rsa_bits: first.rsa_bits,
         })
+    }
+}
+
+impl Identity {
+    /// Of what it shows; the key is the one of the certificate.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        let certificates = self.certified.cert.iter().map(|certificate| sha256(certificate));
+        let shown = certificates.chain(self.certified.ocsp.iter().map(|response| sha256(response)));
+        sha256(shown.collect::<Vec<_>>().as_flattened())
     }
 }
 
@@ -143,7 +154,7 @@ fn certified(
 
 fn look_at_chain(chain: Named<'_>, facts: &[Facts], now: UnixTime, findings: &mut Findings) {
     let Some(first) = facts.first() else { return };
-    findings.holds_until(chain.key, chain.file, first.not_after);
+    findings.holds_until(chain, Kind::Certificate, first.not_after);
     let mut warn = |concern| findings.warn(chain.key, Some(chain.file), concern);
     if now > first.not_after {
         warn(Concern::Expired { until: date(first.not_after) });

@@ -6,7 +6,17 @@ use std::path::{Path, PathBuf};
 
 use rustls::pki_types::UnixTime;
 
-use super::settings::Expiry;
+use super::identity::Named;
+use super::settings::{Expiry, Kind};
+
+/// What a renewal has come to.
+#[derive(Debug)]
+pub struct Renewal<T> {
+    /// What serves from now on; none if nothing is different.
+    pub fresh: Option<T>,
+    /// What could not be renewed, and stays as it was.
+    pub errors: Vec<MaterialError>,
+}
 
 /// One thing that keeps material from being used.
 #[derive(Debug)]
@@ -56,10 +66,6 @@ pub enum Problem {
         place: usize,
         reason: String,
     },
-    LapsedRevocationList {
-        place: usize,
-        since: String,
-    },
     NoSystemRoots {
         tried: Vec<PathBuf>,
     },
@@ -79,6 +85,8 @@ pub enum Problem {
     CertificateWithoutKey,
     NoClientCa,
     NoCertificates,
+    /// What serves now is good, and this is not.
+    Untimely(Concern),
     /// What rustls says to a combination that nothing above names.
     Refused(String),
 }
@@ -102,6 +110,11 @@ pub enum Concern {
     /// A certificate did not issue the one before it; `place` counts from 1.
     OutOfOrder {
         place: usize,
+    },
+    /// `place` counts from 1, `since` is a date.
+    LapsedRevocationList {
+        place: usize,
+        since: String,
     },
     /// The OCSP response is about other certificates.
     ForeignStaple,
@@ -143,8 +156,15 @@ impl Findings {
         self.warnings.push(MaterialWarning { key, file, concern });
     }
 
-    pub(super) fn holds_until(&mut self, key: &str, file: &Path, until: UnixTime) {
-        self.expiries.push(Expiry { key: key.to_owned(), file: file.to_owned(), until });
+    pub(super) fn holds_until(&mut self, named: Named<'_>, kind: Kind, until: UnixTime) {
+        let (key, file) = (named.key.to_owned(), named.file.to_owned());
+        self.expiries.push(Expiry { key, file, kind, until });
+    }
+}
+
+impl MaterialError {
+    pub(super) fn of_setting(key: &str, problem: Problem) -> MaterialError {
+        MaterialError { key: key.to_owned(), file: None, problem }
     }
 }
 
@@ -197,7 +217,6 @@ impl Problem {
             Problem::BadStaple => "bad_staple",
             Problem::NoRevocationList => "no_revocation_list",
             Problem::BadRevocationList { .. } => "bad_revocation_list",
-            Problem::LapsedRevocationList { .. } => "lapsed_revocation_list",
             Problem::NoSystemRoots { .. } => "no_system_roots",
             Problem::UnknownCipherSuite { .. } => "unknown_cipher_suite",
             Problem::NoUsableCipherSuite => "no_usable_cipher_suite",
@@ -208,6 +227,7 @@ impl Problem {
             Problem::CertificateWithoutKey => "certificate_without_key",
             Problem::NoClientCa => "no_client_ca",
             Problem::NoCertificates => "no_certificates",
+            Problem::Untimely(concern) => concern.as_str(),
             Problem::Refused(_) => "refused",
         }
     }
@@ -271,11 +291,6 @@ impl Problem {
                 f,
                 "revocation list {place} of the file cannot be read ({reason}); fetch it again"
             ),
-            Problem::LapsedRevocationList { place, since } => write!(
-                f,
-                "revocation list {place} of the file has lapsed on {since}, and every client \
-                 would be refused; fetch a current one"
-            ),
             Problem::NoSystemRoots { tried } => {
                 f.write_str("this host has no bundle of trusted certificates (looked for ")?;
                 for (index, path) in tried.iter().enumerate() {
@@ -312,6 +327,7 @@ impl Problem {
                 f.write_str("clients are to be verified and by whom is not said; give client_ca")
             }
             Problem::NoCertificates => f.write_str("no certificate is given; give at least one"),
+            Problem::Untimely(concern) => write!(f, "{concern}"),
             Problem::Refused(reason) => write!(f, "rustls refuses this ({reason})"),
             // The others are told by `fmt`.
             _ => f.write_str(self.as_str()),
@@ -332,6 +348,17 @@ fn unreadable(f: &mut fmt::Formatter<'_>, error: &io::Error) -> fmt::Result {
 }
 
 impl Concern {
+    /// Whether time has made it of something that was good, or has yet to make it good: such
+    /// material does not replace what is good now.
+    pub fn is_of_time(&self) -> bool {
+        matches!(
+            self,
+            Concern::Expired { .. }
+                | Concern::NotYetValid { .. }
+                | Concern::LapsedRevocationList { .. }
+        )
+    }
+
     /// One word for the log.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -340,6 +367,7 @@ impl Concern {
             Concern::NotYetValid { .. } => "not_yet_valid",
             Concern::NoNames => "no_names",
             Concern::OutOfOrder { .. } => "out_of_order",
+            Concern::LapsedRevocationList { .. } => "lapsed_revocation_list",
             Concern::ForeignStaple => "foreign_staple",
             Concern::RevokedByStaple => "revoked_by_staple",
             Concern::LapsedStaple { .. } => "lapsed_staple",
@@ -374,6 +402,11 @@ impl fmt::Display for Concern {
                 "certificate {place} of the file did not issue the one before it, and some \
                  clients will refuse the chain; put the server's own certificate first, then \
                  each issuer in turn"
+            ),
+            Concern::LapsedRevocationList { place, since } => write!(
+                f,
+                "revocation list {place} of the file has lapsed on {since}, and every client whose \
+                 certificate it covers is refused; fetch a current one"
             ),
             Concern::ForeignStaple => f.write_str(
                 "the OCSP response is about another certificate, and is left out; fetch one for \

@@ -9,6 +9,7 @@ use rustls::time_provider::TimeProvider;
 use rustls::version::{TLS12, TLS13};
 use rustls::{SupportedCipherSuite, SupportedProtocolVersion};
 
+use super::der::date;
 use super::problem::{Findings, Problem};
 
 /// The wall clock, for the validity of certificates and the age of tickets.
@@ -27,8 +28,23 @@ pub struct Expiry {
     /// The key that names the file, within its table, such as `certificates[0].chain`.
     pub key: String,
     pub file: PathBuf,
+    pub kind: Kind,
     /// The last second at which it holds.
     pub until: UnixTime,
+}
+
+impl Expiry {
+    /// The last second, as a date and a time of day.
+    pub fn date(&self) -> String {
+        date(self.until)
+    }
+}
+
+/// What it is that lapses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Certificate,
+    RevocationList,
 }
 
 impl MinVersion {
@@ -43,7 +59,11 @@ impl MinVersion {
 }
 
 /// The cryptography, with the cipher suites of `names` in their order, or all of them.
-pub(super) fn provider(names: &[String], findings: &mut Findings) -> Arc<CryptoProvider> {
+pub(super) fn provider(
+    names: &[String],
+    min_version: MinVersion,
+    findings: &mut Findings,
+) -> Arc<CryptoProvider> {
     let mut provider = aws_lc_rs::default_provider();
     if names.is_empty() {
         return Arc::new(provider);
@@ -62,6 +82,10 @@ pub(super) fn provider(names: &[String], findings: &mut Findings) -> Arc<CryptoP
     // With a name that is not known nothing will come of it; what else is wrong is told all the
     // same.
     if chosen.len() == names.len() {
+        let versions = min_version.versions();
+        if !chosen.iter().any(|suite| versions.contains(&suite.version())) {
+            findings.refuse("cipher_suites", None, Problem::NoUsableCipherSuite);
+        }
         provider.cipher_suites = chosen;
     }
     Arc::new(provider)

@@ -40,8 +40,8 @@ pub(super) struct Policy<'a> {
     /// The `[tls.NAME]`.
     pub(super) name: &'a str,
     pub(super) client_auth: ClientAuth,
-    pub(super) authorities: Digests,
-    pub(super) revocation_lists: Digests,
+    pub(super) authorities: &'a Digests,
+    pub(super) revocation_lists: &'a Digests,
 }
 
 /// Secrets of a file, the first of which encrypts.

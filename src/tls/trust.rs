@@ -22,7 +22,8 @@ use super::certificate::next_update;
 use super::der::date;
 use super::files::{read, sections};
 use super::identity::Named;
-use super::problem::{Findings, Problem, in_words};
+use super::problem::{Concern, Findings, Problem, in_words};
+use super::settings::Kind;
 
 /// Certificates of authorities, or revocation lists, by what they say: in any order, and without
 /// what else is in their files.
@@ -91,9 +92,11 @@ pub(super) const SYSTEM_BUNDLES: &[&str] = &[
     "/var/lib/ca-certificates/ca-bundle.pem",
 ];
 
-/// Revocation lists of one file, none of which has lapsed.
+/// Revocation lists of one file.
 pub(super) type Lists = Vec<CertificateRevocationListDer<'static>>;
 
+/// The lists of a file. One that has lapsed is told and kept, as nobody would be let in by it: what
+/// is refused is then said at each handshake, and all else that is configured serves.
 pub(super) fn revocation_lists(
     named: Named<'_>,
     now: UnixTime,
@@ -107,28 +110,20 @@ pub(super) fn revocation_lists(
     }
     let mut lists = Vec::new();
     for (index, body) in bodies.into_iter().enumerate() {
-        let until = holds_until(&body, index + 1, now);
-        let until = findings.accept(named.key, named.file, until)?;
-        if let Some(until) = until {
-            findings.holds_until(named.key, named.file, until);
+        let place = index + 1;
+        let parsed = BorrowedCertRevocationList::from_der(&body)
+            .map_err(|error| Problem::BadRevocationList { place, reason: in_words(error) });
+        findings.accept(named.key, named.file, parsed.map(drop))?;
+        if let Some(until) = next_update(&body) {
+            findings.holds_until(named, Kind::RevocationList, until);
+            if now >= until {
+                let concern = Concern::LapsedRevocationList { place, since: date(until) };
+                findings.warn(named.key, Some(named.file), concern);
+            }
         }
         lists.push(CertificateRevocationListDer::from(body));
     }
     Some(lists)
-}
-
-/// When the list lapses, if it ever does.
-fn holds_until(body: &[u8], place: usize, now: UnixTime) -> Result<Option<UnixTime>, Problem> {
-    BorrowedCertRevocationList::from_der(body).map_err(|error| {
-        let reason = in_words(error);
-        Problem::BadRevocationList { place, reason }
-    })?;
-    match next_update(body) {
-        Some(until) if now >= until => {
-            Err(Problem::LapsedRevocationList { place, since: date(until) })
-        }
-        until => Ok(until),
-    }
 }
 
 pub(super) fn digests<T: AsRef<[u8]>>(bodies: &[T]) -> Digests {

@@ -100,7 +100,10 @@ fn the_name_is_the_backends_the_clients_or_a_fixed_one() {
     assert_eq!(named(&fleet, "agg.test", Some("x.test")), name("agg.test"));
     assert_eq!(named(&fleet, "agg.test.", None), name("agg.test"));
     assert_eq!(named(&fleet, "", None), name("127.0.0.1"));
-    assert_eq!(named(&fleet, "127.0.0.2", None), name("127.0.0.2"));
+    assert_eq!(named(&fleet, "127.0.0.2", None), name("127.0.0.1"));
+    assert_eq!(named(&fleet, "127.0.0.2:6000", None), name("127.0.0.1"));
+    assert_eq!(named(&fleet, "[::2]:6000", None), name("127.0.0.1"));
+    assert_eq!(named(&fleet, "agg.test:6000", None), name("agg.test"));
     assert_eq!(named(&fleet, "no name", None), Err("invalid_server_name"));
     fleet.options.server_name = NameSource::Client;
     assert_eq!(named(&fleet, "agg.test", Some("x.test")), name("x.test"));
@@ -138,22 +141,15 @@ fn all_that_is_wrong_is_told_at_once() {
     fleet.options.ca = Authorities::File(absent.clone());
     fleet.options.certificate = Some(absent.clone());
     let missing = "absent: there is no such file; create it, or correct the path";
-    assert_eq!(
-        sentences(&fleet.folder, &fleet.client().unwrap_err()),
-        [
-            format!("ca: {missing}"),
-            "certificate: absent: a certificate without its key; give key as well".to_owned(),
-        ]
-    );
+    let ca = format!("ca: {missing}");
+    let errors = sentences(&fleet.folder, &fleet.client().unwrap_err());
+    let half = "certificate: absent: a certificate without its key; give key as well";
+    assert_eq!(errors, [half, &ca]);
     fleet.options.certificate = None;
     fleet.options.key = Some(absent.clone());
-    assert_eq!(
-        sentences(&fleet.folder, &fleet.client().unwrap_err()),
-        [
-            format!("ca: {missing}"),
-            "key: absent: a key without a certificate; give certificate as well".to_owned(),
-        ]
-    );
+    let errors = sentences(&fleet.folder, &fleet.client().unwrap_err());
+    let half = "key: absent: a key without a certificate; give certificate as well";
+    assert_eq!(errors, [half, &ca]);
     fleet.options.certificate = Some(absent);
     assert_eq!(
         sentences(&fleet.folder, &fleet.client().unwrap_err()),

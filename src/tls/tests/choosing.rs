@@ -8,6 +8,8 @@ use rustls::crypto::aws_lc_rs;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 
+use crate::protocol::client_hello::ClientHello;
+
 use super::super::*;
 use super::workshop::*;
 
@@ -154,6 +156,13 @@ fn a_slow_signature_is_foreseen() {
         (Some("quick.test"), &[pss], false),
         (None, &[pss], false),
     ] {
-        assert_eq!(server.signs_slowly(name, schemes), expected, "{name:?} {schemes:?}");
+        let hello = ClientHello {
+            server_name: name.map(Box::from),
+            alpn: Vec::new(),
+            versions: vec![0x0304],
+            signature_schemes: schemes.to_vec(),
+            encrypted: false,
+        };
+        assert_eq!(server.signs_slowly(&hello), expected, "{hello:?}");
     }
 }

@@ -4,6 +4,7 @@ mod backends;
 mod choosing;
 mod clients;
 mod loading;
+mod renewing;
 mod resuming;
 mod ticket_keys;
 mod workshop;

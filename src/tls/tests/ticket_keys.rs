@@ -7,13 +7,14 @@ use rustls::server::ProducesTickets;
 
 use super::super::server::ClientAuth;
 use super::super::tickets::{Policy, Producer, Secrets, Tickets, read_secrets};
+use super::super::trust::Digests;
 use super::workshop::*;
 
 const LIFETIME: Duration = Duration::from_secs(1_000);
 
 fn policy(name: &str) -> Policy<'_> {
-    let (authorities, revocation_lists) = (Vec::new(), Vec::new());
-    Policy { name, client_auth: ClientAuth::Off, authorities, revocation_lists }
+    const NONE: &Digests = &Vec::new();
+    Policy { name, client_auth: ClientAuth::Off, authorities: NONE, revocation_lists: NONE }
 }
 
 fn producer(tickets: &Tickets, name: &str, secrets: Option<&Secrets>) -> Arc<Producer> {
