@@ -37,3 +37,4 @@ mod saved;
 mod scaling;
 mod stalls;
 mod start;
+mod tls;
