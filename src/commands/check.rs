@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use crate::config::{self, Config};
 use crate::engine::support;
-use crate::server::{budget, usable_cpus};
+use crate::server::{budget, load_material, usable_cpus};
 
 use super::exit;
 use super::output::{Output, count};
@@ -17,10 +17,17 @@ pub(super) fn check(path: &Path, resolves: bool) -> ExitCode {
         Ok(config) => config,
         Err(errors) => return exit::fail(exit::CONFIGURATION, &errors),
     };
+    let material = match load_material(&config) {
+        Ok(material) => material,
+        Err(errors) => return exit::fail(exit::CONFIGURATION, &errors),
+    };
     let mut out = Output::stdout();
     let listeners = count(config.listeners.len(), "listener");
     let pools = count(config.pools.len(), "pool");
     out.line(format_args!("{}: valid; {listeners}, {pools}", path.display()));
+    for warning in material.warnings() {
+        out.line(format_args!("warning: {warning}"));
+    }
     let lacking = host(&config, &mut out);
     let resolved = if resolves { pools_now(&config, &mut out) } else { ExitCode::SUCCESS };
     if lacking.is_empty() {

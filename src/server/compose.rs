@@ -5,20 +5,13 @@ use std::sync::Arc;
 
 use crate::balance::{PoolId, Snapshot};
 use crate::config::{self, Config, RouteTarget};
-use crate::tls::{ClientTls, ServerTls};
+use crate::tls::ServerTls;
 use crate::view::{Limits, ListenerView, Outcome, Places, PlainText, Preface, Routes, Rule, View};
 
-/// What the files hold that a configuration names.
-#[derive(Debug, Default)]
-pub(super) struct Material {
-    /// By the name of the section; there is one for each.
-    pub(super) servers: HashMap<String, Arc<ServerTls>>,
-    /// By `PoolId`; there is one for each pool with TLS of its own.
-    pub(super) clients: Vec<Option<Arc<ClientTls>>>,
-}
+use super::material::Material;
 
-/// The first View of a configuration, with its pools as they are now. `process` holds the places
-/// of all listeners.
+/// The first View of a configuration, with what was loaded for it and its pools as they are now.
+/// `process` holds the places of all listeners.
 pub(super) fn compose(
     config: &Config,
     material: Material,

@@ -6,6 +6,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use rustls::pki_types::UnixTime;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -20,12 +21,14 @@ use crate::observe::{
     Subscriber, serve_admin,
 };
 use crate::proxy::{Command, WorkerParts};
+use crate::tls::Tickets;
 use crate::view::{Places, Publication};
 
-use super::compose::{Material, compose};
+use super::compose::compose;
 use super::conduct::{Baton, conduct};
 use super::cpus::{CpuError, usable_cpus};
 use super::limits::{LimitError, budget};
+use super::material::{Material, MaterialErrors};
 use super::sockets::{ListenError, Sockets};
 use super::workers::{Blueprint, WorkerError, Workers, engine_settings};
 
@@ -35,6 +38,7 @@ pub enum StartError {
     Unsupported(Unsupported),
     Limit(LimitError),
     Cpu(CpuError),
+    Material(MaterialErrors),
     Listen(ListenError),
     Worker(WorkerError),
     Control(ControlError),
@@ -51,6 +55,7 @@ impl fmt::Display for StartError {
             StartError::Unsupported(error) => error.fmt(f),
             StartError::Limit(error) => error.fmt(f),
             StartError::Cpu(error) => error.fmt(f),
+            StartError::Material(error) => error.fmt(f),
             StartError::Listen(error) => error.fmt(f),
             StartError::Worker(error) => error.fmt(f),
             StartError::Control(error) => error.fmt(f),
@@ -121,6 +126,7 @@ async fn run(
     support::probe().map_err(StartError::Unsupported)?;
     let cpus = usable_cpus(&config.process).map_err(StartError::Cpu)?;
     let budget = budget(config, cpus.len()).map_err(StartError::Limit)?;
+    let material = material(config)?;
     let mut signals = Signals::new().map_err(system("signals cannot be received"))?;
     let sockets = Sockets::open(config, cpus.len()).map_err(StartError::Listen)?;
     let admin = bind_admin(config).await?;
@@ -135,7 +141,8 @@ async fn run(
     let (snapshot, inquirer) = (control.snapshot(), control.inquirer());
     let access_log = start_access_log(config, subscriber, &metrics)?;
     let books = (Arc::clone(&metrics), access_log.clone());
-    let plane = Plane::new(config, snapshot, books, &sockets, &cpus, budget.connections)?;
+    let plane =
+        Plane::new(config, (material, snapshot), books, &sockets, &cpus, budget.connections)?;
     let publication = plane.publication;
     let mut workers = Workers::start(plane.blueprints).map_err(StartError::Worker)?;
     let inboxes = workers.inboxes().to_vec();
@@ -181,6 +188,19 @@ async fn run(
     joined.and(outcome)
 }
 
+fn material(config: &Config) -> Result<Material, StartError> {
+    let material = load_material(config).map_err(StartError::Material)?;
+    material.warnings().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(material)
+}
+
+/// Loads what a configuration needs for TLS, as it is now.
+pub fn load_material(config: &Config) -> Result<Material, MaterialErrors> {
+    // A clock before 1970 is as good as none; then nothing is valid yet.
+    let now = wall_clock().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Material::load(config, &Tickets::default(), UnixTime::since_unix_epoch(now))
+}
+
 /// Lets the sessions finish; a second signal ends it at once.
 async fn drain(
     config: &Config,
@@ -222,7 +242,7 @@ struct Plane {
 impl Plane {
     fn new(
         config: &Config,
-        snapshot: Snapshot,
+        (material, snapshot): (Material, Snapshot),
         (metrics, access_log): (Arc<Metrics>, Option<Arc<AccessLog>>),
         sockets: &Sockets,
         cpus: &[usize],
@@ -239,8 +259,7 @@ impl Plane {
             waiting.announce_with(announcer(&remotes));
         }
         let process = Arc::new(Places::of_process(connections, announcer(&remotes)));
-        let publication =
-            Arc::new(Publication::new(compose(config, Material::default(), snapshot, &process)));
+        let publication = Arc::new(Publication::new(compose(config, material, snapshot, &process)));
         metrics.set_view_version(publication.version());
         let per_worker = connections.div_ceil(cpus.len() as u32);
         let (settings, sizes) = engine_settings(&config.process, per_worker);
