@@ -28,6 +28,7 @@ mod health;
 mod limits;
 mod many;
 mod pools;
+mod presets;
 mod rebalance;
 mod records;
 mod removal;
