@@ -20,7 +20,7 @@ use super::resolver::{Resolver, ResolverError};
 use super::rows;
 use crate::balance::{Pool, PoolId, Snapshot};
 use crate::config::{Config, SourceKind};
-use crate::observe::{self, Inquirer, Inquiries, Inquiry, PoolsReport};
+use crate::observe::{self, DrainOrder, Drained, Inquirer, Inquiries, Inquiry, PoolsReport, Reply};
 
 /// What the server is told.
 #[derive(Clone, Debug)]
@@ -59,6 +59,8 @@ pub struct Control {
     inquiries: Inquiries,
     /// For whoever wants to inquire; kept so that the inquiries never end.
     inquirer: Inquirer,
+    /// Orders that are carried out, and answered once that is published.
+    obeyed: Vec<(DrainOrder, Reply<Drained>)>,
     began: Instant,
     /// When the pools that have changed are to be published.
     publication: Option<Duration>,
@@ -132,6 +134,7 @@ impl Control {
             notices: Notices::new(),
             inquiries,
             inquirer,
+            obeyed: Vec::new(),
             began: Instant::now(),
             publication: None,
             published: Duration::ZERO,
@@ -201,6 +204,7 @@ impl Control {
         loop {
             self.carry_out(&mut told);
             self.publish(&mut told);
+            self.answer_orders();
             let event = self.next_event(None).await;
             self.handle(event);
         }
@@ -285,7 +289,8 @@ impl Control {
                 );
             }
             Event::Saved(_, Ok(())) => {}
-            Event::Asked(inquiry) => inquiry.answer(self.report()),
+            Event::Asked(Inquiry::Report(reply)) => reply.answer(self.report()),
+            Event::Asked(Inquiry::Drain(order, reply)) => self.drain(order, reply, now),
             Event::Deadline => {}
         }
         let looks = self.look.is_some_and(|look| look <= now);
@@ -341,6 +346,29 @@ impl Control {
             }
             Output::Move { backend, count } => told(Told::Move { pool, backend, count }),
             Output::Note { text, is_warning } => self.note(&pool, &text, is_warning, now),
+        }
+    }
+
+    fn drain(&mut self, order: DrainOrder, reply: Reply<Drained>, now: Duration) {
+        let keeper = self.keepers.iter_mut().find(|keeper| *keeper.name() == order.pool);
+        let Some(keeper) = keeper else { return reply.answer(Drained::NoSuchPool) };
+        if !keeper.drain(&order.backend, order.drain, now) {
+            return reply.answer(Drained::NoSuchBackend);
+        }
+        // Who hears that it holds may rely on it.
+        self.publication = Some(now);
+        self.obeyed.push((order, reply));
+    }
+
+    fn answer_orders(&mut self) {
+        let at = self.now();
+        for (order, reply) in std::mem::take(&mut self.obeyed) {
+            let keeper = self.keepers.iter().find(|keeper| *keeper.name() == order.pool);
+            let backend = keeper.and_then(|keeper| rows::backend(keeper, &order.backend));
+            reply.answer(match backend {
+                Some(backend) => Drained::Now { at, backend: Box::new(backend) },
+                None => Drained::WhenItReturns,
+            });
         }
     }
 
@@ -414,10 +442,11 @@ impl Files {
         for (pool, keeper) in keepers.iter().enumerate() {
             for path in keeper.discovery().files() {
                 let (tell, mut watch) = (tell.clone(), FileWatch::new(path));
+                let path = path.to_owned();
                 watching.spawn(async move {
                     loop {
                         watch.changed().await;
-                        if tell.send((pool, watch.path().to_owned())).is_err() {
+                        if tell.send((pool, path.clone())).is_err() {
                             return;
                         }
                     }

@@ -157,9 +157,9 @@ impl Io {
             Phase::Ending(_) => None,
             Phase::InFlight if token.kind() == Kind::Receive => self.received(completion),
             Phase::InFlight if result == -libc::EAGAIN => {
-                self.found_no_room(token);
+                let waker = self.found_no_room(token);
                 self.wait_until_ready(token, false);
-                None
+                waker
             }
             Phase::InFlight if token.kind() != Kind::Poll => {
                 slot.phase = Phase::Finished(Outcome(result));
@@ -174,13 +174,14 @@ impl Io {
 
     /// A send must wait: nothing more is received behind it. Without a receive that may end a turn,
     /// it must say itself when it is done.
-    fn found_no_room(&mut self, token: Token) {
-        let Some(slot) = self.slots.find(token) else { return };
+    fn found_no_room(&mut self, token: Token) -> Option<Waker> {
+        let slot = self.slots.find(token)?;
         if let Operation::Send { quiet, .. } = &mut slot.operation {
             *quiet = false;
         }
-        if let Keep::Sending { ahead, .. } = slot.keep {
-            self.recall(ahead);
+        match slot.keep {
+            Keep::Sending { ahead, .. } => self.recall(ahead),
+            _ => None,
         }
     }
 

@@ -22,7 +22,7 @@ use super::driver::{Descriptor, Interest, Operation, SocketOptions, Token};
 use super::executor::Engine;
 use super::io::{Look, Owner};
 use super::pipe::Pipe;
-use super::receives::Received;
+use super::receives::{Piece, Received};
 use super::slots::{Keep, Outcome, Payload};
 
 /// One end of a connection.
@@ -104,18 +104,46 @@ impl Socket {
     /// The next piece of the stream; `None` at its end. From now on, pieces are received whether
     /// somebody waits for them or not, up to the size of a buffer; the next call begins anew.
     pub fn receive(&self) -> Receive<'_> {
+        self.receive_up_to(1)
+    }
+
+    /// The same, for pieces up to the size of so many buffers.
+    pub fn receive_up_to(&self, buffers: u32) -> Receive<'_> {
         if !self.is_receiving() {
             let (wait_first, now) = (self.drained.get(), self.engine.now());
             let mut io = self.engine.core().io.borrow_mut();
-            self.receiving.set(io.start_receive(self.descriptor, wait_first, now));
+            self.receiving.set(io.start_receive(self.descriptor, wait_first, buffers, now));
         }
         Receive(self)
+    }
+
+    /// The next piece that was received and that nobody has taken; `None` if there is none yet.
+    pub fn received(&self) -> Option<Buffer> {
+        let piece = self.engine.core().io.borrow_mut().take_received(self.receiving.get())?;
+        Some(self.hand_over(piece))
+    }
+
+    fn hand_over(&self, piece: Piece) -> Buffer {
+        self.drained.set(!piece.nonempty);
+        if piece.last {
+            self.receiving.set(Token::NONE);
+        }
+        Buffer::new(self.engine.clone(), piece.id, piece.length)
     }
 
     /// Whether pieces may still come, or wait, that no new receive was begun for. It is over with
     /// a piece that fills its buffer.
     pub fn is_receiving(&self) -> bool {
         self.receiving.get() != Token::NONE
+    }
+
+    /// Asks for the end of what is being received, if anything is: it gives what has come, and
+    /// nothing more. That ends the turn, so that a send beside it says that it is done.
+    pub fn recall(&self) {
+        let waker = self.engine.core().io.borrow_mut().recall(self.receiving.get());
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// The next piece of the stream if it is there already; else it fails with ECANCELED. What is
@@ -219,13 +247,6 @@ impl Drop for Socket {
 /// ECANCELED after the pieces that had come before; nothing is lost, and the next one goes on.
 pub struct Receive<'s>(&'s Socket);
 
-impl Receive<'_> {
-    /// Asks for its end: it gives what has come, and nothing more.
-    pub fn recall(&self) {
-        self.0.engine.core().io.borrow_mut().recall(self.0.receiving.get());
-    }
-}
-
 impl Future for Receive<'_> {
     type Output = io::Result<Option<Buffer>>;
 
@@ -235,13 +256,7 @@ impl Future for Receive<'_> {
         let received = socket.engine.core().io.borrow_mut().look_received(token, context.waker());
         match received {
             Received::Pending => Poll::Pending,
-            Received::Piece { id, length, nonempty, last } => {
-                socket.drained.set(!nonempty);
-                if last {
-                    socket.receiving.set(Token::NONE);
-                }
-                Poll::Ready(Ok(Some(Buffer::new(socket.engine.clone(), id, length))))
-            }
+            Received::Piece(piece) => Poll::Ready(Ok(Some(socket.hand_over(piece)))),
             Received::Ended(outcome) => {
                 socket.drained.set(true);
                 socket.receiving.set(Token::NONE);

@@ -4,7 +4,7 @@
 use super::exposition::{self, Reading};
 use super::pools::PoolsReport;
 use super::series::Series;
-use super::tally::{AccessLogTally, ListenerTally, SessionTally, WorkerTally};
+use super::tally::{AccessLogTally, ListenerTally, PoolTally, SessionTally, WorkerTally};
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -26,6 +26,7 @@ impl Metrics {
     pub fn new(workers: usize, started: SystemTime) -> Self {
         let labelled = Arc::new(Labelled {
             listeners: Mutex::new(Series::new(workers)),
+            pools: Mutex::new(Series::new(workers)),
             sessions: Mutex::new(Series::new(workers)),
         });
         let worker = |index| {
@@ -76,6 +77,7 @@ impl Metrics {
             access_log: self.access_log.clone(),
             workers: self.workers.clone(),
             listeners: lock(&self.labelled.listeners).all(),
+            pool_tallies: lock(&self.labelled.pools).all(),
             sessions: lock(&self.labelled.sessions).all(),
             pools,
         })
@@ -94,6 +96,11 @@ impl WorkerMetrics {
     /// The tally of this worker for a listener. It takes a lock: ask once and keep it.
     pub fn listener(&self, name: &Arc<str>) -> Arc<CachePadded<ListenerTally>> {
         lock(&self.labelled.listeners).tally(name, self.index)
+    }
+
+    /// The tally of this worker for a pool. It takes a lock: ask once and keep it.
+    pub fn pool(&self, name: &Arc<str>) -> Arc<CachePadded<PoolTally>> {
+        lock(&self.labelled.pools).tally(name, self.index)
     }
 
     /// The tally of this worker for the sessions of a listener on a backend. It takes a lock: ask
@@ -123,6 +130,7 @@ pub(super) struct SessionKey {
 #[derive(Debug)]
 struct Labelled {
     listeners: Mutex<Series<Arc<str>, ListenerTally>>,
+    pools: Mutex<Series<Arc<str>, PoolTally>>,
     sessions: Mutex<Series<SessionKey, SessionTally>>,
 }
 
@@ -135,6 +143,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::observe::close_reason::CloseReason;
+    use crate::observe::handshake_cause::HandshakeCause;
+    use crate::observe::tally::HandshakeTally;
     use std::time::{Duration, UNIX_EPOCH};
 
     fn metrics() -> Metrics {
@@ -204,16 +214,66 @@ mod tests {
     }
 
     #[test]
+    fn handshakes_are_summed_apart_for_listeners_and_pools() {
+        let metrics = metrics();
+        let name = Arc::from("tls");
+        let count = |tally: &HandshakeTally, times: u64| {
+            tally.full.add(times);
+            tally.resumed.add(10 * times);
+            (0..times).for_each(|_| tally.failures.add(HandshakeCause::NoCertificate));
+        };
+        for index in 0..2 {
+            count(&metrics.worker(index).listener(&name).handshakes, 1);
+            count(&metrics.worker(index).pool(&name).handshakes, 2);
+        }
+        let text = render(&metrics);
+        for line in [
+            r#"ringmain_tls_handshakes_total{listener="tls",kind="full"} 2"#,
+            r#"ringmain_tls_handshakes_total{listener="tls",kind="resumed"} 20"#,
+            r#"ringmain_tls_handshake_failures_total{listener="tls",cause="no-certificate"} 2"#,
+            r#"ringmain_backend_tls_handshakes_total{pool="tls",kind="full"} 4"#,
+            r#"ringmain_backend_tls_handshakes_total{pool="tls",kind="resumed"} 40"#,
+            r#"ringmain_backend_tls_handshake_failures_total{pool="tls",cause="no-certificate"} 4"#,
+        ] {
+            assert_line(&text, line);
+        }
+        assert_eq!(text.matches("cause=").count(), 2, "causes that have not occurred");
+    }
+
+    #[test]
+    fn where_no_handshake_ended_none_is_shown() {
+        let metrics = metrics();
+        let [plain, encrypted] = ["plain", "encrypted"].map(Arc::from);
+        metrics.worker(0).listener(&plain).accepted.add(1);
+        metrics.worker(0).pool(&plain);
+        metrics.worker(0).listener(&encrypted).handshakes.full.add(1);
+        let text = render(&metrics);
+        assert_line(&text, r#"ringmain_tls_handshakes_total{listener="encrypted",kind="full"} 1"#);
+        assert_line(
+            &text,
+            r#"ringmain_tls_handshakes_total{listener="encrypted",kind="resumed"} 0"#,
+        );
+        assert_eq!(text.matches("tls_handshakes_total{").count(), 2, "{text}");
+        assert_eq!(text.matches("tls_handshake_failures_total{").count(), 0, "{text}");
+    }
+
+    #[test]
     fn workers_are_shown_apart() {
         let metrics = metrics();
         metrics.worker(0).tally.turns.add(5);
         metrics.worker(1).tally.sessions_open.set(9);
+        metrics.worker(0).tally.tls_handshakes_open.set(3);
+        metrics.worker(1).tally.blocks_held.set(4);
         let text = render(&metrics);
         for line in [
             r#"ringmain_worker_turns_total{worker="0"} 5"#,
             r#"ringmain_worker_turns_total{worker="1"} 0"#,
             r#"ringmain_worker_sessions_open{worker="0"} 0"#,
             r#"ringmain_worker_sessions_open{worker="1"} 9"#,
+            r#"ringmain_worker_tls_handshakes_open{worker="0"} 3"#,
+            r#"ringmain_worker_tls_handshakes_open{worker="1"} 0"#,
+            r#"ringmain_worker_blocks_held{worker="0"} 0"#,
+            r#"ringmain_worker_blocks_held{worker="1"} 4"#,
         ] {
             assert_line(&text, line);
         }

@@ -14,9 +14,11 @@ use crate::engine::{Either, Interest, Socket, Time, race};
 use crate::observe::CloseReason;
 
 use super::accounts::Account;
+use super::greeting;
 use super::options::socket_options;
 use super::queue;
 use super::session::{Route, Session};
+use super::tls::{Refusal, Tls, count};
 
 /// Why one attempt failed.
 #[derive(Clone, Copy)]
@@ -29,6 +31,8 @@ enum Failure {
     NoPort,
     /// This host does not speak the family of the address.
     NoWay,
+    /// No TLS came about with the backend.
+    Tls,
     /// The backend was taken away meanwhile.
     Lost,
     /// It is not the backend's fault, and no other one would do better.
@@ -38,7 +42,7 @@ enum Failure {
 impl Failure {
     /// The backend has caused it.
     fn is_the_backends(self) -> bool {
-        matches!(self, Failure::Refused | Failure::TimedOut)
+        matches!(self, Failure::Refused | Failure::TimedOut | Failure::Tls)
     }
 }
 
@@ -46,7 +50,9 @@ impl Failure {
 pub(super) async fn reach(session: &mut Session) -> Result<(Socket, Route), CloseReason> {
     let id = session.pool_id()?;
     let mut pool = session.pool(id);
-    let traits = traits(session, &pool);
+    let name = session.server_name().filter(|_| key(&pool) == Some(Key::ServerName));
+    let name = name.map(Box::<str>::from);
+    let traits = Traits { server_name: name.as_deref(), ..traits(session, &pool) };
     let mut patience = None;
     let mut reason = CloseReason::NoBackend;
     for _ in 0..pool.settings.tries {
@@ -55,10 +61,12 @@ pub(super) async fn reach(session: &mut Session) -> Result<(Socket, Route), Clos
         };
         let asked = session.worker.engine.now();
         match attempt(session, id, &pool, lease.backend()).await {
-            Ok((socket, account, address)) => {
+            Ok(reached) => {
+                let Reached { socket, tls, account, address } = reached;
                 let connected = session.worker.engine.now();
                 let failure_window = session.failure_window(id);
-                let route = Route { lease, account, address, failure_window, asked, connected };
+                let route =
+                    Route { lease, account, address, tls, failure_window, asked, connected };
                 return Ok((socket, route));
             }
             Err(Failure::Ours(reason)) => return Err(reason),
@@ -66,6 +74,7 @@ pub(super) async fn reach(session: &mut Session) -> Result<(Socket, Route), Clos
             Err(Failure::TimedOut) => reason = CloseReason::ConnectTimeout,
             Err(Failure::NoWay) => reason = CloseReason::ConnectFailed,
             Err(Failure::NoPort) => reason = CloseReason::SourcePorts,
+            Err(Failure::Tls) => reason = CloseReason::BackendTls,
             Err(Failure::Lost) => reason = CloseReason::BackendLost,
         }
         session.has_tried(&lease.backend().name);
@@ -75,9 +84,13 @@ pub(super) async fn reach(session: &mut Session) -> Result<(Socket, Route), Clos
     Err(reason)
 }
 
+fn key(pool: &Pool) -> Option<Key> {
+    pool.settings.balancing.policy.hashing().map(|hashing| hashing.key)
+}
+
 /// What the pool's policy hashes of the connection; asked of the kernel only when it does.
 fn traits(session: &Session, pool: &Pool) -> Traits<'static> {
-    let key = pool.settings.balancing.policy.hashing().map(|hashing| hashing.key);
+    let key = key(pool);
     let mut traits = Traits::default();
     match key {
         Some(Key::Source | Key::SourcePort) => traits.source = session.source(),
@@ -89,14 +102,23 @@ fn traits(session: &Session, pool: &Pool) -> Traits<'static> {
     traits
 }
 
-/// One backend, at each of its addresses in their order until one accepts; gives the place of
-/// that one. Each address has an equal part of the time that those before it have left.
+/// A backend that was reached.
+struct Reached {
+    socket: Socket,
+    tls: Option<Box<Tls>>,
+    account: Rc<Account>,
+    /// The place of its address among the backend's.
+    address: u16,
+}
+
+/// One backend, at each of its addresses in their order until one accepts. Each address has an
+/// equal part of the time that those before it have left.
 async fn attempt(
     session: &Session,
     id: PoolId,
     pool: &Arc<Pool>,
     backend: &Arc<Backend>,
-) -> Result<(Socket, Rc<Account>, u16), Failure> {
+) -> Result<Reached, Failure> {
     let worker = &session.worker;
     let account = worker.accounts.of(&session.listener, pool, backend);
     session.reaches(&account);
@@ -106,8 +128,15 @@ async fn attempt(
         let left = backend.addresses.len() as u32 - u32::from(place);
         let now = worker.engine.now();
         let part = now + deadline.since(now) / left;
-        match attempt_address(session, pool, *address, part, &account).await {
-            Ok(socket) => return Ok((socket, account, place)),
+        let reached = match attempt_address(session, pool, *address, part, &account).await {
+            Ok(socket) => {
+                let tls = begin_tls(session, id, &socket, backend, *address, &account).await;
+                tls.map(|tls| (socket, tls))
+            }
+            Err(failure) => Err(failure),
+        };
+        match reached {
+            Ok((socket, tls)) => return Ok(Reached { socket, tls, account, address: place }),
             Err(failure @ (Failure::Ours(_) | Failure::Lost)) => return Err(failure),
             // What the backend has caused outweighs what we lack.
             Err(other) if other.is_the_backends() || !failure.is_the_backends() => failure = other,
@@ -118,6 +147,30 @@ async fn attempt(
         backend.failed();
     }
     Err(failure)
+}
+
+/// TLS with the backend, if its pool is reached so.
+async fn begin_tls(
+    session: &Session,
+    id: PoolId,
+    socket: &Socket,
+    backend: &Backend,
+    address: SocketAddr,
+    account: &Account,
+) -> Result<Option<Box<Tls>>, Failure> {
+    let view = session.worker.view();
+    let Some(settings) = &view.pools_tls[id.0] else { return Ok(None) };
+    let connecting = greeting::connect(session, socket, settings, (&backend.name, address.ip()));
+    let outcome = match race(Box::pin(connecting), session.asked()).await {
+        Either::First(outcome) => outcome,
+        Either::Second(CloseReason::BackendLost) => return Err(Failure::Lost),
+        Either::Second(reason) => return Err(Failure::Ours(reason)),
+    };
+    count(&account.pool_tally.handshakes, &outcome);
+    if let Err(Refusal::Failed(failure)) = &outcome {
+        session.failed(failure);
+    }
+    outcome.map(|tls| Some(Box::new(tls))).map_err(|_| Failure::Tls)
 }
 
 /// One address, from each source address until one has a free port.

@@ -17,10 +17,10 @@ use crate::control::{Control, ControlError};
 use crate::engine::support::Unsupported;
 use crate::engine::{Inbox, Remote, support};
 use crate::observe::{
-    AccessLog, AccessLogError, AccessLogFormat, AccessLogOptions, AccessLogTarget, Metrics,
-    Subscriber, serve_admin,
+    AccessLog, AccessLogError, AccessLogFormat, AccessLogOptions, AccessLogTarget, AllowChanges,
+    Metrics, Subscriber, serve_admin,
 };
-use crate::proxy::{Command, WorkerParts};
+use crate::proxy::{Command, Signer, WorkerParts};
 use crate::tls::Tickets;
 use crate::view::{Places, Publication};
 
@@ -152,7 +152,8 @@ async fn run(
     let (admin_end, admin_ends) = oneshot::channel::<()>();
     if let Some(listener) = admin {
         let ends = async { admin_ends.await.unwrap_or_default() };
-        tokio::spawn(serve_admin(listener, Arc::clone(&metrics), inquirer, ends));
+        let allow = allow_changes(config.admin.allow_changes);
+        tokio::spawn(serve_admin(listener, Arc::clone(&metrics), inquirer, allow, ends));
     }
     let listeners = publication.current().listeners.clone();
     let name = |(index, address): (usize, _)| (Arc::clone(&listeners[index].name), address);
@@ -263,6 +264,9 @@ impl Plane {
         metrics.set_view_version(publication.version());
         let per_worker = connections.div_ceil(cpus.len() as u32);
         let (settings, sizes) = engine_settings(&config.process, per_worker);
+        // Here, so that it may run on any CPU: workers are pinned to theirs.
+        let signer = Arc::new(Signer::default());
+        signer.start();
         let mut blueprints = Vec::new();
         for (index, (cpu, remote)) in cpus.iter().zip(remotes).enumerate() {
             let listeners = sockets.for_worker(index);
@@ -274,6 +278,7 @@ impl Plane {
                 access_log: access_log.clone(),
                 inbox: Inbox::new(INBOX, Arc::clone(&remote)),
                 seed: seed(),
+                signer: Arc::clone(&signer),
                 unix_origin: 0,
             };
             blueprints.push(Blueprint { cpu: *cpu, listeners, remote, settings, sizes, parts });
@@ -320,6 +325,14 @@ async fn bind_admin(config: &Config) -> Result<Option<TcpListener>, StartError> 
     let address = listener.local_addr().unwrap_or(address);
     tracing::info!(%address, "metrics at /metrics");
     Ok(Some(listener))
+}
+
+fn allow_changes(from: config::AllowChanges) -> AllowChanges {
+    match from {
+        config::AllowChanges::Loopback => AllowChanges::Loopback,
+        config::AllowChanges::All => AllowChanges::All,
+        config::AllowChanges::Off => AllowChanges::Off,
+    }
 }
 
 /// SIGTERM and SIGINT.

@@ -14,6 +14,8 @@ use rustls::{
     ServerConfig,
 };
 
+use super::certificate::owner;
+
 /// A TLS connection of which the bytes are moved by somebody else.
 pub struct Connection {
     role: Role,
@@ -41,6 +43,8 @@ pub enum Failure {
     Protocol(Error),
     /// The keys have protected as much as they may.
     KeysExhausted,
+    /// There is no name that the peer could prove to have.
+    NoName,
     /// There was no room for what had to be written. A mistake of ours.
     NoRoom,
 }
@@ -57,6 +61,7 @@ impl Failure {
             Failure::Protocol(Error::DecryptError) => "decrypt",
             Failure::Protocol(_) => "protocol",
             Failure::KeysExhausted => "keys-exhausted",
+            Failure::NoName => "no-name",
             Failure::NoRoom => "no-room",
         }
     }
@@ -69,6 +74,7 @@ impl std::fmt::Display for Failure {
             Failure::Certificate(error) => write!(f, "the peer's certificate: {error}"),
             Failure::Protocol(error) => error.fmt(f),
             Failure::KeysExhausted => f.write_str("the keys have protected as much as they may"),
+            Failure::NoName => f.write_str("there is no name that the backend could prove to have"),
             Failure::NoRoom => f.write_str("no room for what had to be written"),
         }
     }
@@ -227,17 +233,25 @@ impl Connection {
         !self.output.is_empty()
     }
 
-    /// Moves what is to be sent into `room`; how much it was.
-    pub fn take_output(&mut self, room: &mut [u8]) -> Result<usize, Failure> {
-        let length = self.output.len();
-        room.get_mut(..length).ok_or(Failure::NoRoom)?.copy_from_slice(&self.output);
-        self.output = Vec::new();
-        Ok(length)
+    /// Moves what is to be sent into `room`, as far as it fits; how much that was.
+    pub fn take_output(&mut self, room: &mut [u8]) -> usize {
+        let length = self.output.len().min(room.len());
+        room[..length].copy_from_slice(&self.output[..length]);
+        self.output.drain(..length);
+        if self.output.is_empty() {
+            // An idle connection keeps no memory for it.
+            self.output = Vec::new();
+        }
+        length
     }
 
     /// Bytes that wait to be sent.
     pub fn output_len(&self) -> usize {
         self.output.len()
+    }
+
+    pub fn is_server(&self) -> bool {
+        matches!(self.role, Role::Server(_))
     }
 
     pub fn is_handshaking(&self) -> bool {
@@ -255,6 +269,11 @@ impl Connection {
             Role::Server(server) => server,
             Role::Client(client) => client,
         }
+    }
+
+    /// Whom the peer's certificate speaks for, if it has shown one.
+    pub fn peer(&self) -> Option<String> {
+        owner(self.state().peer_certificates()?.first()?)
     }
 
     pub fn is_resumed(&self) -> bool {
@@ -434,7 +453,7 @@ mod tests {
 
     fn output(connection: &mut Connection) -> Vec<u8> {
         let mut bytes = vec![0; connection.output_len()];
-        connection.take_output(&mut bytes).unwrap();
+        assert_eq!(connection.take_output(&mut bytes), bytes.len());
         bytes
     }
 
@@ -482,6 +501,28 @@ mod tests {
                 assert!(received(&mut pair.client, &sent, piece) == text[..length], "{piece}");
             }
             assert_eq!(pair.server.carry.capacity(), 0, "an idle connection holds nothing");
+        }
+    }
+
+    #[test]
+    fn many_small_records_are_heard_however_they_are_cut() {
+        for piece in [1, 7, 31, 32, 100, usize::MAX] {
+            let mut pair = pair();
+            shake_hands(&mut pair, usize::MAX);
+            let mut sent = Vec::new();
+            let mut said = Vec::new();
+            for number in 0..200u8 {
+                let text = [number; 10];
+                sent.extend_from_slice(&encrypted(&mut pair.client, &text));
+                said.extend_from_slice(&text);
+            }
+            let mut heard = Vec::new();
+            for part in sent.chunks(1000) {
+                heard.extend_from_slice(&received(&mut pair.server, part, piece));
+                let answer = encrypted(&mut pair.server, b"meanwhile");
+                assert_eq!(received(&mut pair.client, &answer, piece), b"meanwhile");
+            }
+            assert!(heard == said, "{piece}");
         }
     }
 

@@ -23,6 +23,7 @@ mod tests;
 mod tickets;
 mod trust;
 
+pub use certificate::owner;
 pub use client::{Alpn, Authorities, ClientOptions, ClientTls, NameError, NameSource};
 pub use connection::{Connection, Failure, overhead};
 pub use problem::{Concern, MaterialError, MaterialWarning, Problem};

@@ -12,6 +12,7 @@ mod addresses;
 mod check;
 mod failover;
 mod failures;
+mod ipv6;
 mod names;
 mod services;
 mod truncation;

@@ -51,6 +51,29 @@ fn a_thousand_sessions_to_a_frozen_backend_do_not_hold_up_the_others() {
 }
 
 #[test]
+fn a_frozen_backend_has_one_share_however_often_the_view_changes() {
+    const SHARE: u64 = 32;
+    let mut settings = Settings::plenty(vec![pool(0, 1)]);
+    settings.engine.stalled_share = SHARE as usize;
+    settings.engine.pipes.count = 0;
+    let mut stage = Stage::new(settings);
+    stage.backend(0, 0, Kind::NeverRead);
+    for stream in 1..=100 {
+        let plan = Plan { chunk: 64 << 10, ending: Ending::Stay, ..plan(stream, 1 << 20) };
+        stage.client(Duration::from_millis(100 * stream), plan);
+    }
+    for second in 1..10 {
+        stage.publish(Duration::from_secs(second), Vec::new());
+    }
+    let (metrics, held) = (stage.metrics.clone(), Rc::new(Cell::new(0)));
+    let seen = held.clone();
+    stage.at(Duration::from_secs(30), move |_| seen.set(metrics.tally.buffers_held.get()));
+    stage.drain(Time::default() + Duration::from_secs(40), Duration::ZERO, || false);
+    stage.run();
+    assert!((SHARE / 2..=SHARE).contains(&held.get()), "{held:?} buffers are held");
+}
+
+#[test]
 fn when_the_relay_memory_is_used_up_the_longest_stalled_session_is_closed() {
     const BUFFERS: u64 = 8;
     let mut settings = Settings::plenty(vec![pool(0, 1)]);

@@ -182,6 +182,17 @@ impl Stage {
         self.at(time, move |_| inbox.push(command.clone()).expect("the inbox has room"));
     }
 
+    /// Publishes a View at `time`, with these pools in place of their last versions.
+    pub fn publish(&self, time: Duration, pools: Vec<(PoolId, Arc<Pool>)>) {
+        let (publication, inbox) = (self.publication.clone(), self.inbox.clone());
+        self.at(time, move |_| {
+            let old = publication.current();
+            let snapshot = Arc::new(old.snapshot.with_pools(pools.clone()));
+            publication.publish(View { snapshot, ..View::clone(&old) });
+            inbox.wake();
+        });
+    }
+
     /// What was logged, in the order in which the sessions ended.
     pub fn records(&self) -> Vec<AccessRecord> {
         self.records.lock().unwrap().clone()
@@ -220,6 +231,7 @@ impl Stage {
             access_log: Some(log.clone()),
             inbox: self.inbox.clone(),
             seed: self.seed,
+            signer: Arc::default(),
             unix_origin: 0,
         };
         let listeners = std::mem::take(&mut self.listeners);
@@ -232,10 +244,18 @@ impl Stage {
 
     fn check_nothing_left(&self) {
         let EngineStatus {
-            tasks, operations, descriptors, buffers_held, pipes_held, timers, ..
+            tasks,
+            operations,
+            descriptors,
+            buffers_held,
+            blocks_held,
+            pipes_held,
+            timers,
+            ..
         } = self.engine.status();
-        let held = [tasks, operations, descriptors, buffers_held, pipes_held, timers];
-        let named = "tasks, operations, descriptors, buffers, pipes, timers";
+        let buffers = buffers_held + blocks_held;
+        let held = [tasks, operations, descriptors, buffers, pipes_held, timers];
+        let named = "tasks, operations, descriptors, buffers and blocks, pipes, timers";
         assert_eq!(held, [0; 6], "{named}: {:?}", self.engine.describe_operations());
         let left = self.world.leftovers();
         let buffers_provided = left.buffers_provided;

@@ -62,7 +62,7 @@ pub(in crate::proxy) async fn relay(session: &Session, backend: &Socket) -> Clos
         (last, End::Finished) => {
             let now = session.worker.engine.now();
             session.testify(CloseReason::Finished, now, last == Party::Client);
-            return CloseReason::Finished;
+            return session.truncated().unwrap_or(CloseReason::Finished);
         }
     };
     let reason = asked.unwrap_or_else(|| reason(gone, &error));
@@ -271,6 +271,8 @@ fn shut(backend: &Socket) {
 
 fn reason(gone: Party, error: &io::Error) -> CloseReason {
     match (error.raw_os_error(), gone) {
+        (None, Party::Client) if is_of_tls(error) => CloseReason::ClientTls,
+        (None, Party::Backend) if is_of_tls(error) => CloseReason::BackendTls,
         (Some(libc::ECONNRESET | libc::EPIPE | libc::ECONNABORTED), Party::Client) => {
             CloseReason::ClientReset
         }
@@ -285,6 +287,11 @@ fn reason(gone: Party, error: &io::Error) -> CloseReason {
         }
         _ => CloseReason::SocketError,
     }
+}
+
+/// The bytes were there, and made no sense.
+fn is_of_tls(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::InvalidData
 }
 
 /// How soon, and then how seldom, it is looked whether everything was delivered.
