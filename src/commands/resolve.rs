@@ -4,6 +4,7 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use crate::balance::Standing;
 use crate::config::{Config, Pool};
 use crate::control::{Control, ControlError, ProbeTls};
 use crate::observe::{BackendRow, PoolRow, SourceRow};
@@ -77,6 +78,8 @@ fn cells(backend: &BackendRow, is_probed: bool) -> Vec<String> {
         None if is_probed => "not probed".to_owned(),
         None => "none".to_owned(),
     };
+    let drains = backend.standing == Standing::Draining;
+    let check = if drains { format!("draining, {check}") } else { check };
     vec![
         backend.name.to_string(),
         backend.weight.to_string(),

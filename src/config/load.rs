@@ -100,7 +100,7 @@ mod tests {
     use crate::config::samples::{
         LISTENER, POOL, errors, valid, with_listener, with_pool, with_top,
     };
-    use crate::config::{AccessLog, Backend, LogLevel};
+    use crate::config::{AccessLog, AllowChanges, Backend, LogLevel};
     use proptest::prelude::*;
     use toml::de::DeValue;
 
@@ -137,6 +137,7 @@ mod tests {
         };
         assert_eq!(config.process, process);
         assert_eq!(config.admin.listen, "127.0.0.1:9600".parse().ok());
+        assert_eq!(config.admin.allow_changes, AllowChanges::Loopback);
         assert_eq!((config.log.level, config.log.access_queue), (LogLevel::Info, 8192));
         assert_eq!((config.listeners.len(), config.pools.len()), (1, 1));
         let (listener, pool) = (&config.listeners[0], &config.pools[0]);
@@ -152,6 +153,7 @@ mod tests {
             weight: 1,
             max_connections: None,
             tier: 0,
+            drain: false,
         };
         assert_eq!(pool.backends, [backend]);
     }
@@ -163,7 +165,7 @@ mod tests {
              relay_memory = 1048576\nbuffer_size = \"4KiB\"\npipes = 0\n\
              drain_timeout = \"1m30s\"\nstate_directory = \"/var/lib/ringmain\"\n\
              [log]\nlevel = \"trace\"\naccess = \"/var/log/access\"\n\
-             [admin]\nlisten = \"off\"\n\
+             [admin]\nlisten = \"off\"\nallow_changes = \"all\"\n\
              [listener.l]\nlisten = [\"[::]:1\", \"[::ffff:10.0.0.9]:1\"]\npool = \"p\"\n\
              max_connection_age = \"1h\"\nmax_connection_age_jitter = 0\n\
              idle_timeout = \"off\"\nkeepalive_idle = \"off\"\nuser_timeout = \"20s\"\n\
@@ -181,7 +183,7 @@ mod tests {
         assert_eq!(config.process.state_directory, Some("/var/lib/ringmain".into()));
         assert_eq!(config.log.level, LogLevel::Trace);
         assert_eq!(config.log.access, AccessLog::File("/var/log/access".into()));
-        assert_eq!(config.admin.listen, None);
+        assert_eq!((config.admin.listen, config.admin.allow_changes), (None, AllowChanges::All));
         let (listener, pool) = (&config.listeners[0], &config.pools[0]);
         assert_eq!(listener.listen[0], "[::]:1".parse().unwrap());
         assert_eq!(listener.listen[1], "10.0.0.9:1".parse().unwrap(), "a mapped address is IPv4");
@@ -205,7 +207,7 @@ mod tests {
             ),
             (
                 with_top("[admin]\nbind = 1"),
-                "2: admin.bind: unknown key; the keys here are `listen`",
+                "2: admin.bind: unknown key; the keys here are `allow_changes`, `listen`",
             ),
             (with_top("[proces]"), "1: proces: unknown key; did you mean `process`?"),
             (
@@ -295,6 +297,10 @@ mod tests {
                 with_top("[log]\naccess = \"access.log\""),
                 "2: log.access: found \"access.log\"; \
                  give \"stdout\", \"off\" or an absolute path",
+            ),
+            (
+                with_top("[admin]\nallow_changes = true"),
+                "2: admin.allow_changes: found true; give \"loopback\" or \"all\" or \"off\"",
             ),
             (
                 with_listener("nodelay = \"yes\""),
@@ -713,7 +719,7 @@ mod tests {
             let backends = config.pools.iter().flat_map(|pool| &pool.backends);
             backend_ports.extend(backends.map(|backend| backend.address.port()));
         }
-        assert_eq!(files, 8, "reference.toml and seven presets");
+        assert_eq!(files, 10, "reference.toml and nine presets");
         for port in backend_ports {
             assert!(!owners.contains_key(&port), "a backend's port {port} is a preset's own");
         }

@@ -37,7 +37,7 @@ mod tls;
 mod units;
 mod ways;
 
-pub use admin::Admin;
+pub use admin::{Admin, AllowChanges};
 pub use backend::Backend;
 pub use check::{Check, CheckTls};
 pub use discovery::{Discovery, Hold, Source, SourceKind};

@@ -45,6 +45,8 @@ pub struct Pool {
     pub on_down: OnLoss,
     /// What becomes of the sessions of a backend that discovery no longer finds.
     pub on_removal: OnLoss,
+    /// What becomes of the sessions of a backend that drains.
+    pub on_drain: OnLoss,
     pub rebalance: Option<Rebalance>,
 }
 
@@ -106,6 +108,7 @@ pub(super) fn read(name: &str, section: &Section<'_>, addresses: &mut Addresses)
         ejection: section.optional_section("ejection", health::ejection),
         on_down: section.value_or("on_down", OnLoss::Keep, on_loss),
         on_removal: section.value_or("on_removal", OnLoss::Keep, on_loss),
+        on_drain: section.value_or("on_drain", OnLoss::Keep, on_loss),
         rebalance: rebalance(section, &balancing.policy),
         balancing,
     }
@@ -177,7 +180,8 @@ mod tests {
     fn what_moves_sessions_is_off_unless_it_is_asked_for() {
         let bare = pool("");
         assert_eq!((bare.queue, bare.slow_start, bare.rebalance), (None, None, None));
-        assert_eq!((bare.on_down, bare.on_removal), (OnLoss::Keep, OnLoss::Keep));
+        let rules = [bare.on_down, bare.on_removal, bare.on_drain];
+        assert_eq!(rules, [OnLoss::Keep; 3]);
         assert_eq!((bare.health, bare.ejection, bare.sources.len()), (None, None, 0));
         let off = pool(
             "queue = \"off\"\nqueue_timeout = \"5s\"\nslow_start = \"off\"\nrebalance = \"off\"\n\
@@ -190,13 +194,15 @@ mod tests {
     fn waiting_and_moving_are_read() {
         let pool = pool(
             "queue = 100\nqueue_timeout = \"5s\"\nslow_start = \"30s\"\nrebalance = 20\n\
-             rebalance_tolerance = 0\non_down = \"close\"\non_removal = \"30s\"",
+             rebalance_tolerance = 0\non_down = \"close\"\non_removal = \"30s\"\n\
+             on_drain = \"1h\"",
         );
         assert_eq!(pool.queue, Some(Queue { limit: 100, timeout: 5 * SECOND }));
         assert_eq!(pool.slow_start, Some(30 * SECOND));
         assert_eq!(pool.rebalance, Some(Rebalance { rate: 20, tolerance: 0 }));
         assert_eq!(pool.on_down, OnLoss::CloseAfter(Duration::ZERO));
         assert_eq!(pool.on_removal, OnLoss::CloseAfter(30 * SECOND));
+        assert_eq!(pool.on_drain, OnLoss::CloseAfter(3600 * SECOND));
         let defaults = valid_pool(&format!("{BACKENDS}\nqueue = 1\nrebalance = 1"));
         assert_eq!(defaults.queue, Some(Queue { limit: 1, timeout: SECOND }));
         assert_eq!(defaults.rebalance, Some(Rebalance { rate: 1, tolerance: 10 }));

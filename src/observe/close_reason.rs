@@ -38,7 +38,8 @@ pub enum CloseReason {
     Descriptors,
     /// No source port was free towards the backend.
     SourcePorts,
-    /// The backend was removed from its pool, or is down or ejected, and its sessions do not stay.
+    /// The backend was removed from its pool, drains, or is down or ejected, and its sessions do
+    /// not stay.
     BackendLost,
     /// The backend had more than its share of the sessions.
     Rebalanced,

@@ -16,8 +16,8 @@ use crate::control::{Control, ControlError};
 use crate::engine::support::Unsupported;
 use crate::engine::{Inbox, Remote, support};
 use crate::observe::{
-    AccessLog, AccessLogError, AccessLogFormat, AccessLogOptions, AccessLogTarget, Metrics,
-    Subscriber, serve_admin,
+    AccessLog, AccessLogError, AccessLogFormat, AccessLogOptions, AccessLogTarget, AllowChanges,
+    Metrics, Subscriber, serve_admin,
 };
 use crate::proxy::{Command, Signer, WorkerParts};
 use crate::view::{Places, Publication};
@@ -157,7 +157,8 @@ async fn run(
     let (admin_end, admin_ends) = oneshot::channel::<()>();
     if let Some(listener) = admin {
         let ends = async { admin_ends.await.unwrap_or_default() };
-        tokio::spawn(serve_admin(listener, Arc::clone(&metrics), inquirer, ends));
+        let allow = allow_changes(config.admin.allow_changes);
+        tokio::spawn(serve_admin(listener, Arc::clone(&metrics), inquirer, allow, ends));
     }
     let listeners = publication.current().listeners.clone();
     let name = |(index, address): (usize, _)| (Arc::clone(&listeners[index].name), address);
@@ -317,6 +318,14 @@ async fn bind_admin(config: &Config) -> Result<Option<TcpListener>, StartError> 
     let address = listener.local_addr().unwrap_or(address);
     tracing::info!(%address, "metrics at /metrics");
     Ok(Some(listener))
+}
+
+fn allow_changes(from: config::AllowChanges) -> AllowChanges {
+    match from {
+        config::AllowChanges::Loopback => AllowChanges::Loopback,
+        config::AllowChanges::All => AllowChanges::All,
+        config::AllowChanges::Off => AllowChanges::Off,
+    }
 }
 
 /// SIGTERM and SIGINT.
