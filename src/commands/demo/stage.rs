@@ -86,8 +86,9 @@ mod tests {
             backend("tls", "tls-a", 1004),
         ];
         let config = configuration(&backends, Ports::FRIENDLY);
-        let listener =
-            |listener: &config::Listener| (listener.pool.clone(), listener.listen[0].port());
+        let listener = |listener: &config::Listener| {
+            (listener.pool.clone().unwrap(), listener.listen[0].port())
+        };
         let listeners: Vec<_> = config.listeners.iter().map(listener).collect();
         let expected = [("echo", 7070), ("lines", 7071), ("tls", 7072)];
         assert_eq!(listeners, expected.map(|(name, port)| (name.to_owned(), port)));
