@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crate::config::{self, Config};
+use crate::control::ProbeTls;
 use crate::engine::support;
-use crate::server::{budget, usable_cpus};
+use crate::server::{Stock, budget, usable_cpus};
 
 use super::exit;
 use super::output::{Output, count};
@@ -17,12 +18,20 @@ pub(super) fn check(path: &Path, resolves: bool) -> ExitCode {
         Ok(config) => config,
         Err(errors) => return exit::fail(exit::CONFIGURATION, &errors),
     };
+    let stock = match Stock::load(&config) {
+        Ok(stock) => stock,
+        Err(errors) => return exit::fail(exit::CONFIGURATION, &errors),
+    };
     let mut out = Output::stdout();
     let listeners = count(config.listeners.len(), "listener");
     let pools = count(config.pools.len(), "pool");
     out.line(format_args!("{}: valid; {listeners}, {pools}", path.display()));
+    for warning in stock.warnings() {
+        out.line(format_args!("warning: {warning}"));
+    }
     let lacking = host(&config, &mut out);
-    let resolved = if resolves { pools_now(&config, &mut out) } else { ExitCode::SUCCESS };
+    let tls = stock.probe_tls();
+    let resolved = if resolves { pools_now(&config, &tls, &mut out) } else { ExitCode::SUCCESS };
     if lacking.is_empty() {
         return out.end(resolved);
     }
@@ -57,12 +66,12 @@ fn host(config: &Config, out: &mut Output) -> Vec<String> {
 }
 
 /// Shows what the pools would contain; the code says whether every source answered.
-fn pools_now(config: &Config, out: &mut Output) -> ExitCode {
+fn pools_now(config: &Config, tls: &ProbeTls, out: &mut Output) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return exit::fail(exit::SYSTEM, &format!("no runtime: {error}")),
     };
-    let code = match runtime.block_on(resolve(config, out)) {
+    let code = match runtime.block_on(resolve(config, tls, out)) {
         Ok(Unanswered { sources: 0, .. }) => ExitCode::SUCCESS,
         Ok(Unanswered { sources, of }) => {
             let text = format!("{sources} of {} did not answer in full", count(of, "source"));

@@ -54,7 +54,7 @@ fn code(error: &StartError) -> u8 {
         | StartError::Admin(_)
         | StartError::System(..) => SYSTEM,
         // Of the configuration, or of a file that completes it.
-        StartError::Control(_) => CONFIGURATION,
+        StartError::Control(_) | StartError::Material(_) => CONFIGURATION,
         StartError::Broken(_) => SOFTWARE,
     }
 }

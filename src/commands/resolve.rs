@@ -4,8 +4,9 @@
 use std::fmt::Display;
 use std::time::Duration;
 
+use crate::balance::Standing;
 use crate::config::{Config, Pool};
-use crate::control::{Control, ControlError};
+use crate::control::{Control, ControlError, ProbeTls};
 use crate::observe::{BackendRow, PoolRow, SourceRow};
 
 use super::output::{Output, count};
@@ -17,8 +18,12 @@ pub(super) struct Unanswered {
 }
 
 /// Shows every pool. Must be called on a runtime.
-pub(super) async fn resolve(config: &Config, out: &mut Output) -> Result<Unanswered, ControlError> {
-    let mut control = Control::looking(config, SEED)?;
+pub(super) async fn resolve(
+    config: &Config,
+    tls: &ProbeTls,
+    out: &mut Output,
+) -> Result<Unanswered, ControlError> {
+    let mut control = Control::looking(config, tls, SEED)?;
     let nameservers = control.nameservers();
     if !nameservers.is_empty() {
         out.line(format_args!("nameservers: {}", list(&nameservers)));
@@ -73,6 +78,8 @@ fn cells(backend: &BackendRow, is_probed: bool) -> Vec<String> {
         None if is_probed => "not probed".to_owned(),
         None => "none".to_owned(),
     };
+    let drains = backend.standing == Standing::Draining;
+    let check = if drains { format!("draining, {check}") } else { check };
     vec![
         backend.name.to_string(),
         backend.weight.to_string(),

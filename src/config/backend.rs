@@ -21,6 +21,8 @@ pub struct Backend {
     pub max_connections: Option<u32>,
     /// 0 unless it is a backup.
     pub tier: u16,
+    /// It gets no new connections until the operator lets it in.
+    pub drain: bool,
 }
 
 /// What a backend and a source of backends are given alike.
@@ -45,16 +47,18 @@ fn backend(item: &Field<'_>, limit: Option<u32>) -> Option<Backend> {
         let address = item.accept(address::backend)?;
         let name = address.to_string();
         names::check(&name, item.reader, &item.place);
-        return Some(Backend { name, address, weight: 1, max_connections: limit, tier: 0 });
+        let (weight, max_connections, tier, drain) = (1, limit, 0, false);
+        return Some(Backend { name, address, weight, max_connections, tier, drain });
     }
     item.section("{ address = ... }")?.read(|section| {
         let address = section.required("address", |field| address::backend(field).map(Some));
         let name =
             section.value_or("name", None, |field| Ok(Some(field.text("a name")?.to_owned())));
         let Share { weight, tier, max_connections } = share(section, limit);
+        let drain = section.value_or("drain", false, Field::boolean);
         let name = name.or(address.map(|address| address.to_string()))?;
         names::check(&name, section.reader, &section.place_of("name"));
-        Some(Backend { name, address: address?, weight, max_connections, tier })
+        Some(Backend { name, address: address?, weight, max_connections, tier, drain })
     })
 }
 

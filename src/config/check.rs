@@ -3,11 +3,9 @@
 
 use std::ops::RangeInclusive;
 
-use rustls::pki_types::DnsName;
-
 use super::field::{Field, Read};
-use super::hostname::{self, HostnameError};
 use super::reader::Section;
+use super::server_name;
 
 /// What a probe asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +14,9 @@ pub enum Check {
     Tcp,
     /// A ClientHello is answered by a ServerHello or an alert.
     TlsHello { server_name: Option<String> },
+    /// A handshake with the settings of `[pool.NAME.tls]`, which is there. The name is there if
+    /// and only if those settings take it from the client.
+    Tls { server_name: Option<String> },
     Http {
         method: String,
         path: String,
@@ -40,8 +41,21 @@ pub struct CheckTls {
     pub server_name: Option<String>,
 }
 
+/// What the TLS of the pool has for a probe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum PoolSide {
+    /// There is none.
+    Missing,
+    /// It could not be read, which is an error already.
+    Unknown,
+    /// Settings, with the name to ask for.
+    Named,
+    /// Settings; the name is that of each client.
+    Nameless,
+}
+
 /// The check, and the TLS around it.
-pub(super) fn read(section: &Section<'_>) -> (Check, Option<CheckTls>) {
+pub(super) fn read(section: &Section<'_>, pool: PoolSide) -> (Check, Option<CheckTls>) {
     let Some(word) = section.required("check", |field| field.choice(&WORDS).map(Some)) else {
         // Any key may belong to the check that was meant.
         for (key, _) in KEYS {
@@ -53,6 +67,7 @@ pub(super) fn read(section: &Section<'_>) -> (Check, Option<CheckTls>) {
     let check = match word {
         Word::Tcp => Check::Tcp,
         Word::TlsHello => Check::TlsHello { server_name: server_name(section) },
+        Word::Tls => Check::Tls { server_name: pool_server_name(section, pool) },
         Word::Http => Check::Http {
             method: section.value_or("method", "GET".to_owned(), method),
             path: section.value_or("path", "/".to_owned(), path),
@@ -101,22 +116,31 @@ fn tls(section: &Section<'_>) -> Option<CheckTls> {
     }
 }
 
-/// A name that the TLS library takes too, which is stricter than DNS.
+/// The name that a probe with the pool's own TLS asks for, where that has none.
+fn pool_server_name(section: &Section<'_>, pool: PoolSide) -> Option<String> {
+    let is_given = section.gives("tls_server_name");
+    match pool {
+        PoolSide::Missing => {
+            let message = "\"tls\" asks with the settings of the pool's table tls, which is \
+                           missing; add it, or give \"tls-hello\"";
+            section.reader.refuse_absence(&section.place_of("check"), message.to_owned());
+        }
+        PoolSide::Named if is_given => {
+            let message = "stands beside server_name of the pool's table tls; take it out";
+            section.reader.refuse(&section.place_of("tls_server_name"), message.to_owned());
+            return None;
+        }
+        PoolSide::Nameless if !is_given => {
+            let message = "missing, and a probe has no client whose name it could ask for; add it";
+            section.reader.refuse_absence(&section.place_of("tls_server_name"), message.to_owned());
+        }
+        PoolSide::Unknown | PoolSide::Named | PoolSide::Nameless => {}
+    }
+    server_name(section)
+}
+
 fn server_name(section: &Section<'_>) -> Option<String> {
-    section.value_or("tls_server_name", None, |field| {
-        let remedy = "a host name such as \"agg.example\"";
-        let name = field.text(remedy)?;
-        let flaw = match hostname::check(name) {
-            Err(HostnameError::Address) => "is an address, which TLS sends no name for",
-            Err(error) => error.as_str(),
-            Ok(()) if name.ends_with('.') => "ends with a dot",
-            Ok(()) if DnsName::try_from(name).is_err() => {
-                "has a hyphen beside a dot or an end, or ends with a number"
-            }
-            Ok(()) => return Ok(Some(name.to_owned())),
-        };
-        Err(field.flaw(flaw, remedy))
-    })
+    section.value_or("tls_server_name", None, |field| server_name::exact(field).map(Some))
 }
 
 fn method(field: &Field<'_>) -> Read<String> {
@@ -221,15 +245,17 @@ fn hex_bytes(field: &Field<'_>) -> Read<Vec<u8>> {
 enum Word {
     Tcp,
     TlsHello,
+    Tls,
     Http,
     Grpc,
     Vector,
     SendExpect,
 }
 
-const WORDS: [(&str, Word); 6] = [
+const WORDS: [(&str, Word); 7] = [
     ("tcp", Word::Tcp),
     ("tls-hello", Word::TlsHello),
+    ("tls", Word::Tls),
     ("http", Word::Http),
     ("grpc", Word::Grpc),
     ("vector", Word::Vector),
@@ -243,7 +269,7 @@ const KEYS: [(&str, &[Word]); 11] = [
     ("host", &[Word::Http]),
     ("status", &[Word::Http]),
     ("tls", &[Word::Http, Word::Grpc, Word::Vector]),
-    ("tls_server_name", &[Word::TlsHello, Word::Http, Word::Grpc, Word::Vector]),
+    ("tls_server_name", &[Word::TlsHello, Word::Tls, Word::Http, Word::Grpc, Word::Vector]),
     ("service", &[Word::Grpc]),
     ("send", &[Word::SendExpect]),
     ("send_hex", &[Word::SendExpect]),
@@ -266,12 +292,17 @@ mod tests {
     use super::*;
 
     use crate::config::Health;
-    use crate::config::samples::{valid_pool, with_pool};
+    use crate::config::samples::{LISTENER, TLS, errors, valid, valid_pool, with_pool};
 
     const POOL: &str = "backends = [\"10.0.0.1:1\"]\n[pool.p.health]\n";
 
     fn health(lines: &str) -> Health {
         valid_pool(&format!("{POOL}{lines}")).health.unwrap()
+    }
+
+    /// The table that the check `tls` needs, for the end of a file.
+    fn tls_of(word: &str) -> &'static str {
+        if word == "tls" { "\n[pool.p.tls]" } else { "" }
     }
 
     /// What is printed for a pool with these keys of health, from line 7 on.
@@ -350,6 +381,41 @@ mod tests {
     }
 
     #[test]
+    fn a_handshake_is_asked_with_the_tls_of_the_pool() {
+        let tls = |name: Option<&str>| Check::Tls { server_name: name.map(str::to_owned) };
+        assert_eq!(health("check = \"tls\"\n[pool.p.tls]").check, tls(None));
+        // Clients ask for names where TLS is ended.
+        let asking = |name: &str| {
+            let listener = LISTENER.replace("\"p\"", "\"p\"\ntls = \"edge\"");
+            let health =
+                format!("health = {{ check = \"tls\"{name} }}\ntls.server_name = \"client\"");
+            format!("{listener}[pool.p]\nbackends = [\"10.0.0.1:1\"]\n{health}\n{TLS}")
+        };
+        let named = valid(&asking(", tls_server_name = \"a.b\"")).pools.remove(0);
+        assert_eq!(named.health.unwrap().check, tls(Some("a.b")));
+        assert_eq!(
+            errors(&asking("")),
+            ["7: pool.p.health.tls_server_name: missing, and a probe has no client whose name it \
+              could ask for; add it"]
+        );
+        assert_eq!(
+            refused("check = \"tls\""),
+            ["7: pool.p.health.check: \"tls\" asks with the settings of the pool's table tls, \
+              which is missing; add it, or give \"tls-hello\""]
+        );
+        assert_eq!(
+            refused("check = \"tls\"\ntls_server_name = \"a.b\"\n[pool.p.tls]"),
+            ["8: pool.p.health.tls_server_name: stands beside server_name of the pool's table \
+              tls; take it out"]
+        );
+        assert_eq!(
+            with_pool("tls = 1\nbackends = [\"10.0.0.1:1\"]\nhealth.check = \"tls\""),
+            ["5: pool.p.tls: found 1; give a table, written [pool.p.tls]"],
+            "what cannot be read is not missed as well"
+        );
+    }
+
+    #[test]
     fn keys_of_another_check_are_refused() {
         let cases = [
             ("tcp", "path = \"/\"", "\"http\""),
@@ -357,15 +423,16 @@ mod tests {
             (
                 "tcp",
                 "tls_server_name = \"a\"",
-                "\"tls-hello\" or \"http\" or \"grpc\" or \"vector\"",
+                "\"tls-hello\" or \"tls\" or \"http\" or \"grpc\" or \"vector\"",
             ),
+            ("tls", "tls = true", "\"http\" or \"grpc\" or \"vector\""),
             ("http", "service = \"a\"", "\"grpc\""),
             ("vector", "service = \"a\"", "\"grpc\""),
             ("grpc", "send = \"a\"", "\"send-expect\""),
             ("send-expect", "send = \"a\"\nstatus = 200", "\"http\""),
         ];
         for (word, lines, owners) in cases {
-            let found = refused(&format!("check = \"{word}\"\n{lines}"));
+            let found = refused(&format!("check = \"{word}\"\n{lines}{}", tls_of(word)));
             let key = lines.lines().last().unwrap().split(' ').next().unwrap();
             let line = 7 + lines.lines().count();
             assert_eq!(
@@ -382,14 +449,15 @@ mod tests {
     fn every_key_is_refused_beside_the_checks_that_do_not_have_it() {
         for (word, own) in WORDS {
             for (key, owners) in KEYS {
-                let found = refused(&format!("check = \"{word}\"\n{key} = []"));
+                let found = refused(&format!("check = \"{word}\"\n{key} = []{}", tls_of(word)));
                 let place = format!("8: pool.p.health.{key}: ");
                 let foreign = format!("{place}has no meaning");
                 let found: Vec<_> = found.iter().filter(|line| line.starts_with(&place)).collect();
                 assert_eq!(found.len(), 1, "{word}: {found:?}");
                 // Beside its own check, and with TLS, it is the value that is wrong.
                 let is_foreign = !owners.contains(&own) || key == "tls_server_name";
-                let expected = is_foreign && (word != "tls-hello" || key != "tls_server_name");
+                let is_own = word.starts_with("tls") && key == "tls_server_name";
+                let expected = is_foreign && !is_own;
                 assert_eq!(found[0].starts_with(&foreign), expected, "{word}: {found:?}");
             }
         }
@@ -402,8 +470,8 @@ mod tests {
             with_pool("backends = [\"10.0.0.1:1\"]\n[pool.p.health]"),
             [format!("6: pool.p.health.check: {missing}")]
         );
-        let words = "\"tcp\" or \"tls-hello\" or \"http\" or \"grpc\" or \"vector\" \
-            or \"send-expect\"";
+        let words = "\"tcp\" or \"tls-hello\" or \"tls\" or \"http\" or \"grpc\" \
+            or \"vector\" or \"send-expect\"";
         assert_eq!(
             refused("check = \"ssl\"\npath = \"/\""),
             [format!("7: pool.p.health.check: found \"ssl\"; give {words}")]

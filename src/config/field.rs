@@ -1,5 +1,6 @@
 //! One value of the document: its conversion to a type, or the sentence that refuses it.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -115,6 +116,27 @@ impl<'a> Field<'a> {
     pub fn some_items(&self, remedy: &str) -> Read<Vec<Field<'a>>> {
         let items = self.items(remedy)?;
         if items.is_empty() { Err(self.refusal(remedy)) } else { Ok(items) }
+    }
+
+    /// The items of an array with their places, but for those that repeat an earlier one.
+    pub fn distinct_items<T: Ord + Clone>(
+        &self,
+        remedy: &str,
+        read: impl Fn(&Field<'a>) -> Read<T>,
+    ) -> Read<Vec<(T, Place)>> {
+        let mut first_places: BTreeMap<T, String> = BTreeMap::new();
+        let mut distinct = Vec::new();
+        for item in self.items(remedy)? {
+            let Some(value) = item.accept(&read) else { continue };
+            if let Some(first) = first_places.get(&value) {
+                let message = format!("{} stands at {first} already; take it out", item.shown());
+                item.reader.refuse(&item.place, message);
+                continue;
+            }
+            first_places.insert(value.clone(), item.place.path.clone());
+            distinct.push((value, item.place));
+        }
+        Ok(distinct)
     }
 
     /// The value is of no use as a whole.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::address;
-use super::check::{self, Check, CheckTls};
+use super::check::{self, Check, CheckTls, PoolSide};
 use super::field::{Field, Read};
 use super::reader::Section;
 use super::units::{DAY, MILLISECOND, MINUTE, SECOND, show_duration};
@@ -49,8 +49,9 @@ pub struct Ejection {
     pub max_share: u8,
 }
 
-pub(super) fn health(section: &Section<'_>) -> Health {
-    let (check, tls) = check::read(section);
+/// `pool_tls` is what the pool's own TLS has for the probes.
+pub(super) fn health(section: &Section<'_>, pool_tls: PoolSide) -> Health {
+    let (check, tls) = check::read(section, pool_tls);
     let interval =
         section.value_or("interval", 2 * SECOND, |field| field.duration(INTERVAL_MIN..=DAY));
     Health {

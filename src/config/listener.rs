@@ -1,16 +1,17 @@
 //! `[listener.NAME]`: an address that accepts, and what holds for its sessions. Binds nothing.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::CONNECTIONS;
 use super::address::{self, Addresses};
-use super::field::{Field, Read, quoted};
-use super::names::{self, nearest};
+use super::field::{Field, Read};
+use super::preface::{self, Preface};
 use super::reader::Section;
-use super::socket;
+use super::route::{PlainText, Route};
 use super::units::{MILLISECOND, MINUTE, SECOND, YEAR};
+use super::ways::Ways;
+use super::{names, socket};
 use crate::balance::SocketOptions;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +20,21 @@ pub struct Listener {
     pub name: String,
     /// At least one. Those with a port other than 0 are in no other listener.
     pub listen: Vec<SocketAddr>,
-    /// The name of a pool of the same `Config`.
-    pub pool: String,
+    /// The name of a `Tls` of the same `Config`, which ends TLS unless a route says otherwise.
+    /// None: it passes through.
+    pub tls: Option<String>,
+    /// The name of a pool of the same `Config`, for what no route matches. Without it there are
+    /// routes, and the rest is refused.
+    pub pool: Option<String>,
+    /// In the order of the file; no two hold for the same name and protocol. With any, or with
+    /// `tls`, each client's ClientHello is read first.
+    pub routes: Vec<Route>,
+    /// For the whole ClientHello.
+    pub hello_timeout: Duration,
+    /// Bytes that a ClientHello may take, its records' headers included.
+    pub hello_size: usize,
+    /// `Pass` only beside a pool.
+    pub plain_text: PlainText,
     /// None: no limit but that of the process.
     pub max_connections: Option<u32>,
     pub backlog: u32,
@@ -37,14 +51,22 @@ pub struct Listener {
 pub(super) fn read(
     name: &str,
     section: &Section<'_>,
-    pools: &BTreeSet<&str>,
+    ways: &mut Ways<'_>,
     addresses: &mut Addresses,
 ) -> Listener {
     names::check(name, section.reader, &section.place);
+    let listen = section.required("listen", |field| listen(field, addresses));
+    let Preface { tls, pool, routes, hello_timeout, hello_size, plain_text } =
+        preface::read(section, ways);
     Listener {
         name: name.to_owned(),
-        listen: section.required("listen", |field| listen(field, addresses)),
-        pool: section.required("pool", |field| pool(field, pools)),
+        listen,
+        tls,
+        pool,
+        routes,
+        hello_timeout,
+        hello_size,
+        plain_text,
         max_connections: section.value_or("max_connections", None, |field| {
             field.unless("off", |field| field.integer(CONNECTIONS))
         }),
@@ -76,17 +98,4 @@ fn listen(field: &Field<'_>, addresses: &mut Addresses) -> Read<Vec<SocketAddr>>
     } else {
         Ok(accept(field).into_iter().collect())
     }
-}
-
-fn pool(field: &Field<'_>, pools: &BTreeSet<&str>) -> Read<String> {
-    let name = field.text("the name of a pool")?;
-    if !pools.contains(name) {
-        let remedy = match nearest(name, pools.iter().copied()) {
-            Some(meant) => format!("did you mean {}?", quoted(meant)),
-            None => "add it, or give the name of another pool".to_owned(),
-        };
-        let message = format!("no pool is named {}; {remedy}", quoted(name));
-        field.reader.refuse_absence(&field.place, message);
-    }
-    Ok(name.to_owned())
 }

@@ -15,6 +15,8 @@ use super::pool::{self, Pool};
 use super::process::{self, Process};
 use super::reader::{Reader, Section};
 use super::resolver::{self, Resolver};
+use super::tls::{self, Tls};
+use super::ways::Ways;
 
 /// What the operator asked for, every default filled in. Only `load` and `parse` make one, so
 /// that its limits hold, its names are distinct and its references lead somewhere.
@@ -25,6 +27,8 @@ pub struct Config {
     pub log: Log,
     pub admin: Admin,
     pub resolver: Resolver,
+    /// By order of name.
+    pub tls: Vec<Tls>,
     /// At least one, by order of name.
     pub listeners: Vec<Listener>,
     /// By order of name.
@@ -52,18 +56,20 @@ pub fn parse(text: &str, origin: &str) -> Result<Config, ConfigErrors> {
 
 fn read(document: &Section<'_>) -> Config {
     let mut addresses = Addresses::default();
-    let pool_names = document.names("pool");
+    let mut ways = Ways::new(document);
     let config = Config {
         process: document.section("process", process::read),
         log: document.section("log", log::read),
         admin: document.section("admin", |section| admin::read(section, &mut addresses)),
         resolver: document.section("resolver", resolver::read),
+        tls: document.sections("tls", tls::read),
         listeners: document.sections("listener", |name, section| {
-            listener::read(name, section, &pool_names, &mut addresses)
+            listener::read(name, section, &mut ways, &mut addresses)
         }),
         pools: document.sections("pool", |name, section| pool::read(name, section, &mut addresses)),
     };
     addresses.check(document.reader);
+    ways.check(document.reader, &config.pools);
     if document.names("listener").is_empty() {
         let message = "nothing to listen on; add a [listener.NAME] and the pool it leads to";
         document.reader.refuse_absence(&document.place_of("listener"), message.to_owned());
@@ -94,7 +100,7 @@ mod tests {
     use crate::config::samples::{
         LISTENER, POOL, errors, valid, with_listener, with_pool, with_top,
     };
-    use crate::config::{AccessLog, Backend, LogLevel};
+    use crate::config::{AccessLog, AllowChanges, Backend, LogLevel};
     use proptest::prelude::*;
     use toml::de::DeValue;
 
@@ -118,6 +124,7 @@ mod tests {
             workers: None,
             cpus: None,
             max_connections: None,
+            max_handshakes: 256,
             relay_memory: 64 << 20,
             relay_share: 50,
             buffer_size: 16 << 10,
@@ -130,6 +137,7 @@ mod tests {
         };
         assert_eq!(config.process, process);
         assert_eq!(config.admin.listen, "127.0.0.1:9600".parse().ok());
+        assert_eq!(config.admin.allow_changes, AllowChanges::Loopback);
         assert_eq!((config.log.level, config.log.access_queue), (LogLevel::Info, 8192));
         assert_eq!((config.listeners.len(), config.pools.len()), (1, 1));
         let (listener, pool) = (&config.listeners[0], &config.pools[0]);
@@ -145,6 +153,7 @@ mod tests {
             weight: 1,
             max_connections: None,
             tier: 0,
+            drain: false,
         };
         assert_eq!(pool.backends, [backend]);
     }
@@ -156,7 +165,7 @@ mod tests {
              relay_memory = 1048576\nbuffer_size = \"4KiB\"\npipes = 0\n\
              drain_timeout = \"1m30s\"\nstate_directory = \"/var/lib/ringmain\"\n\
              [log]\nlevel = \"trace\"\naccess = \"/var/log/access\"\n\
-             [admin]\nlisten = \"off\"\n\
+             [admin]\nlisten = \"off\"\nallow_changes = \"all\"\n\
              [listener.l]\nlisten = [\"[::]:1\", \"[::ffff:10.0.0.9]:1\"]\npool = \"p\"\n\
              max_connection_age = \"1h\"\nmax_connection_age_jitter = 0\n\
              idle_timeout = \"off\"\nkeepalive_idle = \"off\"\nuser_timeout = \"20s\"\n\
@@ -174,7 +183,7 @@ mod tests {
         assert_eq!(config.process.state_directory, Some("/var/lib/ringmain".into()));
         assert_eq!(config.log.level, LogLevel::Trace);
         assert_eq!(config.log.access, AccessLog::File("/var/log/access".into()));
-        assert_eq!(config.admin.listen, None);
+        assert_eq!((config.admin.listen, config.admin.allow_changes), (None, AllowChanges::All));
         let (listener, pool) = (&config.listeners[0], &config.pools[0]);
         assert_eq!(listener.listen[0], "[::]:1".parse().unwrap());
         assert_eq!(listener.listen[1], "10.0.0.9:1".parse().unwrap(), "a mapped address is IPv4");
@@ -198,14 +207,14 @@ mod tests {
             ),
             (
                 with_top("[admin]\nbind = 1"),
-                "2: admin.bind: unknown key; the keys here are `listen`",
+                "2: admin.bind: unknown key; the keys here are `allow_changes`, `listen`",
             ),
             (with_top("[proces]"), "1: proces: unknown key; did you mean `process`?"),
             (
                 with_top("\"a\\nb\" = 1"),
                 "1: \"a\\nb\": unknown key; \
                  the keys here are `admin`, `listener`, `log`, `pool`, `process`, \
-                 `resolver`",
+                 `resolver`, `tls`",
             ),
             (
                 with_pool("backends = [\n{ address = \"10.0.0.1:1\",\nwieght = 2 }]"),
@@ -290,6 +299,10 @@ mod tests {
                  give \"stdout\", \"off\" or an absolute path",
             ),
             (
+                with_top("[admin]\nallow_changes = true"),
+                "2: admin.allow_changes: found true; give \"loopback\" or \"all\" or \"off\"",
+            ),
+            (
                 with_listener("nodelay = \"yes\""),
                 "4: listener.l.nodelay: found \"yes\"; give true or false",
             ),
@@ -367,7 +380,7 @@ mod tests {
             errors("[listener.l]\n[pool.p]\nbackends = [{ weight = 2 }]\n[pool.q]\n"),
             [
                 format!("1: listener.l.listen: {missing}"),
-                format!("1: listener.l.pool: {missing}"),
+                "1: listener.l.pool: missing, and so are routes; add one of them".to_owned(),
                 format!("3: pool.p.backends[0].address: {missing}"),
                 "4: pool.q.backends: missing, and so is sources; add one of them".to_owned(),
             ]
@@ -558,6 +571,25 @@ mod tests {
         [listener.example]
         listen = "0.0.0.0:7100"
         pool = "example"
+        [listener.example-routed]
+        listen = "0.0.0.0:7101"
+        pool = "example"
+        routes = [
+            { server_names = ["a.example.com", "*.eu.example.com"],
+              alpn = ["h2"], pool = "example" },
+            { server_names = ["b.example.com"], pool = "example", tls = "example" },
+            { server_names = ["old.example.com"], reject = true },
+            { alpn = ["mqtt"], pool = "example" },
+        ]
+        [tls.example]
+        certificates = [{ chain = "/etc/ringmain/a.pem", key = "/etc/ringmain/a.key",
+                          staple = "/etc/ringmain/a.ocsp" }]
+        [tls.example-clients]
+        certificates = [{ chain = "/etc/ringmain/edge.pem", key = "/etc/ringmain/edge.key" }]
+        client_auth = "required"
+        client_ca = "/etc/ringmain/clients.pem"
+        client_crls = ["/etc/ringmain/clients.crl"]
+        ticket_keys = "/etc/ringmain/tickets.keys"
         [pool.example]
         backends = ["127.0.0.2:17100", "127.0.0.3:17100", "127.0.0.4:17100", "127.0.0.5:17100"]
         health.check = "tcp"
@@ -572,6 +604,9 @@ mod tests {
             { template = "agg-{0..2}.vector.svc.cluster.local:6000" },
             { file = "/etc/ringmain/aggregators.txt" },
         ]
+        [pool.example-tls]
+        backends = ["127.0.0.2:17107"]
+        tls = { certificate = "/etc/ringmain/ringmain.pem", key = "/etc/ringmain/ringmain.key" }
         [pool.example-tls-hello]
         backends = ["127.0.0.2:17102"]
         health = { check = "tls-hello", tls_server_name = "agg.example" }
@@ -598,6 +633,7 @@ mod tests {
         assert_eq!(reference.process, bare.process);
         assert_eq!(reference.resolver, bare.resolver);
         assert_eq!(reference.listeners, bare.listeners);
+        assert_eq!(reference.tls, bare.tls);
         for (pool, bare) in reference.pools.iter().zip(&bare.pools) {
             assert_eq!(pool, bare);
         }
@@ -624,6 +660,9 @@ mod tests {
             "pool.*.discovery.hold_empty",
             "pool.*.health.expect_hex",
             "pool.*.ejection.window",
+            "pool.*.tls.insecure_skip_verify",
+            "listener.*.routes[*].reject",
+            "tls.*.certificates[*].staple",
         ] {
             assert!(asked.contains(path), "{path} is not in {asked:?}");
         }
@@ -634,7 +673,8 @@ mod tests {
     /// `pool.*.backends[*].name` for `pool.example.backends[1].name`.
     fn without_names(path: &str) -> String {
         let parts = path.split('.').enumerate().map(|(index, part)| {
-            let named = index == 1 && (path.starts_with("pool.") || path.starts_with("listener."));
+            let has_name = ["listener.", "pool.", "tls."].iter().any(|head| path.starts_with(head));
+            let named = index == 1 && has_name;
             match part.split_once('[') {
                 _ if named => "*".to_owned(),
                 Some((key, _)) => format!("{key}[*]"),
@@ -679,7 +719,7 @@ mod tests {
             let backends = config.pools.iter().flat_map(|pool| &pool.backends);
             backend_ports.extend(backends.map(|backend| backend.address.port()));
         }
-        assert_eq!(files, 8, "reference.toml and seven presets");
+        assert_eq!(files, 10, "reference.toml and nine presets");
         for port in backend_ports {
             assert!(!owners.contains_key(&port), "a backend's port {port} is a preset's own");
         }
@@ -733,6 +773,17 @@ mod tests {
         "[pool.p.discovery]",
         "[pool.p.health]",
         "[pool.p.ejection]",
+        "[tls.t]",
+        "[pool.p.tls]",
+        "certificates",
+        "min_version",
+        "cipher_suites",
+        "alpn",
+        "client_auth",
+        "server_name",
+        "routes",
+        "hello_size",
+        "plain_text",
         "sources",
         "policy",
         "key",
@@ -790,6 +841,14 @@ mod tests {
         "\"00ff\"",
         "[{ srv = \"a\" }, { template = \"a{0..9}:1\", file = \"/\" }, {}]",
         "[\"a.\", \"::1\"]",
+        "\"t\"",
+        "\"client\"",
+        "\"1.3\"",
+        "\"required\"",
+        "[\"TLS_AES_128_GCM_SHA256\", \"x\"]",
+        "[{ chain = \"/a\", key = \"/b\" }, { key = \"c\" }]",
+        "[{ server_names = [\"*.a.b\", \"*\"], pool = \"p\", tls = \"t\" }, { alpn = [\"\"] }]",
+        "[{ server_names = [\"a.b\"], alpn = [\"h2\"], pool = \"p\" }, { reject = true }]",
     ];
 
     /// Lines that are right alone, in any order: what is wrong is how they stand together.

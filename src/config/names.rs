@@ -1,6 +1,8 @@
 //! Names of listeners, pools and backends: which are valid, and which was probably meant.
 
-use super::field::quoted;
+use std::collections::BTreeSet;
+
+use super::field::{Field, Read, quoted};
 use super::reader::{Place, Reader};
 
 /// Notes a name that is not valid. Names stand in logs, metric labels and admin paths, so they are
@@ -11,6 +13,20 @@ pub(super) fn check(name: &str, reader: &Reader, place: &Place) {
         let remedy = "give 1 to 64 letters, digits and characters of `._:-[]`";
         reader.refuse(place, format!("{} is no valid name; {remedy}", quoted(name)));
     }
+}
+
+/// The name of another section, which is one of `known`; `noun` is what such a section is called.
+pub(super) fn reference(field: &Field<'_>, noun: &str, known: &BTreeSet<&str>) -> Read<String> {
+    let name = field.text(&format!("the name of a {noun}"))?;
+    if !known.contains(name) {
+        let remedy = match nearest(name, known.iter().copied()) {
+            Some(meant) => format!("did you mean {}?", quoted(meant)),
+            None => format!("add it, or give the name of another {noun}"),
+        };
+        let message = format!("no {noun} is named {}; {remedy}", quoted(name));
+        field.reader.refuse_absence(&field.place, message);
+    }
+    Ok(name.to_owned())
 }
 
 fn is_valid(name: &str) -> bool {

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::address::{self, Addresses};
 use super::backend::{self, Backend};
+use super::check::PoolSide;
 use super::discovery::{self, Discovery, Source};
 use super::field::{Field, Read};
 use super::health::{self, Ejection, Health};
+use super::pool_tls::{self, BackendName, PoolTls};
 use super::reader::Section;
 use super::units::{DAY, MILLISECOND, SECOND};
 use super::{names, policy, socket};
@@ -28,6 +30,8 @@ pub struct Pool {
     /// Empty leaves the choice to the kernel; else there is one of each backend's family.
     pub source_addresses: Vec<IpAddr>,
     pub socket: SocketOptions,
+    /// `None`: what is sent to the backends is what the clients sent.
+    pub tls: Option<PoolTls>,
     /// In the order of the file, with distinct names; at least one, or a source.
     pub backends: Vec<Backend>,
     /// In the order of the file.
@@ -41,6 +45,8 @@ pub struct Pool {
     pub on_down: OnLoss,
     /// What becomes of the sessions of a backend that discovery no longer finds.
     pub on_removal: OnLoss,
+    /// What becomes of the sessions of a backend that drains.
+    pub on_drain: OnLoss,
     pub rebalance: Option<Rebalance>,
 }
 
@@ -76,6 +82,13 @@ pub(super) fn read(name: &str, section: &Section<'_>, addresses: &mut Addresses)
         addresses.add_backend(backend.address, place);
     }
     let balancing = policy::read(section, backends.len());
+    let tls = section.optional_section("tls", pool_tls::read);
+    let pool_tls = match &tls {
+        Some(tls) if tls.server_name == BackendName::Client => PoolSide::Nameless,
+        Some(_) => PoolSide::Named,
+        None if section.gives("tls") => PoolSide::Unknown,
+        None => PoolSide::Missing,
+    };
     Pool {
         name: name.to_owned(),
         queue: queue(section),
@@ -87,13 +100,15 @@ pub(super) fn read(name: &str, section: &Section<'_>, addresses: &mut Addresses)
         tries: section.value_or("tries", 3, |field| field.integer(1..=16)),
         source_addresses,
         socket: socket::read(section),
+        tls,
         backends: backends.into_iter().map(|(backend, _)| backend).collect(),
         sources,
         discovery: section.section("discovery", discovery::read),
-        health: section.optional_section("health", health::health),
+        health: section.optional_section("health", |health| health::health(health, pool_tls)),
         ejection: section.optional_section("ejection", health::ejection),
         on_down: section.value_or("on_down", OnLoss::Keep, on_loss),
         on_removal: section.value_or("on_removal", OnLoss::Keep, on_loss),
+        on_drain: section.value_or("on_drain", OnLoss::Keep, on_loss),
         rebalance: rebalance(section, &balancing.policy),
         balancing,
     }
@@ -165,7 +180,8 @@ mod tests {
     fn what_moves_sessions_is_off_unless_it_is_asked_for() {
         let bare = pool("");
         assert_eq!((bare.queue, bare.slow_start, bare.rebalance), (None, None, None));
-        assert_eq!((bare.on_down, bare.on_removal), (OnLoss::Keep, OnLoss::Keep));
+        let rules = [bare.on_down, bare.on_removal, bare.on_drain];
+        assert_eq!(rules, [OnLoss::Keep; 3]);
         assert_eq!((bare.health, bare.ejection, bare.sources.len()), (None, None, 0));
         let off = pool(
             "queue = \"off\"\nqueue_timeout = \"5s\"\nslow_start = \"off\"\nrebalance = \"off\"\n\
@@ -178,13 +194,15 @@ mod tests {
     fn waiting_and_moving_are_read() {
         let pool = pool(
             "queue = 100\nqueue_timeout = \"5s\"\nslow_start = \"30s\"\nrebalance = 20\n\
-             rebalance_tolerance = 0\non_down = \"close\"\non_removal = \"30s\"",
+             rebalance_tolerance = 0\non_down = \"close\"\non_removal = \"30s\"\n\
+             on_drain = \"1h\"",
         );
         assert_eq!(pool.queue, Some(Queue { limit: 100, timeout: 5 * SECOND }));
         assert_eq!(pool.slow_start, Some(30 * SECOND));
         assert_eq!(pool.rebalance, Some(Rebalance { rate: 20, tolerance: 0 }));
         assert_eq!(pool.on_down, OnLoss::CloseAfter(Duration::ZERO));
         assert_eq!(pool.on_removal, OnLoss::CloseAfter(30 * SECOND));
+        assert_eq!(pool.on_drain, OnLoss::CloseAfter(3600 * SECOND));
         let defaults = valid_pool(&format!("{BACKENDS}\nqueue = 1\nrebalance = 1"));
         assert_eq!(defaults.queue, Some(Queue { limit: 1, timeout: SECOND }));
         assert_eq!(defaults.rebalance, Some(Rebalance { rate: 1, tolerance: 10 }));

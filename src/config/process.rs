@@ -16,6 +16,8 @@ pub struct Process {
     pub cpus: Option<Vec<usize>>,
     /// Client connections over all listeners; none: as many as the descriptor limit carries.
     pub max_connections: Option<u32>,
+    /// TLS handshakes with clients of one worker at the same time, 1 to 65536; more wait.
+    pub max_handshakes: u32,
     /// Bytes per worker, and at least one buffer within `relay_share`.
     pub relay_memory: usize,
     /// Percent of `relay_memory`, 1 to 100.
@@ -44,6 +46,7 @@ pub(super) fn read(section: &Section<'_>) -> Process {
         max_connections: section.value_or("max_connections", None, |field| {
             field.unless("auto", |field| field.integer(CONNECTIONS))
         }),
+        max_handshakes: section.value_or("max_handshakes", 256, |field| field.integer(1..=65_536)),
         relay_memory: section.value_or("relay_memory", 64 * MIB, |field| {
             relay_memory(field, relay_share, buffer_size)
         }),

@@ -39,3 +39,29 @@ pub(super) fn valid(text: &str) -> Config {
 pub(super) fn valid_pool(lines: &str) -> super::Pool {
     valid(&format!("{LISTENER}[pool.p]\n{lines}\n")).pools.remove(0)
 }
+
+/// Two sections that end TLS.
+pub(super) const TLS: &str = "\
+[tls.edge]\ncertificates = [{ chain = \"/c\", key = \"/k\" }]\n\
+[tls.inner]\ncertificates = [{ chain = \"/c\", key = \"/k\" }]\n";
+
+/// A valid file but for its tls section, which has `lines` from line 2 on.
+pub(super) fn with_tls(lines: &str) -> Vec<String> {
+    errors(&format!("[tls.t]\n{lines}\n{LISTENER}{POOL}"))
+}
+
+/// A valid file but for its only listener, which has `lines` from line 3 on; there are two tls
+/// sections, `edge` and `inner`, and the pools `p` and `q`.
+pub(super) fn with_entry(lines: &str) -> Vec<String> {
+    errors(&entry(lines))
+}
+
+/// The only listener of the same file, which is valid.
+pub(super) fn valid_entry(lines: &str) -> super::Listener {
+    valid(&entry(lines)).listeners.remove(0)
+}
+
+fn entry(lines: &str) -> String {
+    let pools = "[pool.p]\nbackends = [\"10.0.0.1:1\"]\n[pool.q]\nbackends = [\"10.0.0.1:1\"]\n";
+    format!("[listener.l]\nlisten = \"0.0.0.0:1\"\n{lines}\n{pools}{TLS}")
+}

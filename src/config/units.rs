@@ -113,6 +113,7 @@ const SIZE_UNITS: [(&str, u64); 7] = [
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const SECOND: Duration = Duration::from_secs(1);
 pub(super) const MINUTE: Duration = Duration::from_secs(60);
+pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 pub(super) const DAY: Duration = Duration::from_secs(86_400);
 pub(super) const YEAR: Duration = Duration::from_secs(365 * 86_400);
 

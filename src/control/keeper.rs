@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::discovery::{self, DiscoveryOptions, Found, PoolDiscovery, Question, Saved};
-use super::health::{self, Change, PoolHealth, ProbeId};
+use super::health::{self, Change, Entrant, PoolHealth, ProbeId};
 use super::losses::{Loss, Losses};
 use super::rebalance::{Load, Rebalance};
 use crate::balance::{Backend, Member, Pool, PoolSettings, Standing};
@@ -90,7 +90,7 @@ impl Keeper {
             discovery: PoolDiscovery::new(options, seed),
             failures: ejection.as_ref().map(|ejection| ejection.failures),
             health: PoolHealth::new(health, ejection, pool.slow_start, seed.rotate_left(32)),
-            losses: Losses::new(pool.on_down, pool.on_removal),
+            losses: Losses::new(pool.on_down, pool.on_removal, pool.on_drain),
             rebalance: pool.rebalance.map(Rebalance::new),
             backends: HashMap::new(),
             gone: HashMap::new(),
@@ -187,6 +187,20 @@ impl Keeper {
         }
     }
 
+    /// The operator takes a backend out, or lets it in again. False: there is none of that name,
+    /// and none that was drained and may come again.
+    pub fn drain(&mut self, name: &str, on: bool, now: Duration) -> bool {
+        if !self.backends.contains_key(name) && !self.health.remembers(name) {
+            return false;
+        }
+        if !on {
+            // Who is away has no standing that could change.
+            self.losses.is_back(name, Loss::Drained);
+        }
+        self.handle(Input::Health(health::Input::Drain { name: name.into(), on }), now);
+        true
+    }
+
     pub fn counts_failures(&self) -> bool {
         self.failures.is_some()
     }
@@ -262,6 +276,7 @@ impl Keeper {
         self.gone.retain(|_, backend| backend.connections() > 0);
         let mut known = std::mem::take(&mut self.backends);
         for found in self.discovery.found() {
+            self.losses.is_back(&found.name, Loss::Removed);
             let before = known.remove(&found.name).or_else(|| self.gone.remove(&found.name));
             self.backends.insert(Arc::clone(&found.name), backend(found, before));
         }
@@ -269,8 +284,12 @@ impl Keeper {
             self.losses.lost(&name, Loss::Removed, now);
             self.gone.insert(name, backend);
         }
-        let members = self.discovery.found().iter().map(|found| (&found.name, &*found.addresses));
-        self.health.set_members(members, now);
+        let entrants = self.discovery.found().iter().map(|found| Entrant {
+            name: &found.name,
+            addresses: &found.addresses,
+            drain: found.drain,
+        });
+        self.health.set_members(entrants, now);
     }
 
     fn follow_health(&mut self, now: Duration) {
@@ -291,6 +310,12 @@ impl Keeper {
                         backend.set_ejected(false);
                     }
                 }
+                health::Output::Ailing { name, on: true } => {
+                    self.losses.lost(&name, Loss::Down, now);
+                }
+                health::Output::Ailing { name, on: false } => {
+                    self.losses.is_back(&name, Loss::Down);
+                }
                 health::Output::Changed(change) => self.standing_changed(&change, now),
             }
         }
@@ -298,13 +323,14 @@ impl Keeper {
 
     fn standing_changed(&mut self, change: &Change, now: Duration) {
         self.is_stale = true;
-        if change.to.is_eligible() {
-            self.losses.is_back(&change.name);
-            if let Some(rebalance) = &mut self.rebalance {
-                rebalance.changed(now);
-            }
-        } else if change.to != Standing::Draining {
-            self.losses.lost(&change.name, Loss::Down, now);
+        if change.to.is_eligible()
+            && let Some(rebalance) = &mut self.rebalance
+        {
+            rebalance.changed(now);
+        }
+        match change.to {
+            Standing::Draining => self.losses.lost(&change.name, Loss::Drained, now),
+            _ => self.losses.is_back(&change.name, Loss::Drained),
         }
         // That a new backend without a check is up says no more than that it was added.
         if !change.is_step() && change.cause != health::Cause::Unprobed {
@@ -368,6 +394,7 @@ fn fixed(backend: &config::Backend) -> Found {
         weight: backend.weight,
         tier: backend.tier,
         limit: backend.max_connections,
+        drain: backend.drain,
     }
 }
 
@@ -474,6 +501,82 @@ mod tests {
         let end = Output::EndSessions("10.0.0.2:1".into());
         assert_eq!(tick(&mut keeper, 15 * SECOND), [end]);
         assert!(tick(&mut keeper, 60 * SECOND).is_empty());
+    }
+
+    #[test]
+    fn a_backend_that_drains_is_out_until_it_is_ready_also_over_a_loss() {
+        let mut keeper = keeper("");
+        list(&mut keeper, &[1, 2], SECOND);
+        assert!(keeper.drain("10.0.0.1:1", true, 2 * SECOND));
+        assert!(keeper.is_stale(), "it is to be published");
+        assert_eq!(standings(&mut keeper)[0].1, "draining");
+        list(&mut keeper, &[2], 3 * SECOND);
+        assert!(!keeper.drain("10.0.0.3:1", true, 3 * SECOND), "nobody of that name");
+        list(&mut keeper, &[1, 2], 4 * SECOND);
+        assert_eq!(standings(&mut keeper)[0].1, "draining");
+        assert!(tick(&mut keeper, 60 * SECOND).is_empty(), "its sessions stay");
+        assert!(keeper.drain("10.0.0.1:1", false, 61 * SECOND));
+        assert_eq!(standings(&mut keeper)[0].1, "up");
+        assert!(keeper.drain("10.0.0.1:1", true, 62 * SECOND));
+        list(&mut keeper, &[2], 63 * SECOND);
+        assert!(keeper.drain("10.0.0.1:1", false, 64 * SECOND), "it may come again");
+        assert!(!keeper.drain("10.0.0.1:1", false, 65 * SECOND), "and is forgotten");
+        list(&mut keeper, &[1, 2], 66 * SECOND);
+        assert_eq!(standings(&mut keeper)[0].1, "up");
+    }
+
+    #[test]
+    fn sessions_of_a_backend_that_drains_end_after_their_grace_unless_it_is_ready_before() {
+        let end = |host: u8| Output::EndSessions(format!("10.0.0.{host}:1").into());
+        let mut keeper = keeper("on_drain = \"5s\"");
+        list(&mut keeper, &[1, 2], SECOND);
+        keeper.drain("10.0.0.1:1", true, 2 * SECOND);
+        keeper.drain("10.0.0.1:1", true, 4 * SECOND);
+        assert!(tick(&mut keeper, 6 * SECOND).is_empty());
+        keeper.drain("10.0.0.1:1", false, 6 * SECOND);
+        assert!(tick(&mut keeper, 20 * SECOND).is_empty(), "it was ready in time");
+        keeper.drain("10.0.0.1:1", true, 20 * SECOND);
+        // What is said twice holds from the first time on.
+        keeper.drain("10.0.0.1:1", true, 24 * SECOND);
+        assert_eq!(tick(&mut keeper, 25 * SECOND), [end(1)]);
+        // And that the backend is lost meanwhile changes nothing.
+        keeper.drain("10.0.0.2:1", true, 30 * SECOND);
+        list(&mut keeper, &[1], 31 * SECOND);
+        assert_eq!(tick(&mut keeper, 35 * SECOND), [end(2)]);
+    }
+
+    #[test]
+    fn sessions_of_a_backend_that_fails_while_it_drains_end_as_those_of_any_other() {
+        let lines = "on_down = \"5s\"\n[pool.p.health]\ncheck = \"tcp\"\nfall = 1\nrise = 1\n\
+                     interval = \"2s\"\njitter = 0";
+        let mut keeper = keeper(lines);
+        let asked = list(&mut keeper, &[1, 2], SECOND);
+        keeper.drain("10.0.0.1:1", true, 2 * SECOND);
+        let refused = Err(health::ProbeFailure::Refused);
+        probed(&mut keeper, &asked, refused, 3 * SECOND);
+        let asked = tick(&mut keeper, 6 * SECOND);
+        probed(&mut keeper, &asked, Ok(()), 7 * SECOND);
+        let asked = tick(&mut keeper, 9 * SECOND);
+        let end = Output::EndSessions("10.0.0.1:1".into());
+        assert!(!asked.contains(&end), "it was well again in time");
+        probed(&mut keeper, &asked, refused, 10 * SECOND);
+        assert!(tick(&mut keeper, 15 * SECOND).contains(&end));
+    }
+
+    /// Ends the probe of the first backend, which is among those asked for.
+    fn probed(
+        keeper: &mut Keeper,
+        asked: &[Output],
+        result: Result<(), health::ProbeFailure>,
+        now: Duration,
+    ) {
+        let first = |output: &Output| match output {
+            Output::Probe { probe, name, .. } if &**name == "10.0.0.1:1" => Some(*probe),
+            _ => None,
+        };
+        let probe = asked.iter().find_map(first).expect("it is probed");
+        let (name, took) = ("10.0.0.1:1".into(), Duration::ZERO);
+        keeper.handle(Input::Health(health::Input::Probed { name, probe, result, took }), now);
     }
 
     #[test]

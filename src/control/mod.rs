@@ -10,6 +10,7 @@ pub mod discovery;
 pub mod health;
 mod keeper;
 mod losses;
+mod nameservers;
 mod notices;
 mod plane;
 mod rebalance;
@@ -17,4 +18,4 @@ pub mod resolver;
 mod rows;
 
 pub use keeper::Keeper;
-pub use plane::{Control, ControlError, Told};
+pub use plane::{Control, ControlError, ProbeTls, Told};

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
@@ -15,12 +16,17 @@ use tokio::time::{Instant, sleep_until};
 use super::discovery::{self, FileWatch, Outcome, Question, Saved, load, read_listing, save};
 use super::health::{BadCheck, Finished, Input as HealthInput, Job, Prober, Probes};
 use super::keeper::{Input, Keeper, Output};
+use super::nameservers::Nameservers;
 use super::notices::Notices;
-use super::resolver::{Resolver, ResolverError};
+use super::resolver::ResolverError;
 use super::rows;
 use crate::balance::{Pool, PoolId, Snapshot};
-use crate::config::{Config, SourceKind};
-use crate::observe::{self, Inquirer, Inquiries, Inquiry, PoolsReport};
+use crate::config::Config;
+use crate::observe::{self, DrainOrder, Drained, Inquirer, Inquiries, Inquiry, PoolsReport, Reply};
+use crate::tls::ClientTls;
+
+/// By `PoolId`: how TLS is spoken with the backends of the pool, if it is. Probes see it change.
+pub type ProbeTls = Vec<Option<Arc<ArcSwap<ClientTls>>>>;
 
 /// What the server is told.
 #[derive(Clone, Debug)]
@@ -46,8 +52,7 @@ pub struct Control {
     keepers: Vec<Keeper>,
     /// By pool; none: it is not probed.
     probers: Vec<Option<Arc<Prober>>>,
-    /// None: no pool has names to ask for.
-    resolver: Option<Arc<Resolver>>,
+    nameservers: Nameservers,
     asking: JoinSet<(Question, Outcome)>,
     /// The pools that wait for each answer.
     askers: HashMap<Question, Vec<usize>>,
@@ -59,6 +64,8 @@ pub struct Control {
     inquiries: Inquiries,
     /// For whoever wants to inquire; kept so that the inquiries never end.
     inquirer: Inquirer,
+    /// Orders that are carried out, and answered once that is published.
+    obeyed: Vec<(DrainOrder, Reply<Drained>)>,
     began: Instant,
     /// When the pools that have changed are to be published.
     publication: Option<Duration>,
@@ -88,6 +95,7 @@ enum Event {
     Answered(Question, Outcome),
     Read(usize, PathBuf, Result<String, String>),
     FileChanged(usize, PathBuf),
+    ResolvConfChanged,
     Probed(Finished),
     Saved(usize, std::io::Result<()>),
     Asked(Inquiry),
@@ -106,9 +114,20 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 impl Control {
     /// Must be called on a runtime.
-    pub fn new(config: &Config, seed: u64) -> Result<Control, ControlError> {
-        let prober = |pool: &crate::config::Pool| {
-            let prober = pool.health.as_ref().map(|health| Prober::new(health).map(Arc::new));
+    pub fn new(config: &Config, tls: &ProbeTls, seed: u64) -> Result<Control, ControlError> {
+        Control::with_resolv_conf(config, tls, seed, Path::new(RESOLV_CONF))
+    }
+
+    /// The same with another file in the place of /etc/resolv.conf.
+    pub fn with_resolv_conf(
+        config: &Config,
+        tls: &ProbeTls,
+        seed: u64,
+        resolv_conf: &Path,
+    ) -> Result<Control, ControlError> {
+        let prober = |(id, pool): (usize, &crate::config::Pool)| {
+            let tls = tls.get(id).cloned().flatten();
+            let prober = pool.health.as_ref().map(|health| Prober::new(health, tls).map(Arc::new));
             prober
                 .transpose()
                 .map_err(|error| ControlError::Check { pool: pool.name.clone(), error })
@@ -122,8 +141,8 @@ impl Control {
         let (inquirer, inquiries) = observe::inquiries();
         Ok(Control {
             files: Files::watch(&keepers),
-            probers: config.pools.iter().map(prober).collect::<Result<_, _>>()?,
-            resolver: resolver(config)?.map(Arc::new),
+            probers: config.pools.iter().enumerate().map(prober).collect::<Result<_, _>>()?,
+            nameservers: Nameservers::new(config, resolv_conf).map_err(ControlError::Resolver)?,
             asking: JoinSet::new(),
             askers: HashMap::new(),
             reading: JoinSet::new(),
@@ -132,6 +151,7 @@ impl Control {
             notices: Notices::new(),
             inquiries,
             inquirer,
+            obeyed: Vec::new(),
             began: Instant::now(),
             publication: None,
             published: Duration::ZERO,
@@ -141,16 +161,15 @@ impl Control {
     }
 
     /// The same for who only looks: what an earlier run saved is read, and nothing is saved.
-    pub fn looking(config: &Config, seed: u64) -> Result<Control, ControlError> {
-        let mut control = Control::new(config, seed)?;
+    pub fn looking(config: &Config, tls: &ProbeTls, seed: u64) -> Result<Control, ControlError> {
+        let mut control = Control::new(config, tls, seed)?;
         control.state.directory = None;
         Ok(control)
     }
 
     /// Who is asked for names, in this order; nobody where no pool has sources.
     pub fn nameservers(&self) -> Vec<SocketAddr> {
-        let resolver = self.resolver.iter();
-        resolver.flat_map(|resolver| resolver.nameservers()).collect()
+        self.nameservers.addresses()
     }
 
     /// The pools as they are known so far.
@@ -201,6 +220,7 @@ impl Control {
         loop {
             self.carry_out(&mut told);
             self.publish(&mut told);
+            self.answer_orders();
             let event = self.next_event(None).await;
             self.handle(event);
         }
@@ -237,6 +257,7 @@ impl Control {
                 Event::Read(pool, path, contents)
             }
             Some((pool, path)) = self.files.changed.recv() => Event::FileChanged(pool, path),
+            () = self.nameservers.changed() => Event::ResolvConfChanged,
             finished = self.probes.finished() => Event::Probed(finished),
             Some(saved) = self.state.saving.join_next(), if !self.state.saving.is_empty() => {
                 let (pool, result) = unwind(saved);
@@ -269,6 +290,7 @@ impl Control {
                 self.keepers[pool].handle(Input::Discovery(input), now);
             }
             Event::FileChanged(pool, path) => self.read(pool, path),
+            Event::ResolvConfChanged => self.ask_others(now),
             Event::Probed(Finished { pool, name, probe, result, took }) => {
                 let input = HealthInput::Probed { name, probe, result, took };
                 let keeper = self.keepers.iter_mut().find(|keeper| *keeper.name() == pool);
@@ -285,7 +307,8 @@ impl Control {
                 );
             }
             Event::Saved(_, Ok(())) => {}
-            Event::Asked(inquiry) => inquiry.answer(self.report()),
+            Event::Asked(Inquiry::Report(reply)) => reply.answer(self.report()),
+            Event::Asked(Inquiry::Drain(order, reply)) => self.drain(order, reply, now),
             Event::Deadline => {}
         }
         let looks = self.look.is_some_and(|look| look <= now);
@@ -344,13 +367,44 @@ impl Control {
         }
     }
 
+    fn drain(&mut self, order: DrainOrder, reply: Reply<Drained>, now: Duration) {
+        let keeper = self.keepers.iter_mut().find(|keeper| *keeper.name() == order.pool);
+        let Some(keeper) = keeper else { return reply.answer(Drained::NoSuchPool) };
+        if !keeper.drain(&order.backend, order.drain, now) {
+            return reply.answer(Drained::NoSuchBackend);
+        }
+        // Who hears that it holds may rely on it.
+        self.publication = Some(now);
+        self.obeyed.push((order, reply));
+    }
+
+    fn answer_orders(&mut self) {
+        let at = self.now();
+        for (order, reply) in std::mem::take(&mut self.obeyed) {
+            let keeper = self.keepers.iter().find(|keeper| *keeper.name() == order.pool);
+            let backend = keeper.and_then(|keeper| rows::backend(keeper, &order.backend));
+            reply.answer(match backend {
+                Some(backend) => Drained::Now { at, backend: Box::new(backend) },
+                None => Drained::WhenItReturns,
+            });
+        }
+    }
+
+    fn ask_others(&mut self, now: Duration) {
+        if self.nameservers.renew() {
+            for keeper in &mut self.keepers {
+                keeper.handle(Input::Discovery(discovery::Input::OthersAreAsked), now);
+            }
+        }
+    }
+
     fn ask(&mut self, pool: usize, question: Question) {
         let askers = self.askers.entry(question.clone()).or_default();
         askers.push(pool);
         if askers.len() > 1 {
             return;
         }
-        let resolver = self.resolver.clone();
+        let resolver = self.nameservers.resolver();
         self.asking.spawn(async move {
             let outcome = match resolver {
                 Some(resolver) => resolver.ask(&question).await,
@@ -414,10 +468,11 @@ impl Files {
         for (pool, keeper) in keepers.iter().enumerate() {
             for path in keeper.discovery().files() {
                 let (tell, mut watch) = (tell.clone(), FileWatch::new(path));
+                let path = path.to_owned();
                 watching.spawn(async move {
                     loop {
                         watch.changed().await;
-                        if tell.send((pool, watch.path().to_owned())).is_err() {
+                        if tell.send((pool, path.clone())).is_err() {
                             return;
                         }
                     }
@@ -425,30 +480,6 @@ impl Files {
             }
         }
         Files { changed, _tell: tell, _watching: watching }
-    }
-}
-
-/// Nobody, if there is nothing to ask for. Files may list names as well; where nobody can be asked,
-/// those are not found, and the rest of the file is good.
-fn resolver(config: &Config) -> Result<Option<Resolver>, ControlError> {
-    let has_names = |pool: &crate::config::Pool| {
-        pool.sources.iter().any(|source| !matches!(source.kind, SourceKind::File { .. }))
-    };
-    if config.pools.iter().all(|pool| pool.sources.is_empty()) {
-        return Ok(None);
-    }
-    match Resolver::new(&config.resolver, Path::new(RESOLV_CONF)) {
-        Ok(resolver) => {
-            let nameservers: Vec<String> =
-                resolver.nameservers().map(|address| address.to_string()).collect();
-            tracing::info!(nameservers = nameservers.join(" "), "names are asked for");
-            Ok(Some(resolver))
-        }
-        Err(error) if config.pools.iter().any(has_names) => Err(ControlError::Resolver(error)),
-        Err(error) => {
-            tracing::warn!("{}: {error}; until then no name in a file is found", error.key());
-            Ok(None)
-        }
     }
 }
 

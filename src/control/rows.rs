@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::Keeper;
 use super::discovery::{Found, SourceReport};
-use super::health::Report;
-use crate::balance::{Backend, Pool};
+use crate::balance::Pool;
 use crate::observe::{
     BackendRow, LeavingRow, PoolRow, ProbeRow, SourceRow, TierRow, TroubleRow, WaitingRow,
 };
@@ -16,12 +15,7 @@ pub(super) fn pool(keeper: &Keeper) -> PoolRow {
     let keys: Vec<Arc<str>> = sources.iter().map(|source| Arc::clone(&source.key)).collect();
     let backends = discovery.found().iter().filter_map(|found| {
         let key = discovery.source_of(&found.name).and_then(|index| keys.get(index));
-        Some(backend(
-            found,
-            keeper.backend(&found.name)?,
-            keeper.health().report(&found.name)?,
-            key.map(Arc::clone),
-        ))
+        row(found, keeper, key.map(Arc::clone))
     });
     PoolRow {
         name: Arc::clone(keeper.name()),
@@ -35,6 +29,7 @@ pub(super) fn pool(keeper: &Keeper) -> PoolRow {
         sources,
         backends: backends.collect(),
         leaving: leaving(keeper),
+        draining_absent: keeper.health().drained_and_gone().cloned().collect(),
     }
 }
 
@@ -55,7 +50,7 @@ fn source((index, report): (usize, SourceReport)) -> SourceRow {
         text: trouble.to_string(),
     };
     SourceRow {
-        key: format!("sources[{index}]").into(),
+        key: key(index),
         is_pending: report.is_pending(),
         troubles: report.troubles.iter().map(trouble).collect(),
         title: report.title,
@@ -68,12 +63,22 @@ fn source((index, report): (usize, SourceReport)) -> SourceRow {
     }
 }
 
-fn backend(
-    found: &Found,
-    backend: &Backend,
-    report: Report,
-    source: Option<Arc<str>>,
-) -> BackendRow {
+/// The place of a source in the configuration, below the pool's.
+fn key(index: usize) -> Arc<str> {
+    format!("sources[{index}]").into()
+}
+
+/// One backend of the pool.
+pub(super) fn backend(keeper: &Keeper, name: &str) -> Option<BackendRow> {
+    let discovery = keeper.discovery();
+    let found = discovery.found().iter().find(|found| *found.name == *name)?;
+    let key = discovery.source_of(name).map(key);
+    row(found, keeper, key)
+}
+
+fn row(found: &Found, keeper: &Keeper, source: Option<Arc<str>>) -> Option<BackendRow> {
+    let backend = keeper.backend(&found.name)?;
+    let report = keeper.health().report(&found.name)?;
     let probe = report.last_probe.map(|probe| ProbeRow {
         result: probe.as_str(),
         failure: probe.result.err().map(|failure| failure.to_string()),
@@ -84,7 +89,7 @@ fn backend(
         Some(cause) => cause.to_string(),
         None => "it was found first, and is taken to be well".to_owned(),
     };
-    BackendRow {
+    Some(BackendRow {
         name: Arc::clone(&found.name),
         addresses: found.addresses.clone(),
         source,
@@ -98,7 +103,7 @@ fn backend(
         probe,
         probes: report.probes,
         ejections: report.ejections,
-    }
+    })
 }
 
 /// By name.

@@ -25,6 +25,18 @@ impl Buffer {
         self.start = self.end.min(self.start.saturating_add(count));
     }
 
+    /// What it holds, to be changed in place.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        let Some(engine) = &self.engine else { return &mut [] };
+        let memory = engine.core().io.borrow().buffers.memory(self.id);
+        // SAFETY: the range was received into the buffer, which is this value's alone until it is
+        // dropped, and the memory lives as long as the engine that the value holds.
+        unsafe {
+            let start = memory.as_ptr().add(self.start as usize);
+            std::slice::from_raw_parts_mut(start, (self.end - self.start) as usize)
+        }
+    }
+
     /// Whether the bytes reach to the end of the buffer: a sign that more was waiting.
     pub fn is_full(&self) -> bool {
         let size = |engine: &Engine| engine.core().io.borrow().buffers.size();

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::block::Blocks;
 use super::buffers::{BufferSizes, Buffers};
 use super::driver::{Completion, Driver, DriverCounters, Wait};
 use super::io::{Io, STALL_INTERVAL};
@@ -79,6 +80,8 @@ pub struct EngineStatus {
     pub operations: usize,
     pub descriptors: usize,
     pub buffers_held: usize,
+    /// Memory that sessions fill themselves, in buffers' worth.
+    pub blocks_held: usize,
     pub pipes_held: usize,
     pub timers: usize,
     /// Receives that found no buffer.
@@ -99,7 +102,8 @@ impl Engine {
     ) -> io::Result<Engine> {
         panics::watch();
         let now = driver.now();
-        let io = Io::new(driver, Buffers::new(settings.buffers)?);
+        let (buffers, blocks) = (Buffers::new(settings.buffers)?, Blocks::new(settings.buffers));
+        let io = Io::new(driver, buffers, blocks);
         Ok(Engine(Rc::new(Core {
             io: RefCell::new(io),
             pipes: RefCell::new(Pipes::new(settings.pipes)),
@@ -281,6 +285,7 @@ impl Engine {
             operations: io.live_operations(),
             descriptors: io.open_descriptors(),
             buffers_held: io.buffers.held(),
+            blocks_held: io.blocks.held(),
             pipes_held: pipes.held(),
             timers: self.0.timers.borrow().pending(),
             buffers_exhausted: io.buffers.exhausted(),

@@ -4,19 +4,22 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::ptr::NonNull;
 use std::task::Waker;
 use std::time::Duration;
 
+use super::block::Blocks;
 use super::buffers::Buffers;
 use super::driver::{Completion, Descriptor, Driver, Interest, Kind, Operation, Token};
-use super::slots::{Keep, Outcome, Phase, Slots, Stall};
+use super::slots::{Keep, Outcome, Payload, Phase, Slots, Stall};
 use super::stalls::{self, Stalled};
 use super::time::Time;
 
 pub(super) struct Io {
-    /// Before `buffers`: dropping the driver ends the kernel's claim on their memory.
+    /// First: dropping the driver ends the kernel's claim on the memory of the others.
     pub(super) driver: Box<dyn Driver>,
     pub(super) buffers: Buffers,
+    pub(super) blocks: Blocks,
     pub(super) slots: Slots,
     /// By descriptor number.
     descriptors: Vec<DescriptorState>,
@@ -52,9 +55,9 @@ pub(super) enum Look {
 }
 
 impl Io {
-    pub(super) fn new(driver: Box<dyn Driver>, buffers: Buffers) -> Io {
+    pub(super) fn new(driver: Box<dyn Driver>, buffers: Buffers, blocks: Blocks) -> Io {
         let (slots, parked) = (Slots::new(), VecDeque::new());
-        Io { driver, buffers, slots, descriptors: Vec::new(), open: 0, parked, sends: 0 }
+        Io { driver, buffers, blocks, slots, descriptors: Vec::new(), open: 0, parked, sends: 0 }
     }
 
     /// Takes an open descriptor under the engine's care; `release` gives it up.
@@ -72,23 +75,35 @@ impl Io {
         token
     }
 
-    /// Sends `range` of a buffer, which the caller gives up until the send is over. The receive
-    /// `ahead` is recalled when there is no room. While it is awaited, that everything was sent is
-    /// said when a turn ends for another reason: there is nothing to do before.
+    /// Sends `range` of what the caller gives up until the send is over. The receive `ahead` is
+    /// recalled when there is no room. While it is awaited, that everything was sent is said when
+    /// a turn ends for another reason: there is nothing to do before.
     pub(super) fn start_send(
         &mut self,
         socket: Descriptor,
-        id: u16,
+        payload: Payload,
         range: Range<u32>,
         ahead: Token,
         now: Time,
     ) -> Token {
         let length = range.end - range.start;
         let quiet = self.is_awaited(ahead);
-        // SAFETY: the caller held the buffer and gives it up; the range was received into it.
-        let data = unsafe { self.buffers.memory(id).add(range.start as usize) };
+        let data = match &payload {
+            // SAFETY: the caller held the buffer and gives it up; the range was received into it.
+            Payload::Buffer(id) => unsafe { self.buffers.memory(*id).add(range.start as usize) },
+            // Boxed, so that it stays where it is when the payload moves into the slot.
+            Payload::Block(memory) => NonNull::from(&memory.bytes()[range.start as usize..]).cast(),
+        };
         let operation = Operation::Send { socket, data, length, quiet };
-        self.start(operation, Keep::Buffer { id, ahead }, now)
+        self.start(operation, Keep::Sending { payload, ahead }, now)
+    }
+
+    /// What was sent from is free again.
+    pub(super) fn reclaim(&mut self, payload: Payload) {
+        match payload {
+            Payload::Buffer(id) => self.buffers.released(id),
+            Payload::Block(memory) => self.blocks.returned(memory),
+        }
     }
 
     pub(super) fn submit(&mut self, token: Token, operation: &Operation) {
@@ -142,9 +157,9 @@ impl Io {
             Phase::Ending(_) => None,
             Phase::InFlight if token.kind() == Kind::Receive => self.received(completion),
             Phase::InFlight if result == -libc::EAGAIN => {
-                self.found_no_room(token);
+                let waker = self.found_no_room(token);
                 self.wait_until_ready(token, false);
-                None
+                waker
             }
             Phase::InFlight if token.kind() != Kind::Poll => {
                 slot.phase = Phase::Finished(Outcome(result));
@@ -159,13 +174,14 @@ impl Io {
 
     /// A send must wait: nothing more is received behind it. Without a receive that may end a turn,
     /// it must say itself when it is done.
-    fn found_no_room(&mut self, token: Token) {
-        let Some(slot) = self.slots.find(token) else { return };
+    fn found_no_room(&mut self, token: Token) -> Option<Waker> {
+        let slot = self.slots.find(token)?;
         if let Operation::Send { quiet, .. } = &mut slot.operation {
             *quiet = false;
         }
-        if let Keep::Buffer { ahead, .. } = slot.keep {
-            self.recall(ahead);
+        match slot.keep {
+            Keep::Sending { ahead, .. } => self.recall(ahead),
+            _ => None,
         }
     }
 
@@ -303,8 +319,8 @@ impl Io {
             }
             Phase::Finished(_) => {
                 self.give_back(token);
-                if let Keep::Buffer { id, .. } = self.finish(token) {
-                    self.buffers.released(id);
+                if let Keep::Sending { payload, .. } = self.finish(token) {
+                    self.reclaim(payload);
                 }
             }
             Phase::Free { .. } | Phase::Orphaned => {}
@@ -321,7 +337,7 @@ impl Io {
                 }
             }
             Keep::Received { queue, .. } => self.buffers.release_all(queue),
-            Keep::Nothing | Keep::Buffer { .. } | Keep::Address(_) => {}
+            Keep::Nothing | Keep::Sending { .. } | Keep::Address(_) => {}
         }
     }
 
@@ -338,8 +354,8 @@ impl Io {
             self.close(descriptor);
         }
         match keep {
-            Keep::Buffer { id, .. } if orphaned => {
-                self.buffers.released(id);
+            Keep::Sending { payload, .. } if orphaned => {
+                self.reclaim(payload);
                 Keep::Nothing
             }
             keep => keep,
@@ -387,11 +403,13 @@ impl Io {
             .filter(|(_, slot)| now.since(slot.since) >= limit && !slot.evicted)
             .map(|(token, slot)| {
                 let owners = self.owners(slot.operation.descriptor());
-                let behind = match slot.keep {
-                    Keep::Buffer { ahead, .. } => self.received_ahead(ahead),
+                let buffers = match &slot.keep {
+                    Keep::Sending { payload, ahead } => {
+                        self.weight(payload) + self.received_ahead(*ahead)
+                    }
                     _ => 0,
                 };
-                Stalled { since: slot.since, token, owners, buffers: 1 + behind }
+                Stalled { since: slot.since, token, owners, buffers }
             })
             .collect();
         let mut wakers = Vec::new();
@@ -404,13 +422,21 @@ impl Io {
                 wakers.extend(slot.waker.clone());
             }
         }
-        for token in stalls::evicted(stalled, share, self.parked.len()) {
+        let wanted = self.parked.len() + self.blocks.excess();
+        for token in stalls::evicted(stalled, share, wanted) {
             if let Some(slot) = self.slots.find(token) {
                 slot.evicted = true;
                 wakers.extend(slot.waker.clone());
             }
         }
         wakers
+    }
+
+    fn weight(&self, payload: &Payload) -> usize {
+        match payload {
+            Payload::Buffer(_) => 1,
+            Payload::Block(memory) => self.blocks.weight(memory),
+        }
     }
 
     fn owners(&self, socket: Descriptor) -> [Owner; 2] {

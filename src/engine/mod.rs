@@ -8,6 +8,7 @@
 //! lives in this folder.
 #![allow(unsafe_code)]
 
+mod block;
 mod buffer;
 mod buffers;
 mod channel;
@@ -35,6 +36,7 @@ mod tests;
 mod time;
 mod timers;
 
+pub use block::{Block, BlockSize};
 pub use buffer::Buffer;
 pub use buffers::BufferSizes;
 pub use channel::{Receiver, Sender, channel};

@@ -1,6 +1,6 @@
 //! Receives: what their completions bring, who takes it, and who waits for a buffer.
 //!
-//! A receive fills one buffer after the other until its cap is used up, which is the size of one:
+//! A receive fills one buffer after the other until its cap is used up, mostly the size of one:
 //! small pieces cost one operation for many, and a stream that fills its buffers costs one for
 //! each, as without a cap. What came waits in the operation's slot, and what came late is put
 //! behind it in the same buffer, so that never more than two wait, however small the pieces. An
@@ -17,31 +17,38 @@ use super::time::Time;
 /// What a future finds when it looks at its receive.
 pub(super) enum Received {
     Pending,
-    /// The next piece: a buffer, how much of it was filled, and whether more was waiting.
-    Piece {
-        id: u16,
-        length: u32,
-        nonempty: bool,
-        last: bool,
-    },
+    Piece(Piece),
     /// The end of the stream, or a negated errno. The operation is over.
     Ended(Outcome),
 }
 
+/// What a receive brought: a buffer, how much of it was filled, and whether more was waiting.
+pub(super) struct Piece {
+    pub(super) id: u16,
+    pub(super) length: u32,
+    pub(super) nonempty: bool,
+    /// The operation is over with it.
+    pub(super) last: bool,
+}
+
 impl Io {
+    /// Starts a receive that goes on until it has filled so many buffers.
     pub(super) fn start_receive(
         &mut self,
         socket: Descriptor,
         wait_first: bool,
+        buffers: u32,
         now: Time,
     ) -> Token {
-        self.begin(Operation::Receive { socket, wait_first, cap: self.buffers.size() }, now)
+        let cap = self.buffers.size().saturating_mul(buffers);
+        self.begin(Operation::Receive { socket, wait_first, cap }, now)
     }
 
     /// Starts a receive that takes one piece if it is there already, and waits for nothing.
     pub(super) fn start_look(&mut self, socket: Descriptor, now: Time) -> Token {
         // It waits before it takes a buffer: with nothing there, it needs none.
         let token = self.begin(Operation::Receive { socket, wait_first: true, cap: 1 }, now);
+        // Nobody waits for it yet.
         self.recall(token);
         token
     }
@@ -94,23 +101,30 @@ impl Io {
         None
     }
 
-    /// A future looks for the next piece. The operation is over with its last one.
-    pub(super) fn look_received(&mut self, token: Token, waker: &Waker) -> Received {
-        let Some(slot) = self.slots.find(token) else {
-            unreachable!("a socket looks at its own receive, and once after its end")
-        };
+    /// The next piece, if it is here. The operation is over with its last one.
+    pub(super) fn take_received(&mut self, token: Token) -> Option<Piece> {
+        let slot = self.slots.find(token)?;
         let Keep::Received { queue, nonempty } = &mut slot.keep else {
             unreachable!("a receive keeps what it was given")
         };
-        if let Some((id, length)) = self.buffers.take_first(queue) {
-            let nonempty = *nonempty;
-            let last = queue.is_empty()
-                && matches!(slot.phase, Phase::Finished(outcome) if !outcome.is_news());
-            if last {
-                self.finish(token);
-            }
-            return Received::Piece { id, length, nonempty, last };
+        let (id, length) = self.buffers.take_first(queue)?;
+        let nonempty = *nonempty;
+        let last = queue.is_empty()
+            && matches!(slot.phase, Phase::Finished(outcome) if !outcome.is_news());
+        if last {
+            self.finish(token);
         }
+        Some(Piece { id, length, nonempty, last })
+    }
+
+    /// A future looks for the next piece.
+    pub(super) fn look_received(&mut self, token: Token, waker: &Waker) -> Received {
+        if let Some(piece) = self.take_received(token) {
+            return Received::Piece(piece);
+        }
+        let Some(slot) = self.slots.find(token) else {
+            unreachable!("a socket looks at its own receive, and once after its end")
+        };
         if let Phase::Finished(outcome) = slot.phase {
             self.finish(token);
             return Received::Ended(outcome);
@@ -123,20 +137,22 @@ impl Io {
     }
 
     /// Asks for the end of a receive that nobody should fill any more. It still completes: with
-    /// what had come before, then with -ECANCELED.
-    pub(super) fn recall(&mut self, token: Token) {
-        let Some(slot) = self.slots.find(token) else { return };
+    /// what had come before, then with -ECANCELED. Gives back whom to wake if that is now.
+    pub(super) fn recall(&mut self, token: Token) -> Option<Waker> {
+        let slot = self.slots.find(token)?;
         if std::mem::replace(&mut slot.recalled, true) {
-            return;
+            return None;
         }
         match slot.phase {
             Phase::InFlight | Phase::Waiting => self.driver.cancel(token),
             Phase::Parked => {
                 slot.phase = Phase::Finished(CANCELLED);
                 self.parked.retain(|parked| *parked != token);
+                return slot.waker.take();
             }
             Phase::Free { .. } | Phase::Ending(_) | Phase::Finished(_) | Phase::Orphaned => {}
         }
+        None
     }
 
     /// Whether a receive has nothing to be taken, and will say so when it has.

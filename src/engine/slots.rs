@@ -8,6 +8,7 @@ use std::task::Waker;
 
 use socket2::SockAddr;
 
+use super::block::Memory;
 use super::buffers::Queue;
 use super::driver::{Kind, Operation, Token};
 use super::time::Time;
@@ -20,9 +21,9 @@ pub(super) struct Outcome(pub(super) i32);
 #[derive(Debug)]
 pub(super) enum Keep {
     Nothing,
-    /// The buffer that a send reads from, and the receive to recall when there is no room.
-    Buffer {
-        id: u16,
+    /// What a send reads from, and the receive to recall when there is no room.
+    Sending {
+        payload: Payload,
         ahead: Token,
     },
     /// What a receive was given and nobody has taken yet; after its last piece more was waiting.
@@ -35,6 +36,13 @@ pub(super) enum Keep {
     /// Descriptors accepted and not yet taken. Boxed, since other slots are many and small.
     #[allow(clippy::box_collection)]
     Accepted(Box<VecDeque<i32>>),
+}
+
+/// What a send reads from.
+#[derive(Debug)]
+pub(super) enum Payload {
+    Buffer(u16),
+    Block(Box<Memory>),
 }
 
 /// Where an operation stands.

@@ -9,19 +9,21 @@ use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll};
 
 use socket2::SockAddr;
 
+use super::block::Block;
 use super::buffer::Buffer;
 use super::driver::{Descriptor, Interest, Operation, SocketOptions, Token};
 use super::executor::Engine;
 use super::io::{Look, Owner};
 use super::pipe::Pipe;
-use super::receives::Received;
-use super::slots::{Keep, Outcome};
+use super::receives::{Piece, Received};
+use super::slots::{Keep, Outcome, Payload};
 
 /// One end of a connection.
 pub struct Socket {
@@ -31,6 +33,27 @@ pub struct Socket {
     drained: Cell<bool>,
     /// The receive in flight, or with something to take; else `Token::NONE`.
     receiving: Cell<Token>,
+}
+
+/// What is to be sent.
+pub struct Load {
+    payload: Payload,
+    range: Range<u32>,
+}
+
+impl From<Buffer> for Load {
+    fn from(buffer: Buffer) -> Load {
+        let range = buffer.range();
+        Load { payload: Payload::Buffer(buffer.into_id()), range }
+    }
+}
+
+impl From<Block> for Load {
+    fn from(block: Block) -> Load {
+        let memory = block.into_memory();
+        let range = memory.filled();
+        Load { payload: Payload::Block(memory), range }
+    }
 }
 
 /// What became of a send.
@@ -81,18 +104,53 @@ impl Socket {
     /// The next piece of the stream; `None` at its end. From now on, pieces are received whether
     /// somebody waits for them or not, up to the size of a buffer; the next call begins anew.
     pub fn receive(&self) -> Receive<'_> {
+        self.receive_up_to(1)
+    }
+
+    /// The same, for pieces up to the size of so many buffers.
+    pub fn receive_up_to(&self, buffers: u32) -> Receive<'_> {
         if !self.is_receiving() {
             let (wait_first, now) = (self.drained.get(), self.engine.now());
             let mut io = self.engine.core().io.borrow_mut();
-            self.receiving.set(io.start_receive(self.descriptor, wait_first, now));
+            self.receiving.set(io.start_receive(self.descriptor, wait_first, buffers, now));
         }
         Receive(self)
+    }
+
+    /// The next piece that was received and that nobody has taken; `None` if there is none yet.
+    pub fn received(&self) -> Option<Buffer> {
+        let piece = self.engine.core().io.borrow_mut().take_received(self.receiving.get())?;
+        Some(self.hand_over(piece))
+    }
+
+    fn hand_over(&self, piece: Piece) -> Buffer {
+        self.drained.set(!piece.nonempty);
+        if piece.last {
+            self.receiving.set(Token::NONE);
+        }
+        Buffer::new(self.engine.clone(), piece.id, piece.length)
     }
 
     /// Whether pieces may still come, or wait, that no new receive was begun for. It is over with
     /// a piece that fills its buffer.
     pub fn is_receiving(&self) -> bool {
         self.receiving.get() != Token::NONE
+    }
+
+    /// Asks for the end of what is being received, if anything is: it gives what has come, and
+    /// nothing more. That ends the turn, so that a send beside it says that it is done.
+    pub fn recall(&self) {
+        let waker = self.engine.core().io.borrow_mut().recall(self.receiving.get());
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Gives up what is being received and what nobody has taken: the rest of the stream does not
+    /// matter any more.
+    pub fn stop_receiving(&self) {
+        let token = self.receiving.replace(Token::NONE);
+        self.engine.core().io.borrow_mut().orphan(token);
     }
 
     /// The next piece of the stream if it is there already; else it fails with ECANCELED. What is
@@ -105,25 +163,24 @@ impl Socket {
         Receive(self)
     }
 
-    /// Sends all of `buffer`.
-    pub fn send(&self, buffer: Buffer) -> Send<'_> {
-        self.begin_send(buffer, Token::NONE)
+    /// Sends all of `load`, a buffer or a block.
+    pub fn send(&self, load: impl Into<Load>) -> Send<'_> {
+        self.begin_send(load.into(), Token::NONE)
     }
 
-    /// Sends all of `buffer` while the next piece is received. When the send succeeds there is
+    /// Sends all of `load` while the next piece is received. When the send succeeds there is
     /// nothing to do before that piece is here, so it does not end a turn of the loop by itself,
     /// which spares a system call. When there is no room, `ahead` is recalled, so that it fills no
     /// further buffer.
-    pub fn send_beside(&self, buffer: Buffer, ahead: &Receive<'_>) -> Send<'_> {
-        self.begin_send(buffer, ahead.0.receiving.get())
+    pub fn send_beside(&self, load: impl Into<Load>, ahead: &Receive<'_>) -> Send<'_> {
+        self.begin_send(load.into(), ahead.0.receiving.get())
     }
 
-    fn begin_send(&self, buffer: Buffer, ahead: Token) -> Send<'_> {
-        let range = buffer.range();
-        let id = buffer.into_id();
+    fn begin_send(&self, load: Load, ahead: Token) -> Send<'_> {
+        let Load { payload, range } = load;
         let now = self.engine.now();
         let mut io = self.engine.core().io.borrow_mut();
-        let token = io.start_send(self.descriptor, id, range.clone(), ahead, now);
+        let token = io.start_send(self.descriptor, payload, range.clone(), ahead, now);
         let (start, end) = (range.start, range.end);
         Send { socket: self, token, over: false, stalled: false, start, end }
     }
@@ -187,22 +244,14 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        let mut io = self.engine.core().io.borrow_mut();
-        io.orphan(self.receiving.get());
-        io.release(self.descriptor);
+        self.stop_receiving();
+        self.engine.core().io.borrow_mut().release(self.descriptor);
     }
 }
 
 /// A wait for the next piece; see [`Socket::receive`]. A receive that was recalled fails with
 /// ECANCELED after the pieces that had come before; nothing is lost, and the next one goes on.
 pub struct Receive<'s>(&'s Socket);
-
-impl Receive<'_> {
-    /// Asks for its end: it gives what has come, and nothing more.
-    pub fn recall(&self) {
-        self.0.engine.core().io.borrow_mut().recall(self.0.receiving.get());
-    }
-}
 
 impl Future for Receive<'_> {
     type Output = io::Result<Option<Buffer>>;
@@ -213,13 +262,7 @@ impl Future for Receive<'_> {
         let received = socket.engine.core().io.borrow_mut().look_received(token, context.waker());
         match received {
             Received::Pending => Poll::Pending,
-            Received::Piece { id, length, nonempty, last } => {
-                socket.drained.set(!nonempty);
-                if last {
-                    socket.receiving.set(Token::NONE);
-                }
-                Poll::Ready(Ok(Some(Buffer::new(socket.engine.clone(), id, length))))
-            }
+            Received::Piece(piece) => Poll::Ready(Ok(Some(socket.hand_over(piece)))),
             Received::Ended(outcome) => {
                 socket.drained.set(true);
                 socket.receiving.set(Token::NONE);
@@ -257,16 +300,18 @@ impl Future for Send<'_> {
                 Look::Evicted => return Poll::Ready(Sent::Evicted),
                 Look::Finished(outcome, keep) => (outcome, keep),
             };
-            let Keep::Buffer { id, ahead } = keep else { unreachable!("a send keeps its buffer") };
+            let Keep::Sending { payload, ahead } = keep else {
+                unreachable!("a send keeps what it reads from")
+            };
             // A short send goes on where it stopped.
             self.start += u32::try_from(outcome.0).unwrap_or(0);
             if outcome.0 > 0 && self.start < self.end {
                 let (range, now) = (self.start..self.end, socket.engine.now());
-                self.token = io.start_send(socket.descriptor, id, range, ahead, now);
+                self.token = io.start_send(socket.descriptor, payload, range, ahead, now);
                 continue;
             }
             self.over = true;
-            io.buffers.released(id);
+            io.reclaim(payload);
             return Poll::Ready(match outcome.checked() {
                 Ok(_) if self.start == self.end => Sent::Done,
                 Ok(_) => Sent::Failed(io::ErrorKind::WriteZero.into()),

@@ -8,6 +8,7 @@
 //! ```text
 //! 2026-11-21T03:24:05.123456Z 10.0.1.2:33313 syslog aggregators/vector-1 10.0.0.5:9000
 //!   0.412/5007.113 212/0 splice/copy finished 12/8/3 0 vector-0,vector-2
+//!   a.example.com 1.3/TLS13_AES_128_GCM_SHA256 h2 resumed CN=agent-7 - -
 //! ```
 //!
 //! (one line, wrapped here). The fields are parted by one space, and `-` stands for what the
@@ -20,13 +21,14 @@
 //! - `10.0.0.5:9000`: the backend's address.
 //! - `0.412/5007.113`: milliseconds to connect to the backend, and for the whole session.
 //! - `212/0`: bytes to the backend, and to the client.
-//! - `splice/copy`: how each direction was relayed, in the same order: `none`, `copy`, or `splice`
-//!   if it ever was.
+//! - `splice/copy`: how each direction was relayed, in the same order: `none`, `copy`,
+//!   `splice` if it ever was, or `tls` if it was encrypted or decrypted here.
 //! - `finished`: why the session ended, a `CloseReason`.
 //! - `12/8/3`: sessions open at the end, this one included: in the process, on the listener, on the
 //!   backend.
 //! - `0`: the worker.
 //! - `vector-0,vector-2`: the backends tried before, in their order.
+//! - `a.example.com` and the six after it: what was seen of TLS (`tls_record` has them).
 //!
 //! In names, whatever could part or end a field is written as `\u{...}`: spaces, control
 //! characters, slashes, commas, backslashes.
@@ -34,9 +36,11 @@
 //! # The JSON form
 //!
 //! One object per line with the same values, each under a key of its own; durations are in
-//! microseconds, what the session never had is `null`, and the backends tried are an array.
+//! microseconds, what the session never had is `null`, the backends tried are an array, and `tls`
+//! is an object.
 
 use super::close_reason::CloseReason;
+use super::tls_record::{TlsFields, TlsRecord};
 use serde_json::json;
 use std::fmt::{self, Display, Formatter, Write};
 use std::net::SocketAddr;
@@ -44,7 +48,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// One ended session. It is made on a worker and formatted elsewhere, hence plain values and shared
-/// names: making it allocates only where a backend was tried in vain.
+/// names: making it allocates only where a backend was tried in vain or a ClientHello was read.
 #[derive(Clone, Debug)]
 pub struct AccessRecord {
     /// When the client was accepted, in nanoseconds since 1970.
@@ -74,6 +78,8 @@ pub struct AccessRecord {
     pub sessions_listener: u32,
     /// Sessions open on the backend at the end, this one included; 0 without a backend.
     pub sessions_backend: u32,
+    /// What was seen of TLS; `None` where the listener reads no ClientHello.
+    pub tls: Option<Box<TlsRecord>>,
 }
 
 /// How one direction of a session was relayed.
@@ -85,6 +91,8 @@ pub enum RelayMode {
     Copy,
     /// Through a pipe, at least for a time.
     Splice,
+    /// Encrypted or decrypted on the way.
+    Tls,
 }
 
 impl RelayMode {
@@ -94,6 +102,7 @@ impl RelayMode {
             Self::None => "none",
             Self::Copy => "copy",
             Self::Splice => "splice",
+            Self::Tls => "tls",
         }
     }
 }
@@ -118,7 +127,7 @@ impl AccessRecord {
     fn append_text(&self, batch: &mut String) {
         let written = write!(
             batch,
-            "{} {} {} {}/{} {} {}/{} {}/{} {}/{} {} {}/{}/{} {} {}",
+            "{} {} {} {}/{} {} {}/{} {}/{} {}/{} {} {}/{}/{} {} {} {}",
             Stamp(self.accepted_unix_ns),
             OrDash(self.client),
             Name(&self.listener),
@@ -137,6 +146,7 @@ impl AccessRecord {
             self.sessions_backend,
             self.worker,
             Names(&self.tried),
+            TlsFields(self.tls.as_deref()),
         );
         // Holds: the only error is that of the writer, and writing to a String has none.
         written.expect("a String takes every write");
@@ -162,6 +172,7 @@ impl AccessRecord {
             "sessions_backend": self.sessions_backend,
             "worker": self.worker,
             "tried": self.tried.iter().map(|name| &**name).collect::<Vec<_>>(),
+            "tls": self.tls.as_deref().map(TlsRecord::to_json),
         });
         // Holds, as in `append_text`.
         write!(batch, "{object}").expect("a String takes every write");
@@ -174,7 +185,7 @@ fn microseconds(duration: Duration) -> u64 {
 }
 
 /// A value, or `-` where there is none.
-struct OrDash<T>(Option<T>);
+pub(super) struct OrDash<T>(pub Option<T>);
 
 impl<T: Display> Display for OrDash<T> {
     fn fmt(&self, formatter: &mut Formatter) -> fmt::Result {
@@ -186,7 +197,7 @@ impl<T: Display> Display for OrDash<T> {
 }
 
 /// A name in which nothing parts or ends a field.
-struct Name<'a>(&'a str);
+pub(super) struct Name<'a>(pub &'a str);
 
 impl Display for Name<'_> {
     fn fmt(&self, formatter: &mut Formatter) -> fmt::Result {
@@ -265,6 +276,7 @@ fn date(days_since_1970: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::observe::tls_record;
     use serde_json::Value;
 
     /// 2026-11-21 03:24:05.123456789 UTC.
@@ -291,6 +303,7 @@ pub(super) mod tests {
             sessions_process: 12,
             sessions_listener: 8,
             sessions_backend: 3,
+            tls: None,
         }
     }
 
@@ -323,7 +336,8 @@ pub(super) mod tests {
         assert_eq!(
             line(&finished(), AccessLogFormat::Text),
             "2026-11-21T03:24:05.123456Z 10.0.1.2:33313 syslog aggregators/vector-1 10.0.0.5:9000 \
-             0.412/5007.113 212/0 splice/copy finished 12/8/3 1 vector-0,vector-2\n"
+             0.412/5007.113 212/0 splice/copy finished 12/8/3 1 vector-0,vector-2 \
+             - -/- - - - - -\n"
         );
     }
 
@@ -333,9 +347,33 @@ pub(super) mod tests {
         assert_eq!(
             line,
             "2026-11-21T03:24:05.123456Z - a\\u{20}b\\u{2f}c\\u{2c}\\u{5c}\\u{a}\"é -/- - \
-             -/5007.113 212/0 none/none client-aborted 12/8/0 1 -\n"
+             -/5007.113 212/0 none/none client-aborted 12/8/0 1 - - -/- - - - - -\n"
         );
-        assert_eq!(line.split(' ').count(), 12);
+        assert_eq!(line.split(' ').count(), 19);
+    }
+
+    /// A session with TLS on both sides.
+    fn encrypted() -> AccessRecord {
+        let (relay_to_backend, relay_to_client) = (RelayMode::Tls, RelayMode::Tls);
+        let tls = Some(Box::new(tls_record::tests::agreed()));
+        AccessRecord { relay_to_backend, relay_to_client, tls, ..finished() }
+    }
+
+    #[test]
+    fn text_of_a_session_with_tls_has_it_after_the_fields_of_any_session() {
+        let [plain, encrypted] =
+            [finished(), encrypted()].map(|record| line(&record, AccessLogFormat::Text));
+        let common = plain.strip_suffix("- -/- - - - - -\n").expect("no TLS");
+        let tls = "a.example.com 1.3/TLS13_AES_128_GCM_SHA256 h2 resumed CN=agent-7 - -\n";
+        assert_eq!(encrypted, format!("{}{tls}", common.replace("splice/copy", "tls/tls")));
+    }
+
+    #[test]
+    fn json_of_a_session_with_tls_has_an_object_for_it() {
+        let object: Value =
+            serde_json::from_str(&line(&encrypted(), AccessLogFormat::Json)).expect("one object");
+        assert_eq!(object["tls"], tls_record::tests::agreed().to_json());
+        assert_eq!(object["relay_to_client"], "tls");
     }
 
     #[test]
@@ -361,6 +399,7 @@ pub(super) mod tests {
             "sessions_backend": 3,
             "worker": 1,
             "tried": ["vector-0", "vector-2"],
+            "tls": null,
         });
         assert_eq!(serde_json::from_str::<Value>(&line).expect("one object"), expected);
     }
@@ -427,7 +466,7 @@ pub(super) mod tests {
 
     #[test]
     fn relay_modes_have_distinct_words() {
-        let modes = [RelayMode::None, RelayMode::Copy, RelayMode::Splice];
-        assert_eq!(modes.map(RelayMode::as_str), ["none", "copy", "splice"]);
+        let modes = [RelayMode::None, RelayMode::Copy, RelayMode::Splice, RelayMode::Tls];
+        assert_eq!(modes.map(RelayMode::as_str), ["none", "copy", "splice", "tls"]);
     }
 }

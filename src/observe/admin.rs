@@ -1,6 +1,6 @@
 //! Owns the admin server: `/metrics`, `/pools` and `/healthz` over HTTP/1, for scrapers, operators
-//! and health checks. Does not count or format (`metrics` and `pools_page` do), and changes
-//! nothing: every answer only reads.
+//! and health checks. Does not count or format (`metrics` and `pools_page` do), and of itself
+//! changes nothing: what an operator may change is `orders`'.
 //!
 //! It is bounded, because anyone who reaches its address may connect: at most `CONNECTIONS_MAX`
 //! connections, the next ones wait in the kernel's queue; one request per connection; deadlines on
@@ -10,6 +10,7 @@
 use super::exposition;
 use super::inquiry::Inquirer;
 use super::metrics::Metrics;
+use super::orders::{self, AllowChanges};
 use super::pools_page;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -19,6 +20,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,16 +32,17 @@ pub async fn serve_admin(
     listener: TcpListener,
     metrics: Arc<Metrics>,
     pools: Inquirer,
+    allow_changes: AllowChanges,
     shutdown: impl Future<Output = ()>,
 ) {
-    let knowledge = Knowledge { metrics, pools };
+    let knowledge = Knowledge { metrics, pools, allow_changes };
     let mut shutdown = pin!(shutdown);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             () = &mut shutdown => return,
-            stream = accept(&listener), if connections.len() < CONNECTIONS_MAX => {
-                connections.spawn(serve_connection(stream, knowledge.clone()));
+            (stream, client) = accept(&listener), if connections.len() < CONNECTIONS_MAX => {
+                connections.spawn(serve_connection(stream, client, knowledge.clone()));
             }
             Some(ended) = connections.join_next() => {
                 if let Err(error) = ended {
@@ -52,10 +55,10 @@ pub async fn serve_admin(
 
 /// The next connection. Where accepting fails, most likely for want of descriptors, it waits
 /// before it tries again: the connection that could not be accepted would fail again at once.
-async fn accept(listener: &TcpListener) -> TcpStream {
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => return stream,
+            Ok(accepted) => return accepted,
             Err(error) => {
                 tracing::warn!(%error, "the admin server cannot accept");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -69,13 +72,20 @@ async fn accept(listener: &TcpListener) -> TcpStream {
 struct Knowledge {
     metrics: Arc<Metrics>,
     pools: Inquirer,
+    allow_changes: AllowChanges,
 }
 
-async fn serve_connection(stream: TcpStream, knowledge: Knowledge) {
+async fn serve_connection(stream: TcpStream, client: SocketAddr, knowledge: Knowledge) {
     let service = service_fn(|request: Request<Incoming>| {
         let knowledge = knowledge.clone();
         async move {
-            let response = answer(request.method(), request.uri().path(), knowledge).await;
+            let response = match orders::order(request.uri().path()) {
+                Some(order) => {
+                    let control = (knowledge.allow_changes, &knowledge.pools);
+                    orders::obey(order, request, client, control).await
+                }
+                None => answer(request.method(), request.uri().path(), knowledge).await,
+            };
             Ok::<_, Infallible>(response)
         }
     });
@@ -159,6 +169,7 @@ const INDEX: &str = "\
 /metrics  counters and gauges, for Prometheus
 /pools    every pool with its sources and backends, as JSON
 /healthz  200 while new sessions are taken, 503 while draining
+/pools/POOL/backends/BACKEND/drain  and /ready: with POST and a content-type of application/json
 ";
 
 /// Scrapers and health checks need a handful.
@@ -180,9 +191,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::inquiry::inquiries;
+    use crate::observe::inquiry::{DrainOrder, Drained, Inquiry, inquiries};
     use crate::observe::pools::samples;
-    use std::net::SocketAddr;
+    use serde_json::{Value, json};
     use std::time::UNIX_EPOCH;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::sync::oneshot;
@@ -204,19 +215,48 @@ mod tests {
         let (inquirer, mut inquiries) = inquiries();
         let plane = tokio::spawn(async move {
             while let Some(inquiry) = inquiries.recv().await {
-                inquiry.answer(samples::report());
+                match inquiry {
+                    Inquiry::Report(reply) => reply.answer(samples::report()),
+                    Inquiry::Drain(order, reply) => reply.answer(obeyed(&order)),
+                }
             }
         });
         let (shutdown, asked) = oneshot::channel::<()>();
         let asked = async { asked.await.expect("the sender lives") };
-        let server = tokio::spawn(serve_admin(listener, metrics.clone(), inquirer, asked));
+        let server = tokio::spawn(serve_admin(
+            listener,
+            metrics.clone(),
+            inquirer,
+            AllowChanges::Loopback,
+            asked,
+        ));
         Running { address, metrics, shutdown, server, plane }
+    }
+
+    /// The sample's backends can be drained, and one that has gone.
+    fn obeyed(order: &DrainOrder) -> Drained {
+        let report = samples::report();
+        let pool = report.pools.into_iter().find(|pool| pool.name == order.pool);
+        let Some(pool) = pool else { return Drained::NoSuchPool };
+        let mut backends = pool.backends.into_iter();
+        match backends.find(|backend| backend.name == order.backend) {
+            Some(backend) => Drained::Now { at: report.at, backend: Box::new(backend) },
+            None if &*order.backend == "away:1" => Drained::WhenItReturns,
+            None => Drained::NoSuchBackend,
+        }
     }
 
     /// Sends one request and returns all that comes back until the server closes.
     async fn ask(address: SocketAddr, request_line: &str) -> String {
+        tell(address, request_line, "Accept: */*", "").await
+    }
+
+    /// The same with a header and a body.
+    async fn tell(address: SocketAddr, request_line: &str, header: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(address).await.expect("connected");
-        let request = format!("{request_line} HTTP/1.1\r\nHost: ringmain\r\n\r\n");
+        let length = body.len();
+        let head = format!("{request_line} HTTP/1.1\r\nHost: ringmain\r\n{header}\r\n");
+        let request = format!("{head}Content-Length: {length}\r\n\r\n{body}");
         stream.write_all(request.as_bytes()).await.expect("sent");
         let mut answer = String::new();
         stream.read_to_string(&mut answer).await.expect("answered");
@@ -284,7 +324,7 @@ mod tests {
         let answer = ask(running.address, "GET /?query").await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert_eq!(body(&answer), INDEX);
-        assert_eq!(INDEX.lines().count(), 3);
+        assert_eq!(INDEX.lines().count(), 4);
     }
 
     #[tokio::test]
@@ -297,6 +337,64 @@ mod tests {
         let answer = ask(running.address, "DELETE /metrics").await;
         assert!(answer.starts_with("HTTP/1.1 405 Method Not Allowed\r\n"), "{answer}");
         assert!(answer.contains("allow: GET, HEAD\r\n"), "{answer}");
+    }
+
+    const JSON_LINE: &str = "Content-Type: application/json";
+
+    #[tokio::test]
+    async fn a_backend_can_be_drained_and_is_shown_as_it_is_then() {
+        let running = start().await;
+        for (word, body) in [("drain", ""), ("ready", "{}")] {
+            let line = format!("POST /pools/full/backends/b:1/{word}");
+            let answer = tell(running.address, &line, JSON_LINE, body).await;
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+            assert!(answer.contains("content-type: application/json\r\n"), "{answer}");
+            let row: Value = serde_json::from_str(super::tests::body(&answer)).expect("JSON");
+            assert_eq!((&row["pool"], &row["backend"]), (&json!("full"), &json!("b:1")));
+            assert_eq!((&row["connections"], &row["since_seconds"]), (&json!(11), &json!(5.0)));
+        }
+        let line = "POST /pools/full/backends/away:1/ready";
+        let answer = tell(running.address, line, JSON_LINE, "").await;
+        let row: Value = serde_json::from_str(body(&answer)).expect("JSON");
+        assert_eq!(row["state"], Value::Null);
+        assert_eq!(row["why"], "it is not in the pool now, and is ready when it comes back");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_there_cannot_be_drained_and_is_named() {
+        let running = start().await;
+        for (path, why) in [
+            ("/pools/none/backends/b:1/drain", "no pool is named"),
+            ("/pools/full/backends/none/drain", "pool full has no backend"),
+        ] {
+            let answer = tell(running.address, &format!("POST {path}"), JSON_LINE, "").await;
+            assert!(answer.starts_with("HTTP/1.1 404 Not Found\r\n"), "{answer}");
+            let error: Value = serde_json::from_str(body(&answer)).expect("JSON");
+            assert!(error["error"].as_str().expect("a sentence").starts_with(why), "{answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn orders_in_another_form_are_refused() {
+        let running = start().await;
+        let post = "POST /pools/full/backends/b:1/drain";
+        for (line, header, body, status) in [
+            ("GET /pools/full/backends/b:1/drain", JSON_LINE, "", "405 Method Not Allowed"),
+            ("OPTIONS /pools/full/backends/b:1/drain", JSON_LINE, "", "405 Method Not Allowed"),
+            (post, "Content-Type: text/plain", "", "415 Unsupported Media Type"),
+            (post, "Content-Type: application/json\r\nOrigin: null", "", "403 Forbidden"),
+            (post, JSON_LINE, "{\"sessions\": 0}", "400 Bad Request"),
+            (post, JSON_LINE, &"{}".repeat(200), "400 Bad Request"),
+            ("POST /pools/full/backends/b:1/kill", JSON_LINE, "", "404 Not Found"),
+        ] {
+            let answer = tell(running.address, line, header, body).await;
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")), "{line}: {answer}");
+            // A page of elsewhere that asks whether it may is not told that it may.
+            assert!(!answer.contains("access-control"), "{answer}");
+        }
+        running.plane.abort();
+        let answer = tell(running.address, post, JSON_LINE, "").await;
+        assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
     }
 
     #[tokio::test]

@@ -38,7 +38,8 @@ pub enum CloseReason {
     Descriptors,
     /// No source port was free towards the backend.
     SourcePorts,
-    /// The backend was removed from its pool, or is down or ejected, and its sessions do not stay.
+    /// The backend was removed from its pool, drains, or is down or ejected, and its sessions do
+    /// not stay.
     BackendLost,
     /// The backend had more than its share of the sessions.
     Rebalanced,
@@ -48,13 +49,27 @@ pub enum CloseReason {
     Drained,
     /// The code that served the session panicked; the other sessions were not touched.
     Panicked,
+    /// The ClientHello was not complete within its time-out.
+    HelloTimeout,
+    /// What the client began with was no ClientHello that could be read.
+    BadHello,
+    /// No route leads anywhere for the server name and protocol that the client asked for.
+    NoRoute,
+    /// The client's handshake was not done within its time-out.
+    HandshakeTimeout,
+    /// TLS with the client failed: in the handshake, or on what it sent later.
+    ClientTls,
+    /// TLS with the backend failed: in the handshake with each one tried, or on what it sent later.
+    BackendTls,
+    /// Everything was delivered, but a stream ended without its TLS saying so: it may be cut short.
+    TlsTruncated,
     /// A socket reported an error that has no reason of its own here.
     SocketError,
 }
 
 impl CloseReason {
     /// Every reason, in the order of `index`.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 30] = [
         Self::Finished,
         Self::ClientReset,
         Self::BackendReset,
@@ -77,6 +92,13 @@ impl CloseReason {
         Self::MaxAge,
         Self::Drained,
         Self::Panicked,
+        Self::HelloTimeout,
+        Self::BadHello,
+        Self::NoRoute,
+        Self::HandshakeTimeout,
+        Self::ClientTls,
+        Self::BackendTls,
+        Self::TlsTruncated,
         Self::SocketError,
     ];
 
@@ -105,6 +127,13 @@ impl CloseReason {
             Self::MaxAge => "max-age",
             Self::Drained => "drained",
             Self::Panicked => "panicked",
+            Self::HelloTimeout => "hello-timeout",
+            Self::BadHello => "bad-hello",
+            Self::NoRoute => "no-route",
+            Self::HandshakeTimeout => "handshake-timeout",
+            Self::ClientTls => "client-tls",
+            Self::BackendTls => "backend-tls",
+            Self::TlsTruncated => "tls-truncated",
             Self::SocketError => "socket-error",
         }
     }

@@ -9,11 +9,16 @@
 //! their full name, with the type of a counter and as the plain number a gauge is.
 
 use super::close_reason::CloseReason;
+use super::handshake_cause::HandshakeCause;
 use super::metrics::{SessionKey, WorkerMetrics};
 use super::pools::PoolsReport;
 use super::pools_exposition;
 use super::series::Tallies;
-use super::tally::{AccessLogTally, ClosedCounts, ListenerTally, SessionTally, WorkerTally};
+use super::tally::{
+    AccessLogTally, ClosedCounts, HandshakeTally, ListenerTally, PoolTally, SessionTally,
+    WorkerTally,
+};
+use super::tls_exposition::{self, TlsRow};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, text};
 use prometheus_client::metrics::MetricType::{Counter, Gauge};
@@ -36,7 +41,9 @@ pub(super) struct Reading {
     /// In the order of their indexes.
     pub workers: Vec<Arc<WorkerMetrics>>,
     pub listeners: Vec<(Arc<str>, Tallies<ListenerTally>)>,
+    pub pool_tallies: Vec<(Arc<str>, Tallies<PoolTally>)>,
     pub sessions: Vec<(SessionKey, Tallies<SessionTally>)>,
+    pub tls: Vec<TlsRow>,
     pub pools: PoolsReport,
 }
 
@@ -57,7 +64,9 @@ impl Collector for Reading {
         self.encode_listeners(&mut encoder)?;
         self.encode_sessions(&mut encoder)?;
         self.encode_sessions_closed(&mut encoder)?;
+        self.encode_handshakes(&mut encoder)?;
         self.encode_workers(&mut encoder)?;
+        tls_exposition::encode(&self.tls, &mut encoder)?;
         pools_exposition::encode(&self.pools, self.started, &mut encoder)
     }
 }
@@ -167,6 +176,25 @@ impl Reading {
         Ok(())
     }
 
+    fn encode_handshakes(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
+        let [ended, failed] = ["tls_handshakes_total", "tls_handshake_failures_total"];
+        let help = "TLS handshakes with clients that succeeded: full, or resumed from an earlier \
+                    session. Not shown before the first one.";
+        handshakes(encoder, ended, help, "listener", &self.listeners, |t| &t.handshakes)?;
+        let help = "TLS handshakes with clients that failed, by cause. A cause is shown once it \
+                    has occurred.";
+        handshake_failures(encoder, failed, help, "listener", &self.listeners, |t| &t.handshakes)?;
+
+        let [ended, failed] =
+            ["backend_tls_handshakes_total", "backend_tls_handshake_failures_total"];
+        let help = "TLS handshakes with backends that succeeded: full, or resumed from an earlier \
+                    session; without probes. Not shown before the first one.";
+        handshakes(encoder, ended, help, "pool", &self.pool_tallies, |t| &t.handshakes)?;
+        let help = "TLS handshakes with backends that failed, by cause; without probes. A cause is \
+                    shown once it has occurred.";
+        handshake_failures(encoder, failed, help, "pool", &self.pool_tallies, |t| &t.handshakes)
+    }
+
     fn encode_workers(&self, encoder: &mut DescriptorEncoder) -> fmt::Result {
         for (name, help, read) in WORKER_COUNTERS {
             let mut family = encoder.encode_descriptor(name, help, None, Counter)?;
@@ -213,6 +241,49 @@ fn closed<T>(
         let value = sum(tallies, |tally| counts(tally).get(reason));
         if value > 0 {
             sample(family, &(labels, [("reason", reason.as_str())]), value)?;
+        }
+    }
+    Ok(())
+}
+
+/// Shows both kinds once there was either, so that their ratio is there from the first handshake.
+fn handshakes<T>(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    tallies: &[(Arc<str>, Tallies<T>)],
+    read: fn(&T) -> &HandshakeTally,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, Counter)?;
+    for (owner, tallies) in tallies {
+        let full = sum(tallies, |tally| read(tally).full.get());
+        let resumed = sum(tallies, |tally| read(tally).resumed.get());
+        if full + resumed > 0 {
+            for (kind, value) in [("full", full), ("resumed", resumed)] {
+                sample(&mut family, &[(label, &**owner), ("kind", kind)], value)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Shows the causes that have occurred.
+fn handshake_failures<T>(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    tallies: &[(Arc<str>, Tallies<T>)],
+    read: fn(&T) -> &HandshakeTally,
+) -> fmt::Result {
+    let mut family = encoder.encode_descriptor(name, help, None, Counter)?;
+    for (owner, tallies) in tallies {
+        for cause in HandshakeCause::ALL {
+            let value = sum(tallies, |tally| read(tally).failures.get(cause));
+            if value > 0 {
+                sample(&mut family, &[(label, &**owner), ("cause", cause.as_str())], value)?;
+            }
         }
     }
     Ok(())
@@ -268,9 +339,19 @@ const WORKER_COUNTERS: [Described<WorkerTally>; 6] = [
     ("worker_panics_total", "Sessions ended by a defect in the program.", |t| t.panics.get()),
 ];
 
-const WORKER_GAUGES: [Described<WorkerTally>; 5] = [
+const WORKER_GAUGES: [Described<WorkerTally>; 7] = [
     ("worker_sessions_open", "Sessions open on the worker.", |t| t.sessions_open.get()),
+    (
+        "worker_tls_handshakes_open",
+        "TLS handshakes with clients that are under way on the worker.",
+        |t| t.tls_handshakes_open.get(),
+    ),
     ("worker_buffers_held", "Buffers of the worker that hold data.", |t| t.buffers_held.get()),
+    (
+        "worker_blocks_held",
+        "Memory that the worker's sessions fill themselves, as TLS does, in buffers' worth.",
+        |t| t.blocks_held.get(),
+    ),
     ("worker_pipes_held", "Pipes of the worker in use for splice.", |t| t.pipes_held.get()),
     (
         "worker_operations_in_flight",

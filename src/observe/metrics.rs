@@ -4,7 +4,8 @@
 use super::exposition::{self, Reading};
 use super::pools::PoolsReport;
 use super::series::Series;
-use super::tally::{AccessLogTally, ListenerTally, SessionTally, WorkerTally};
+use super::tally::{AccessLogTally, ListenerTally, PoolTally, SessionTally, WorkerTally};
+use super::tls_exposition::TlsRow;
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,6 +19,7 @@ pub struct Metrics {
     access_log: Arc<AccessLogTally>,
     workers: Vec<Arc<WorkerMetrics>>,
     labelled: Arc<Labelled>,
+    tls: Mutex<Vec<TlsRow>>,
 }
 
 impl Metrics {
@@ -26,6 +28,7 @@ impl Metrics {
     pub fn new(workers: usize, started: SystemTime) -> Self {
         let labelled = Arc::new(Labelled {
             listeners: Mutex::new(Series::new(workers)),
+            pools: Mutex::new(Series::new(workers)),
             sessions: Mutex::new(Series::new(workers)),
         });
         let worker = |index| {
@@ -39,6 +42,7 @@ impl Metrics {
             access_log: Arc::default(),
             workers: (0..workers).map(worker).collect(),
             labelled,
+            tls: Mutex::default(),
         }
     }
 
@@ -67,6 +71,11 @@ impl Metrics {
         self.view_version.store(version, Ordering::Relaxed);
     }
 
+    /// How TLS material stands, in place of how it stood.
+    pub fn set_tls(&self, rows: Vec<TlsRow>) {
+        *lock(&self.tls) = rows;
+    }
+
     /// Everything, in the classic Prometheus text format, with the pools as reported.
     pub fn render(&self, pools: PoolsReport) -> String {
         exposition::render(Reading {
@@ -76,7 +85,9 @@ impl Metrics {
             access_log: self.access_log.clone(),
             workers: self.workers.clone(),
             listeners: lock(&self.labelled.listeners).all(),
+            pool_tallies: lock(&self.labelled.pools).all(),
             sessions: lock(&self.labelled.sessions).all(),
+            tls: lock(&self.tls).clone(),
             pools,
         })
     }
@@ -94,6 +105,11 @@ impl WorkerMetrics {
     /// The tally of this worker for a listener. It takes a lock: ask once and keep it.
     pub fn listener(&self, name: &Arc<str>) -> Arc<CachePadded<ListenerTally>> {
         lock(&self.labelled.listeners).tally(name, self.index)
+    }
+
+    /// The tally of this worker for a pool. It takes a lock: ask once and keep it.
+    pub fn pool(&self, name: &Arc<str>) -> Arc<CachePadded<PoolTally>> {
+        lock(&self.labelled.pools).tally(name, self.index)
     }
 
     /// The tally of this worker for the sessions of a listener on a backend. It takes a lock: ask
@@ -123,6 +139,7 @@ pub(super) struct SessionKey {
 #[derive(Debug)]
 struct Labelled {
     listeners: Mutex<Series<Arc<str>, ListenerTally>>,
+    pools: Mutex<Series<Arc<str>, PoolTally>>,
     sessions: Mutex<Series<SessionKey, SessionTally>>,
 }
 
@@ -135,6 +152,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
     use crate::observe::close_reason::CloseReason;
+    use crate::observe::handshake_cause::HandshakeCause;
+    use crate::observe::tally::HandshakeTally;
+    use crate::observe::tls_exposition::TlsExpiry;
     use std::time::{Duration, UNIX_EPOCH};
 
     fn metrics() -> Metrics {
@@ -204,16 +224,66 @@ mod tests {
     }
 
     #[test]
+    fn handshakes_are_summed_apart_for_listeners_and_pools() {
+        let metrics = metrics();
+        let name = Arc::from("tls");
+        let count = |tally: &HandshakeTally, times: u64| {
+            tally.full.add(times);
+            tally.resumed.add(10 * times);
+            (0..times).for_each(|_| tally.failures.add(HandshakeCause::NoCertificate));
+        };
+        for index in 0..2 {
+            count(&metrics.worker(index).listener(&name).handshakes, 1);
+            count(&metrics.worker(index).pool(&name).handshakes, 2);
+        }
+        let text = render(&metrics);
+        for line in [
+            r#"ringmain_tls_handshakes_total{listener="tls",kind="full"} 2"#,
+            r#"ringmain_tls_handshakes_total{listener="tls",kind="resumed"} 20"#,
+            r#"ringmain_tls_handshake_failures_total{listener="tls",cause="no-certificate"} 2"#,
+            r#"ringmain_backend_tls_handshakes_total{pool="tls",kind="full"} 4"#,
+            r#"ringmain_backend_tls_handshakes_total{pool="tls",kind="resumed"} 40"#,
+            r#"ringmain_backend_tls_handshake_failures_total{pool="tls",cause="no-certificate"} 4"#,
+        ] {
+            assert_line(&text, line);
+        }
+        assert_eq!(text.matches("cause=").count(), 2, "causes that have not occurred");
+    }
+
+    #[test]
+    fn where_no_handshake_ended_none_is_shown() {
+        let metrics = metrics();
+        let [plain, encrypted] = ["plain", "encrypted"].map(Arc::from);
+        metrics.worker(0).listener(&plain).accepted.add(1);
+        metrics.worker(0).pool(&plain);
+        metrics.worker(0).listener(&encrypted).handshakes.full.add(1);
+        let text = render(&metrics);
+        assert_line(&text, r#"ringmain_tls_handshakes_total{listener="encrypted",kind="full"} 1"#);
+        assert_line(
+            &text,
+            r#"ringmain_tls_handshakes_total{listener="encrypted",kind="resumed"} 0"#,
+        );
+        assert_eq!(text.matches("tls_handshakes_total{").count(), 2, "{text}");
+        assert_eq!(text.matches("tls_handshake_failures_total{").count(), 0, "{text}");
+    }
+
+    #[test]
     fn workers_are_shown_apart() {
         let metrics = metrics();
         metrics.worker(0).tally.turns.add(5);
         metrics.worker(1).tally.sessions_open.set(9);
+        metrics.worker(0).tally.tls_handshakes_open.set(3);
+        metrics.worker(1).tally.blocks_held.set(4);
         let text = render(&metrics);
         for line in [
             r#"ringmain_worker_turns_total{worker="0"} 5"#,
             r#"ringmain_worker_turns_total{worker="1"} 0"#,
             r#"ringmain_worker_sessions_open{worker="0"} 0"#,
             r#"ringmain_worker_sessions_open{worker="1"} 9"#,
+            r#"ringmain_worker_tls_handshakes_open{worker="0"} 3"#,
+            r#"ringmain_worker_tls_handshakes_open{worker="1"} 0"#,
+            r#"ringmain_worker_blocks_held{worker="0"} 0"#,
+            r#"ringmain_worker_blocks_held{worker="1"} 4"#,
         ] {
             assert_line(&text, line);
         }
@@ -238,6 +308,39 @@ mod tests {
         ] {
             assert_line(&text, line);
         }
+    }
+
+    #[test]
+    fn tls_material_tells_when_it_lapses_and_how_its_renewals_went() {
+        let metrics = metrics();
+        let expiry = |file: &str, is_certificate, until| TlsExpiry {
+            is_certificate,
+            file: file.to_owned(),
+            until,
+        };
+        metrics.set_tls(vec![TlsRow {
+            table: "edge".to_owned(),
+            expiries: vec![
+                expiry("/a.pem", true, 2_000_000_000),
+                expiry("/a.pem", true, 2_000_000_000),
+                expiry("/a.crl", false, 1_900_000_001),
+                expiry("/a.crl", false, 1_900_000_000),
+            ],
+            renewed: 2,
+            failed: 1,
+            in_trouble: true,
+        }]);
+        let text = render(&metrics);
+        for line in [
+            r#"ringmain_tls_certificate_expiry_seconds{tls="edge",certificate="/a.pem"} 2000000000"#,
+            r#"ringmain_tls_revocation_list_expiry_seconds{tls="edge",file="/a.crl"} 1900000000"#,
+            r#"ringmain_tls_reloads_total{tls="edge",result="success"} 2"#,
+            r#"ringmain_tls_reloads_total{tls="edge",result="failure"} 1"#,
+            r#"ringmain_tls_reload_failing{tls="edge"} 1"#,
+        ] {
+            assert_line(&text, line);
+        }
+        assert_eq!(text.matches("/a.pem").count(), 1);
     }
 
     #[test]

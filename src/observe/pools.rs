@@ -35,6 +35,8 @@ pub struct PoolRow {
     pub backends: Vec<BackendRow>,
     /// Backends that were removed and still have sessions, by name.
     pub leaving: Vec<LeavingRow>,
+    /// Backends that the operator drains and that are not there; they drain again if they come.
+    pub draining_absent: Vec<Arc<str>>,
 }
 
 /// Sessions that wait for a place on a backend.
@@ -160,6 +162,7 @@ pub(super) mod samples {
             sources: vec![answering("sources[0]"), failing("sources[1]")],
             backends: vec![down("a\"b\\c\n"), up("b:1")],
             leaving: vec![LeavingRow { name: "gone:1".into(), connections: 7 }],
+            draining_absent: vec!["away:1".into()],
         };
         let bare = PoolRow {
             name: "bare".into(),
@@ -171,6 +174,7 @@ pub(super) mod samples {
             sources: Vec::new(),
             backends: Vec::new(),
             leaving: Vec::new(),
+            draining_absent: Vec::new(),
         };
         PoolsReport { at: 100 * SECOND, pools: vec![full, bare] }
     }

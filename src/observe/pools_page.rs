@@ -43,6 +43,7 @@ fn pool(row: &PoolRow, now: Duration) -> Value {
         "sources": row.sources.iter().map(|row| source(row, now)).collect::<Vec<Value>>(),
         "backends": row.backends.iter().map(|row| backend(row, now)).collect::<Vec<Value>>(),
         "leaving": leaving.collect::<Vec<Value>>(),
+        "draining_absent": row.draining_absent.iter().map(|name| &**name).collect::<Vec<&str>>(),
     })
 }
 
@@ -67,7 +68,7 @@ fn source(row: &SourceRow, now: Duration) -> Value {
     })
 }
 
-fn backend(row: &BackendRow, now: Duration) -> Value {
+pub(super) fn backend(row: &BackendRow, now: Duration) -> Value {
     let addresses: Vec<String> = row.addresses.iter().map(ToString::to_string).collect();
     let probe = |probe: &ProbeRow| {
         json!({
@@ -129,6 +130,7 @@ mod tests {
         assert_eq!(full["tiers"][0], tier);
         assert_eq!(full["membership_changes"]["removed"], 2);
         assert_eq!(full["leaving"], json!([{ "backend": "gone:1", "connections": 7 }]));
+        assert_eq!(full["draining_absent"], json!(["away:1"]));
         assert_eq!(page["pools"][1]["waiting"], Value::Null, "it has no queue");
     }
 

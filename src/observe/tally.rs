@@ -8,6 +8,7 @@
 //! `CachePadded`, so that two workers never write to one cache line.
 
 use super::close_reason::CloseReason;
+use super::handshake_cause::HandshakeCause;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A value that only grows, written by one thread.
@@ -63,6 +64,35 @@ impl ClosedCounts {
     }
 }
 
+/// TLS handshakes that failed, one count per cause.
+#[derive(Debug, Default)]
+pub struct HandshakeFailures([Count; HandshakeCause::ALL.len()]);
+
+impl HandshakeFailures {
+    /// Counts one failed handshake. Only the owning thread may call this.
+    #[inline]
+    pub fn add(&self, cause: HandshakeCause) {
+        self.0[cause.index()].add(1);
+    }
+
+    /// The handshakes that failed for `cause`, from any thread.
+    pub fn get(&self, cause: HandshakeCause) -> u64 {
+        self.0[cause.index()].get()
+    }
+}
+
+/// TLS handshakes that ended, with clients or with backends.
+#[derive(Debug, Default)]
+pub struct HandshakeTally {
+    /// Handshakes that succeeded and began a new TLS session.
+    pub full: Count,
+    /// Handshakes that succeeded and took up an earlier TLS session.
+    pub resumed: Count,
+    /// Handshakes that failed. One that ended because the process or the session had to is in no
+    /// count.
+    pub failures: HandshakeFailures,
+}
+
 /// What one worker did for one listener, pool and backend.
 #[derive(Debug, Default)]
 pub struct SessionTally {
@@ -95,6 +125,15 @@ pub struct ListenerTally {
     pub accept_pauses_descriptors: Count,
     /// Sessions that ended before they were given a backend.
     pub sessions_closed: ClosedCounts,
+    /// TLS handshakes with its clients.
+    pub handshakes: HandshakeTally,
+}
+
+/// What one worker did for one pool, whatever the listener and the backend.
+#[derive(Debug, Default)]
+pub struct PoolTally {
+    /// TLS handshakes with its backends for sessions; probes have their own counts.
+    pub handshakes: HandshakeTally,
 }
 
 /// What one worker did as a whole, and what it holds now.
@@ -114,8 +153,12 @@ pub struct WorkerTally {
     pub panics: Count,
     /// Sessions open now.
     pub sessions_open: Gauge,
+    /// TLS handshakes with clients under way now.
+    pub tls_handshakes_open: Gauge,
     /// Buffers that hold data now.
     pub buffers_held: Gauge,
+    /// Memory that sessions fill themselves now, in buffers' worth.
+    pub blocks_held: Gauge,
     /// Pipes in use now.
     pub pipes_held: Gauge,
     /// Operations the kernel has not completed yet.
@@ -179,5 +222,15 @@ mod tests {
         assert_eq!(counts.iter().sum::<u64>(), 3);
         assert_eq!(closed.get(CloseReason::Finished), 1);
         assert_eq!(closed.get(CloseReason::SocketError), 2);
+    }
+
+    #[test]
+    fn each_cause_is_counted_apart() {
+        let failures = HandshakeFailures::default();
+        failures.add(HandshakeCause::Timeout);
+        failures.add(HandshakeCause::Other);
+        failures.add(HandshakeCause::Other);
+        let counts = HandshakeCause::ALL.map(|cause| failures.get(cause));
+        assert_eq!(counts, [1, 0, 0, 0, 0, 0, 0, 0, 2]);
     }
 }

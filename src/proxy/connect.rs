@@ -9,14 +9,16 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::balance::{Backend, Key, Pool, Traits};
+use crate::balance::{Backend, Key, Pool, PoolId, Traits};
 use crate::engine::{Either, Interest, Socket, Time, race};
 use crate::observe::CloseReason;
 
 use super::accounts::Account;
+use super::greeting;
 use super::options::socket_options;
 use super::queue;
 use super::session::{Route, Session};
+use super::tls::{Refusal, Tls, count};
 
 /// Why one attempt failed.
 #[derive(Clone, Copy)]
@@ -29,6 +31,8 @@ enum Failure {
     NoPort,
     /// This host does not speak the family of the address.
     NoWay,
+    /// No TLS came about with the backend.
+    Tls,
     /// The backend was taken away meanwhile.
     Lost,
     /// It is not the backend's fault, and no other one would do better.
@@ -38,43 +42,52 @@ enum Failure {
 impl Failure {
     /// The backend has caused it.
     fn is_the_backends(self) -> bool {
-        matches!(self, Failure::Refused | Failure::TimedOut)
+        matches!(self, Failure::Refused | Failure::TimedOut | Failure::Tls)
     }
 }
 
 /// A connected backend with a place on it.
 pub(super) async fn reach(session: &mut Session) -> Result<(Socket, Route), CloseReason> {
-    let mut pool = session.pool();
-    let traits = traits(session, &pool);
+    let id = session.pool_id()?;
+    let mut pool = session.pool(id);
+    let name = session.server_name().filter(|_| key(&pool) == Some(Key::ServerName));
+    let name = name.map(Box::<str>::from);
+    let traits = Traits { server_name: name.as_deref(), ..traits(session, &pool) };
     let mut patience = None;
     let mut reason = CloseReason::NoBackend;
     for _ in 0..pool.settings.tries {
-        let Some(lease) = queue::place(session, &pool, &traits, &mut patience).await? else {
+        let Some(lease) = queue::place(session, id, &pool, &traits, &mut patience).await? else {
             break;
         };
         let asked = session.worker.engine.now();
-        match attempt(session, &pool, lease.backend()).await {
-            Ok((socket, account, address)) => {
+        match attempt(session, id, &pool, lease.backend()).await {
+            Ok(reached) => {
+                let Reached { socket, tls, account, address } = reached;
                 let connected = session.worker.engine.now();
-                return Ok((socket, Route { lease, account, address, asked, connected }));
+                return Ok((socket, Route { lease, account, address, tls, asked, connected }));
             }
             Err(Failure::Ours(reason)) => return Err(reason),
             Err(Failure::Refused) => reason = CloseReason::ConnectFailed,
             Err(Failure::TimedOut) => reason = CloseReason::ConnectTimeout,
             Err(Failure::NoWay) => reason = CloseReason::ConnectFailed,
             Err(Failure::NoPort) => reason = CloseReason::SourcePorts,
+            Err(Failure::Tls) => reason = CloseReason::BackendTls,
             Err(Failure::Lost) => reason = CloseReason::BackendLost,
         }
         session.has_tried(&lease.backend().name);
         // There may be a newer one by now, whose backends are chosen next.
-        pool = session.pool();
+        pool = session.pool(id);
     }
     Err(reason)
 }
 
+fn key(pool: &Pool) -> Option<Key> {
+    pool.settings.balancing.policy.hashing().map(|hashing| hashing.key)
+}
+
 /// What the pool's policy hashes of the connection; asked of the kernel only when it does.
 fn traits(session: &Session, pool: &Pool) -> Traits<'static> {
-    let key = pool.settings.balancing.policy.hashing().map(|hashing| hashing.key);
+    let key = key(pool);
     let mut traits = Traits::default();
     match key {
         Some(Key::Source | Key::SourcePort) => traits.source = session.source(),
@@ -86,15 +99,26 @@ fn traits(session: &Session, pool: &Pool) -> Traits<'static> {
     traits
 }
 
-/// One backend, at each of its addresses in their order until one accepts; gives the place of
-/// that one. Each address has an equal part of the time that those before it have left.
+/// A backend that was reached.
+struct Reached {
+    socket: Socket,
+    tls: Option<Box<Tls>>,
+    account: Rc<Account>,
+    /// The place of its address among the backend's.
+    address: u16,
+}
+
+/// One backend, at each of its addresses in their order until one accepts. Each address has an
+/// equal part of the time that those before it have left.
 async fn attempt(
     session: &Session,
+    id: PoolId,
     pool: &Arc<Pool>,
     backend: &Arc<Backend>,
-) -> Result<(Socket, Rc<Account>, u16), Failure> {
+) -> Result<Reached, Failure> {
     let worker = &session.worker;
-    let account = worker.accounts.of(&session.listener, pool, backend);
+    let window = session.failure_window(id);
+    let account = worker.accounts.of(&session.listener, pool, backend, window);
     session.reaches(&account);
     let deadline = worker.engine.now() + pool.settings.connect_timeout;
     let mut failure = Failure::NoWay;
@@ -102,18 +126,49 @@ async fn attempt(
         let left = backend.addresses.len() as u32 - u32::from(place);
         let now = worker.engine.now();
         let part = now + deadline.since(now) / left;
-        match attempt_address(session, pool, *address, part, &account).await {
-            Ok(socket) => return Ok((socket, account, place)),
+        let reached = match attempt_address(session, pool, *address, part, &account).await {
+            Ok(socket) => {
+                let tls = begin_tls(session, id, &socket, backend, *address, &account).await;
+                tls.map(|tls| (socket, tls))
+            }
+            Err(failure) => Err(failure),
+        };
+        match reached {
+            Ok((socket, tls)) => return Ok(Reached { socket, tls, account, address: place }),
             Err(failure @ (Failure::Ours(_) | Failure::Lost)) => return Err(failure),
             // What the backend has caused outweighs what we lack.
             Err(other) if other.is_the_backends() || !failure.is_the_backends() => failure = other,
             Err(_) => {}
         }
     }
-    if failure.is_the_backends() && session.listener.failure_window.is_some() {
+    if failure.is_the_backends() && account.failure_window.is_some() {
         backend.failed();
     }
     Err(failure)
+}
+
+/// TLS with the backend, if its pool is reached so.
+async fn begin_tls(
+    session: &Session,
+    id: PoolId,
+    socket: &Socket,
+    backend: &Backend,
+    address: SocketAddr,
+    account: &Account,
+) -> Result<Option<Box<Tls>>, Failure> {
+    let view = session.worker.view();
+    let Some(Some(settings)) = view.pools_tls.get(id.0) else { return Ok(None) };
+    let connecting = greeting::connect(session, socket, settings, (&backend.name, address.ip()));
+    let outcome = match race(Box::pin(connecting), session.asked()).await {
+        Either::First(outcome) => outcome,
+        Either::Second(CloseReason::BackendLost) => return Err(Failure::Lost),
+        Either::Second(reason) => return Err(Failure::Ours(reason)),
+    };
+    count(&account.pool_tally.handshakes, &outcome);
+    if let Err(Refusal::Failed(failure)) = &outcome {
+        session.failed(failure);
+    }
+    outcome.map(|tls| Some(Box::new(tls))).map_err(|_| Failure::Tls)
 }
 
 /// One address, from each source address until one has a free port.

@@ -20,11 +20,12 @@ use super::session::Session;
 /// begun to wait: the time is for all its waiting together.
 pub(super) async fn place(
     session: &Session,
+    id: PoolId,
     pool: &Pool,
     traits: &Traits<'_>,
     patience: &mut Option<Time>,
 ) -> Result<Option<Lease>, CloseReason> {
-    let (worker, id) = (&session.worker, session.listener.pool);
+    let worker = &session.worker;
     // Nobody overtakes those who wait, but for who had got a place and could not use it.
     if worker.queues.is_empty(id) || !session.tried().is_empty() {
         match worker.choose(id, traits, session.tried()) {
@@ -38,7 +39,7 @@ pub(super) async fn place(
     };
     let waiting = Waiting::join(waiting).ok_or(CloseReason::QueueFull)?;
     let deadline = *patience.get_or_insert(worker.engine.now() + queue.timeout);
-    let served = race(await_turn(session, traits, &waiting), abandoned(session, deadline));
+    let served = race(await_turn(session, id, traits, &waiting), abandoned(session, deadline));
     match race(served, worker.engine.sleep_until(deadline)).await {
         Either::First(Either::First(lease)) => Ok(lease),
         Either::First(Either::Second(reason)) => Err(reason),
@@ -48,10 +49,11 @@ pub(super) async fn place(
 
 async fn await_turn(
     session: &Session,
+    id: PoolId,
     traits: &Traits<'_>,
     waiting: &WaitingPlace,
 ) -> Option<Lease> {
-    let (worker, id) = (&session.worker, session.listener.pool);
+    let worker = &session.worker;
     let turn = worker.queues.enter(id);
     loop {
         turn.comes().await;

@@ -4,15 +4,19 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::balance::{Lease, Pool};
+use crate::balance::{Lease, Pool, PoolId};
 use crate::engine::{Socket, Time};
-use crate::observe::{AccessRecord, CloseReason, RelayMode};
+use crate::observe::{AccessRecord, CloseReason, RelayMode, TlsFailure, TlsRecord};
+use crate::tls::Failure;
 use crate::view::{ListenerView, Place};
 
 use super::accounts::Account;
 use super::control::{Asked, LineNumber};
 use super::evidence::{Course, Evidence};
+use super::greeting::{self, Greeting};
+use super::tls::{self, Tls};
 use super::worker::Worker;
 use super::{connect, relay};
 
@@ -36,6 +40,10 @@ pub(super) struct Session {
     pub(super) spliced: [Cell<bool>; 2],
     /// It has spoken for its backend already.
     vouched: Cell<bool>,
+    /// How it began, where the listener reads the hello. Boxed, since most do not.
+    greeting: Option<Box<Greeting>>,
+    /// What was wrong with a handshake of it.
+    failure: Cell<Option<Box<TlsFailure>>>,
     route: Option<Route>,
     /// When it is to be closed for its age.
     pub(super) age_limit: Time,
@@ -51,6 +59,8 @@ pub(super) struct Route {
     pub(super) account: Rc<Account>,
     /// The one of the backend's addresses that was reached.
     pub(super) address: u16,
+    /// TLS with the backend.
+    pub(super) tls: Option<Box<Tls>>,
     /// When the connect to the backend began.
     pub(super) asked: Time,
     /// When it was accepted.
@@ -85,7 +95,6 @@ impl Session {
         let logged = worker.access_log.is_some();
         let client_address = logged.then(|| client.peer_address().ok().map(Box::new)).flatten();
         Session {
-            listener,
             client,
             client_address,
             line,
@@ -94,17 +103,26 @@ impl Session {
             moved: Default::default(),
             spliced: Default::default(),
             vouched: Cell::new(false),
+            greeting: None,
+            failure: Cell::default(),
             route: None,
             age_limit: now,
             began: now,
             reason: None,
             _place: place,
+            listener,
             worker,
         }
     }
 
-    /// The story: a backend is chosen and reached, bytes are relayed, and something ends it.
+    /// The story: its way is read from its hello, a backend is chosen and reached, bytes are
+    /// relayed, and something ends it.
     async fn run(&mut self) -> CloseReason {
+        if self.listener.preface.is_some()
+            && let Err(reason) = Box::pin(self.greet()).await
+        {
+            return reason;
+        }
         let (backend, route) = match Box::pin(connect::reach(self)).await {
             Ok(reached) => reached,
             Err(reason) => {
@@ -118,18 +136,86 @@ impl Session {
         self.worker.controls.is_served(self.line, &route.account, route.connected);
         route.account.tally.sessions_opened.add(1);
         for socket in [&self.client, &backend] {
-            socket.account(route.account.owners);
+            socket.account(route.account.owners());
         }
         relay::relay(self, &backend).await
+    }
+
+    /// Learns from its beginning where it goes.
+    async fn greet(&mut self) -> Result<(), CloseReason> {
+        let listener = Arc::clone(&self.listener);
+        let Some(preface) = &listener.preface else { return Ok(()) };
+        match greeting::greet(self, preface).await {
+            Ok(greeting) => {
+                self.greeting = Some(Box::new(greeting));
+                Ok(())
+            }
+            Err(refused) => {
+                self.greeting = refused.greeting;
+                if !refused.told {
+                    // The client must not take this for an orderly end.
+                    self.client.reset_on_close();
+                }
+                Err(refused.reason)
+            }
+        }
     }
 
     fn end(mut self, reason: CloseReason) {
         self.reason = Some(reason);
     }
 
-    /// The pool of its listener, as it is now.
-    pub(super) fn pool(&self) -> Arc<Pool> {
-        Arc::clone(self.worker.view().snapshot.pool(self.listener.pool))
+    /// The pool that it goes to: its listener's, or its route's.
+    pub(super) fn pool_id(&self) -> Result<PoolId, CloseReason> {
+        let pool = self.greeting().map_or(self.listener.pool, |greeting| greeting.pool);
+        pool.ok_or(CloseReason::NoBackend)
+    }
+
+    /// This pool, as it is now.
+    pub(super) fn pool(&self, id: PoolId) -> Arc<Pool> {
+        Arc::clone(self.worker.view().snapshot.pool(id))
+    }
+
+    /// How soon after the connect a reset by this pool's backends counts against them.
+    pub(super) fn failure_window(&self, id: PoolId) -> Option<Duration> {
+        self.worker.view().failure_windows[id.0]
+    }
+
+    pub(super) fn greeting(&self) -> Option<&Greeting> {
+        self.greeting.as_deref()
+    }
+
+    /// What was read of the client before its way was known, for the backend; taken once.
+    pub(super) fn take_prelude(&self) -> Vec<u8> {
+        self.greeting().map(Greeting::take_prelude).unwrap_or_default()
+    }
+
+    pub(super) fn has_prelude(&self) -> bool {
+        self.greeting().is_some_and(Greeting::has_prelude)
+    }
+
+    pub(super) fn client_tls(&self) -> Option<&Tls> {
+        self.greeting()?.tls.as_ref()
+    }
+
+    pub(super) fn backend_tls(&self) -> Option<&Tls> {
+        self.route.as_ref()?.tls.as_deref()
+    }
+
+    /// The name that the client asked for.
+    pub(super) fn server_name(&self) -> Option<&str> {
+        self.greeting()?.hello.as_ref()?.server_name.as_deref()
+    }
+
+    /// Notes what was wrong with a handshake, for the log.
+    pub(super) fn failed(&self, failure: &Failure) {
+        self.failure.set(Some(Box::new(tls::told(failure))));
+    }
+
+    /// A party's stream has ended without its TLS saying so.
+    pub(super) fn truncated(&self) -> Option<CloseReason> {
+        let cut = |tls: Option<&Tls>| tls.is_some_and(Tls::is_cut);
+        (cut(self.client_tls()) || cut(self.backend_tls())).then_some(CloseReason::TlsTruncated)
     }
 
     /// Where its client connects from, unless the client has gone.
@@ -156,7 +242,8 @@ impl Session {
         let moved = &self.moved[towards];
         moved.set(moved.get() + bytes as u64);
         self.worker.controls.is_active(self.line, now);
-        if let (Some(route), Some(window)) = (&self.route, self.listener.failure_window)
+        if let Some(route) = &self.route
+            && let Some(window) = route.account.failure_window
             && !self.vouched.get()
             && now.since(route.connected) >= window
         {
@@ -209,15 +296,34 @@ impl Session {
             relay_to_backend: self.mode(0),
             relay_to_client: self.mode(1),
             reason,
+            tls: self.tls_record(),
             sessions_process: places.process().map_or(0, |process| process.taken()),
             sessions_listener: places.taken(),
             sessions_backend: backend.map_or(0, |backend| backend.connections()),
         }
     }
 
+    /// What was seen of TLS; `None` if nobody looked.
+    fn tls_record(&self) -> Option<Box<TlsRecord>> {
+        let sides = [self.client_tls(), self.backend_tls()];
+        let failures = sides.into_iter().flatten().filter_map(Tls::failure);
+        let failure = failures.last().or_else(|| self.failure.take().map(|failure| *failure));
+        if self.greeting.is_none() && self.backend_tls().is_none() && failure.is_none() {
+            return None;
+        }
+        let mut record = TlsRecord { failure, ..TlsRecord::default() };
+        record.server_name = self.server_name().map(Into::into);
+        if let Some(tls) = self.client_tls() {
+            tls.describe(&mut record);
+        }
+        Some(Box::new(record))
+    }
+
     fn mode(&self, towards: usize) -> RelayMode {
+        let tls = self.client_tls().is_some() || self.backend_tls().is_some();
         match (self.spliced[towards].get(), self.route.is_some()) {
             (true, _) => RelayMode::Splice,
+            (false, true) if tls => RelayMode::Tls,
             (false, true) => RelayMode::Copy,
             (false, false) => RelayMode::None,
         }
@@ -225,9 +331,8 @@ impl Session {
 
     /// The relay has come to its end for `reason`, which may speak for or against the backend.
     pub(super) fn testify(&self, reason: CloseReason, end: Time, client_ended_first: bool) {
-        let (Some(route), Some(window)) = (&self.route, self.listener.failure_window) else {
-            return;
-        };
+        let Some(route) = &self.route else { return };
+        let Some(window) = route.account.failure_window else { return };
         let course = Course {
             reason,
             age: end.since(route.connected),

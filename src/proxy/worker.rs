@@ -15,6 +15,8 @@ use super::accounts::Accounts;
 use super::control::Controls;
 use super::listener;
 use super::queue::Queues;
+use super::signer::Signer;
+use super::tls::Handshakes;
 
 /// What a worker is given by the server.
 pub struct WorkerParts {
@@ -26,6 +28,8 @@ pub struct WorkerParts {
     pub inbox: Inbox<Command>,
     /// Seeds the phases of the balancing; different for each worker.
     pub seed: u64,
+    /// Where handshakes with long signatures go.
+    pub signer: Arc<Signer>,
     /// The wall clock at the engine's time 0, in nanoseconds since 1970, for the access log.
     pub unix_origin: u64,
 }
@@ -64,6 +68,7 @@ pub(super) struct Worker {
     chooser: RefCell<Chooser>,
     pub(super) accounts: Accounts,
     pub(super) queues: Queues,
+    pub(super) handshakes: Handshakes,
     random: RefCell<fastrand::Rng>,
     next_source: Cell<usize>,
     /// What the tallies have been told of the engine's own counts.
@@ -104,6 +109,7 @@ impl Worker {
     fn new(engine: Engine, parts: WorkerParts) -> Worker {
         let watch = Watch::new(parts.publication);
         let snapshot = Arc::clone(&watch.view().snapshot);
+        let handshakes = watch.view().limits.handshakes;
         let mut random = fastrand::Rng::with_seed(parts.seed);
         let chooser = Chooser::new(snapshot, random.fork());
         Worker {
@@ -120,6 +126,7 @@ impl Worker {
             watch: RefCell::new(watch),
             chooser: RefCell::new(chooser),
             queues: Queues::default(),
+            handshakes: Handshakes::new(handshakes, parts.signer),
             random: RefCell::new(random),
             accounts: Accounts::new(Arc::clone(&parts.metrics)),
             metrics: parts.metrics,
@@ -271,6 +278,8 @@ impl Worker {
         tally.panics.add(status.panics - before.panics);
         tally.sessions_open.set(self.controls.open() as u64);
         tally.buffers_held.set(status.buffers_held as u64);
+        tally.blocks_held.set(status.blocks_held as u64);
+        tally.tls_handshakes_open.set(self.handshakes.open().into());
         tally.pipes_held.set(status.pipes_held as u64);
         tally.operations_in_flight.set(status.operations as u64);
         tally.descriptors_open.set(status.descriptors as u64);

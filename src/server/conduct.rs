@@ -15,6 +15,7 @@ use crate::proxy::Command;
 use crate::view::{Publication, View};
 
 /// What the control plane acts upon.
+#[derive(Clone)]
 pub(super) struct Baton {
     pub(super) publication: Arc<Publication>,
     pub(super) metrics: Arc<Metrics>,
@@ -51,10 +52,16 @@ pub(super) fn conduct(control: Control, baton: Baton) -> JoinHandle<()> {
 
 impl Baton {
     fn publish(&self, pools: Vec<(PoolId, Arc<Pool>)>) {
-        let current = self.publication.current();
-        let snapshot = Arc::new(current.snapshot.with_pools(pools));
-        let (listeners, limits) = (current.listeners.clone(), current.limits.clone());
-        self.publication.publish(View { snapshot, listeners, limits });
+        self.publish_with(|current| {
+            let snapshot = Arc::new(current.snapshot.with_pools(pools));
+            View { snapshot, ..current.clone() }
+        });
+    }
+
+    /// Publishes what is made of the current View. Whoever publishes is on the control thread, and
+    /// none comes between.
+    pub(super) fn publish_with(&self, change: impl FnOnce(&View) -> View) {
+        self.publication.publish(change(&self.publication.current()));
         self.metrics.set_view_version(self.publication.version());
         self.inboxes.iter().for_each(Inbox::wake);
     }

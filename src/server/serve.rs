@@ -16,16 +16,18 @@ use crate::control::{Control, ControlError};
 use crate::engine::support::Unsupported;
 use crate::engine::{Inbox, Remote, support};
 use crate::observe::{
-    AccessLog, AccessLogError, AccessLogFormat, AccessLogOptions, AccessLogTarget, Metrics,
-    Subscriber, serve_admin,
+    AccessLog, AccessLogError, AccessLogFormat, AccessLogOptions, AccessLogTarget, AllowChanges,
+    Metrics, Subscriber, serve_admin,
 };
-use crate::proxy::{Command, WorkerParts};
+use crate::proxy::{Command, Signer, WorkerParts};
 use crate::view::{Places, Publication};
 
 use super::compose::compose;
 use super::conduct::{Baton, conduct};
 use super::cpus::{CpuError, usable_cpus};
 use super::limits::{LimitError, budget};
+use super::material::{Material, MaterialErrors, Stock};
+use super::renewal::Renewer;
 use super::sockets::{ListenError, Sockets};
 use super::workers::{Blueprint, WorkerError, Workers, engine_settings};
 
@@ -35,6 +37,7 @@ pub enum StartError {
     Unsupported(Unsupported),
     Limit(LimitError),
     Cpu(CpuError),
+    Material(MaterialErrors),
     Listen(ListenError),
     Worker(WorkerError),
     Control(ControlError),
@@ -51,6 +54,7 @@ impl fmt::Display for StartError {
             StartError::Unsupported(error) => error.fmt(f),
             StartError::Limit(error) => error.fmt(f),
             StartError::Cpu(error) => error.fmt(f),
+            StartError::Material(error) => error.fmt(f),
             StartError::Listen(error) => error.fmt(f),
             StartError::Worker(error) => error.fmt(f),
             StartError::Control(error) => error.fmt(f),
@@ -121,12 +125,17 @@ async fn run(
     support::probe().map_err(StartError::Unsupported)?;
     let cpus = usable_cpus(&config.process).map_err(StartError::Cpu)?;
     let budget = budget(config, cpus.len()).map_err(StartError::Limit)?;
+    let stock = Stock::load(config).map_err(StartError::Material)?;
+    stock.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let mut signals = Signals::new().map_err(system("signals cannot be received"))?;
+    let hangup = signal(SignalKind::hangup()).map_err(system("signals cannot be received"))?;
     let sockets = Sockets::open(config, cpus.len()).map_err(StartError::Listen)?;
     let admin = bind_admin(config).await?;
     let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
     let metrics = Arc::new(Metrics::new(cpus.len(), wall_clock()));
-    let mut control = Control::new(config, seed()).map_err(StartError::Control)?;
+    let probe_tls = stock.probe_tls();
+    let control = Control::new(config, &probe_tls, seed());
+    let mut control = control.map_err(StartError::Control)?;
     // Whoever connects meanwhile waits in the backlog.
     tokio::select! {
         () = control.settle(SETTLE) => {}
@@ -135,17 +144,21 @@ async fn run(
     let (snapshot, inquirer) = (control.snapshot(), control.inquirer());
     let access_log = start_access_log(config, subscriber, &metrics)?;
     let books = (Arc::clone(&metrics), access_log.clone());
-    let plane = Plane::new(config, snapshot, books, &sockets, &cpus, budget.connections)?;
+    let composed = (config, stock.material(), snapshot);
+    let plane = Plane::new(composed, books, &sockets, &cpus, budget.connections)?;
     let publication = plane.publication;
     let mut workers = Workers::start(plane.blueprints).map_err(StartError::Worker)?;
     let inboxes = workers.inboxes().to_vec();
     let baton =
         Baton { publication: Arc::clone(&publication), metrics: Arc::clone(&metrics), inboxes };
+    let renewer = Renewer::new(config.clone(), stock, baton.clone(), probe_tls);
+    let mut renewed = tokio::spawn(renewer.run(hangup));
     let mut conducted = conduct(control, baton);
     let (admin_end, admin_ends) = oneshot::channel::<()>();
     if let Some(listener) = admin {
         let ends = async { admin_ends.await.unwrap_or_default() };
-        tokio::spawn(serve_admin(listener, Arc::clone(&metrics), inquirer, ends));
+        let allow = allow_changes(config.admin.allow_changes);
+        tokio::spawn(serve_admin(listener, Arc::clone(&metrics), inquirer, allow, ends));
     }
     let listeners = publication.current().listeners.clone();
     let name = |(index, address): (usize, _)| (Arc::clone(&listeners[index].name), address);
@@ -163,12 +176,14 @@ async fn run(
         () = stopped(stop) => None,
         number = workers.ended() => number.map(|number| format!("worker {number} ended by itself")),
         _ = &mut conducted => Some("the control plane ended by itself".to_owned()),
+        _ = &mut renewed => Some("the renewal of TLS ended by itself".to_owned()),
     };
     let outcome = match broken {
         Some(what) => Err(StartError::Broken(what)),
         None => Ok(drain(config, &metrics, sockets, &mut workers, &mut signals).await),
     };
     conducted.abort();
+    renewed.abort();
     workers.tell(Command::Stop).await;
     let joined = workers.join().map_err(StartError::Broken);
     drop(admin_end);
@@ -221,8 +236,7 @@ struct Plane {
 
 impl Plane {
     fn new(
-        config: &Config,
-        snapshot: Snapshot,
+        (config, material, snapshot): (&Config, Material, Snapshot),
         (metrics, access_log): (Arc<Metrics>, Option<Arc<AccessLog>>),
         sockets: &Sockets,
         cpus: &[usize],
@@ -239,10 +253,13 @@ impl Plane {
             waiting.announce_with(announcer(&remotes));
         }
         let process = Arc::new(Places::of_process(connections, announcer(&remotes)));
-        let publication = Arc::new(Publication::new(compose(config, snapshot, &process)));
+        let publication = Arc::new(Publication::new(compose(config, material, snapshot, &process)));
         metrics.set_view_version(publication.version());
         let per_worker = connections.div_ceil(cpus.len() as u32);
         let (settings, sizes) = engine_settings(&config.process, per_worker);
+        // Here, so that it may run on any CPU: workers are pinned to theirs.
+        let signer = Arc::new(Signer::default());
+        signer.start();
         let mut blueprints = Vec::new();
         for (index, (cpu, remote)) in cpus.iter().zip(remotes).enumerate() {
             let listeners = sockets.for_worker(index);
@@ -254,6 +271,7 @@ impl Plane {
                 access_log: access_log.clone(),
                 inbox: Inbox::new(INBOX, Arc::clone(&remote)),
                 seed: seed(),
+                signer: Arc::clone(&signer),
                 unix_origin: 0,
             };
             blueprints.push(Blueprint { cpu: *cpu, listeners, remote, settings, sizes, parts });
@@ -300,6 +318,14 @@ async fn bind_admin(config: &Config) -> Result<Option<TcpListener>, StartError> 
     let address = listener.local_addr().unwrap_or(address);
     tracing::info!(%address, "metrics at /metrics");
     Ok(Some(listener))
+}
+
+fn allow_changes(from: config::AllowChanges) -> AllowChanges {
+    match from {
+        config::AllowChanges::Loopback => AllowChanges::Loopback,
+        config::AllowChanges::All => AllowChanges::All,
+        config::AllowChanges::Off => AllowChanges::Off,
+    }
 }
 
 /// SIGTERM and SIGINT.

@@ -4,9 +4,11 @@
 mod listener;
 mod places;
 mod publication;
+mod routes;
 mod value;
 
-pub use listener::ListenerView;
+pub use listener::{ListenerView, PlainText, Preface};
 pub use places::{Place, Places};
 pub use publication::{Publication, Watch};
+pub use routes::{Outcome, Route, Routes, Rule};
 pub use value::{Limits, View};

@@ -77,12 +77,13 @@ fn backends_are_shown_with_all_that_the_records_say() {
     let checked = check(
         &server,
         "",
-        "policy = \"random-two\"\nbackends = [\"127.0.0.2:1\"]\n\
+        "policy = \"random-two\"\n\
+         backends = [\"127.0.0.2:1\", { address = \"127.0.0.3:1\", drain = true }]\n\
          sources = [{ dns = \"b.test:9\", tier = 3 }, { srv = \"_x._tcp.test\" }]",
     );
     assert_eq!(checked.code, Some(0), "{}{}", checked.shown, checked.complaint);
     checked.assert_line(&format!("nameservers: {}", server.address()));
-    checked.assert_line("pool.aggregators: 5 backends, random-two");
+    checked.assert_line("pool.aggregators: 6 backends, random-two");
     checked.assert_line("  sources[0]: dns b.test:9: 2 backends");
     checked.assert_line("  sources[1]: srv _x._tcp.test: 2 backends");
     assert_eq!(checked.row("backend"), ["backend", "weight", "tier", "from", "check", "addresses"]);
@@ -92,7 +93,8 @@ fn backends_are_shown_with_all_that_the_records_say() {
     );
     assert_eq!(checked.row("a.test:6001")[1..4], ["65535", "1", "sources[1]"]);
     assert_eq!(checked.row("127.0.0.9:9")[1..4], ["1", "3", "sources[0]"]);
-    assert_eq!(checked.row("127.0.0.2:1")[1..4], ["1", "0", "backends"]);
+    assert_eq!(checked.row("127.0.0.2:1")[1..5], ["1", "0", "backends", "none"]);
+    assert_eq!(checked.row("127.0.0.3:1")[1..6], ["1", "0", "backends", "draining,", "none"]);
     assert!(!checked.shown.contains("warning"), "{}", checked.shown);
 }
 

@@ -179,8 +179,20 @@ impl Proxy {
 
     /// The status line and the body of an answer of the admin server.
     pub fn get(&self, path: &str) -> (String, String) {
+        self.request("GET", path)
+    }
+
+    /// The same of an order: the status, and the JSON that says what has come of it.
+    pub fn order(&self, path: &str) -> (u16, Value) {
+        let (status, body) = self.request("POST", path);
+        let status = status.split(' ').nth(1).and_then(|status| status.parse().ok());
+        (status.unwrap(), serde_json::from_str(&body).unwrap())
+    }
+
+    fn request(&self, method: &str, path: &str) -> (String, String) {
         let mut stream = connect(self.admin);
-        write!(stream, "GET {path} HTTP/1.1\r\nhost: proxy\r\n\r\n").unwrap();
+        let head = "host: proxy\r\ncontent-type: application/json\r\ncontent-length: 0";
+        write!(stream, "{method} {path} HTTP/1.1\r\n{head}\r\n\r\n").unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();

@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use ringmain::balance::Pool;
 use ringmain::engine::Time;
+use ringmain::engine::driver::simulated::{Next, Peers};
 use ringmain::observe::CloseReason;
 use ringmain::proxy::Command;
 
 use crate::actors::{Answer, Ending, Fate, Kind, Outcome, Plan};
-use crate::stage::{HOUR, Settings, Stage, plan, pool};
+use crate::stage::{ANYWHERE, HOUR, Settings, Stage, address, front, plan, pool};
 
 const LINGER: Duration = Duration::from_secs(60);
+const MICROSECOND: Duration = Duration::from_micros(1);
 const SOON: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -123,6 +125,162 @@ fn what_was_received_behind_a_stalled_send_is_delivered_also_by_a_flow_that_stop
         stage.run_until_done([&client]);
         assert_eq!(client.get().fate, Fate::Done, "seed {seed}");
         assert_eq!(stage.ended(CloseReason::BackendLost), 1, "seed {seed}");
+    }
+}
+
+/// A client that reads nothing before `time`, and then all; how much it got before the end.
+fn deaf_client(stage: &Stage, time: Duration) -> Rc<Cell<Option<u64>>> {
+    let outcome = Rc::new(Cell::new(None));
+    let (received, mut end, mut named, mut got) = (outcome.clone(), None, false, 0);
+    stage.world.spawn(Time::default() + SOON, move |peers: &mut Peers<'_>| {
+        let end = *end.get_or_insert_with(|| peers.connect(ANYWHERE, front(0)).unwrap());
+        if !peers.is_connected(end).unwrap() {
+            return Next::OnEvent;
+        }
+        if !std::mem::replace(&mut named, true) {
+            peers.write(end, &[0; 8]).unwrap();
+        }
+        if peers.now() < Time::default() + time {
+            return Next::At(Time::default() + time);
+        }
+        let mut buffer = [0; 4096];
+        while let Ok(length) = peers.read(end, &mut buffer) {
+            got += length as u64;
+            if length == 0 {
+                received.set(Some(got));
+                peers.close(end);
+                return Next::Done;
+            }
+        }
+        Next::OnEvent
+    });
+    outcome
+}
+
+/// A backend that sends little by little until the proxy takes no more for lack of room, nothing
+/// more from then on, and ends in order when its client has; how much it has sent, and whether it
+/// saw the end.
+fn trickling(stage: &Stage) -> (Rc<Cell<u64>>, Rc<Cell<bool>>) {
+    let (sent, in_order) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+    let (written, ended) = (sent.clone(), in_order.clone());
+    let tally = stage.sessions_of(0).remove(0);
+    let (mut listener, mut end) = (None, None);
+    let (mut moved, mut next, mut full) = ((0, Time::default()), Time::default(), false);
+    stage.world.spawn(Time::default(), move |peers: &mut Peers<'_>| {
+        let listener = *listener.get_or_insert_with(|| peers.listen(address(0, 0), 1));
+        end = end.or_else(|| peers.accept(listener));
+        let Some(end) = end else { return Next::OnEvent };
+        let now = peers.now();
+        if moved.0 != tally.bytes_to_client.get() || written.get() == 0 {
+            moved = (tally.bytes_to_client.get(), now);
+        }
+        // What moves again later does not have it go on: it has sent what it had to say.
+        full = full || now >= moved.1 + SECOND / 50;
+        if !full {
+            // Little enough that what is on its way by then fits into any receive queue.
+            if now >= next {
+                next = now + SOON;
+                written.set(written.get() + peers.write(end, &[0; 20]).unwrap_or(0) as u64);
+            }
+            return Next::At(next);
+        }
+        let mut buffer = [0; 16];
+        while let Ok(length) = peers.read(end, &mut buffer) {
+            if length == 0 {
+                ended.set(true);
+                peers.close(end);
+                return Next::Done;
+            }
+        }
+        Next::OnEvent
+    });
+    (sent, in_order)
+}
+
+#[test]
+fn what_came_while_the_client_did_not_read_is_delivered_too() {
+    for seed in 0..12 {
+        let mut settings = settings(vec![pool(0, 1)]);
+        settings.seed = seed;
+        settings.linger_timeout = HOUR;
+        settings.faults.caps_receives = seed % 4 < 2;
+        let mut stage = Stage::new(settings);
+        let (sent, in_order) = trickling(&stage);
+        // The way to the client has been full for long by then.
+        stage.tell(60 * SECOND, end_sessions(0));
+        let received = deaf_client(&stage, 61 * SECOND);
+        let seen = received.clone();
+        let told = stage.moment(60 * SECOND, move || seen.get().is_some());
+        let seen = received.clone();
+        stage.drain(Time::default() + 2 * HOUR, HOUR, move || seen.get().is_some());
+        stage.run();
+        assert_eq!(received.get(), Some(sent.get()), "seed {seed}");
+        assert!(told.get().unwrap() < 70 * SECOND, "seed {seed}: {told:?}");
+        assert!(in_order.get(), "seed {seed}: the backend saw the end");
+        assert_eq!(stage.ended(CloseReason::BackendLost), 1);
+    }
+}
+
+/// A session that is ended when it is a second old, and whose backend sends nothing but one piece,
+/// at `piece`: when it had its backend, and when its client was told of the end.
+fn aged(seed: u64, piece: Duration) -> [Duration; 2] {
+    let mut settings = settings(vec![pool(0, 1)]);
+    settings.seed = seed;
+    settings.faults.caps_receives = seed % 2 == 0;
+    settings.listeners[0].max_connection_age = Some(SECOND);
+    let mut stage = Stage::new(settings);
+    let (mut listener, mut end, mut sent) = (None, None, false);
+    stage.world.spawn(Time::default(), move |peers: &mut Peers<'_>| {
+        let listener = *listener.get_or_insert_with(|| peers.listen(address(0, 0), 1));
+        end = end.or_else(|| peers.accept(listener));
+        let Some(end) = end else { return Next::OnEvent };
+        if peers.now() < Time::default() + piece {
+            return Next::At(Time::default() + piece);
+        }
+        if !std::mem::replace(&mut sent, true) {
+            peers.write(end, b"piece").unwrap();
+        }
+        while let Ok(length) = peers.read(end, &mut [0; 16]) {
+            if length == 0 {
+                peers.close(end);
+                return Next::Done;
+            }
+        }
+        Next::OnEvent
+    });
+    // A worker that does not rest has turns of a microsecond.
+    let (inbox, tally) = (stage.inbox.clone(), stage.sessions_of(0).remove(0));
+    stage.world.spawn(Time::default() + piece, move |peers: &mut Peers<'_>| {
+        let late = peers.now() > Time::default() + piece + 50 * MICROSECOND;
+        if late || tally.bytes_to_client.get() > 0 {
+            return Next::Done;
+        }
+        inbox.wake();
+        peers.after(MICROSECOND)
+    });
+    let received = deaf_client(&stage, Duration::ZERO);
+    let seen = received.clone();
+    let told = stage.moment(SECOND, move || seen.get().is_some());
+    stage.drain(Time::default() + HOUR, Duration::ZERO, move || received.get().is_some());
+    stage.run();
+    assert_eq!(stage.ended(CloseReason::MaxAge), 1);
+    let record = stage.records().remove(0);
+    let served = Duration::from_nanos(record.accepted_unix_ns) + record.connect.unwrap();
+    [served, told.get().unwrap()]
+}
+
+#[test]
+fn a_session_that_is_ended_in_the_very_turn_of_a_piece_is_not_held_up() {
+    for seed in [1, 6, 8] {
+        let [served, _] = aged(seed, SECOND / 2);
+        // Timers ring when a tick of 2^20 nanoseconds is over.
+        let over = (served + SECOND).as_nanos().next_multiple_of(1 << 20);
+        let over = Duration::from_nanos(over as u64);
+        // A piece is on its way for a few of these.
+        for before in 0..40 {
+            let [_, told] = aged(seed, over - before * MICROSECOND);
+            assert!(told < over + 10 * SOON, "seed {seed}, {before}: {told:?}");
+        }
     }
 }
 

@@ -112,9 +112,16 @@ impl Stage {
             listeners.push((index, Listener::from_descriptor(&engine, socket)));
             views.push(Arc::new(listener.view(index, &process)));
         }
-        let limits = Limits { linger_timeout: settings.linger_timeout };
+        let limits = Limits { linger_timeout: settings.linger_timeout, handshakes: 256 };
         let snapshot = Arc::new(Snapshot::new(pools.clone()));
-        let view = View { snapshot, listeners: views, limits };
+        let windows = settings.listeners.iter().map(|listener| listener.failure_window);
+        let view = View {
+            snapshot,
+            listeners: views,
+            pools_tls: vec![None; pools.len()],
+            failure_windows: windows.collect(),
+            limits,
+        };
         Stage {
             world,
             engine,
@@ -175,6 +182,17 @@ impl Stage {
         self.at(time, move |_| inbox.push(command.clone()).expect("the inbox has room"));
     }
 
+    /// Publishes a View at `time`, with these pools in place of their last versions.
+    pub fn publish(&self, time: Duration, pools: Vec<(PoolId, Arc<Pool>)>) {
+        let (publication, inbox) = (self.publication.clone(), self.inbox.clone());
+        self.at(time, move |_| {
+            let old = publication.current();
+            let snapshot = Arc::new(old.snapshot.with_pools(pools.clone()));
+            publication.publish(View { snapshot, ..View::clone(&old) });
+            inbox.wake();
+        });
+    }
+
     /// What was logged, in the order in which the sessions ended.
     pub fn records(&self) -> Vec<AccessRecord> {
         self.records.lock().unwrap().clone()
@@ -213,6 +231,7 @@ impl Stage {
             access_log: Some(log.clone()),
             inbox: self.inbox.clone(),
             seed: self.seed,
+            signer: Arc::default(),
             unix_origin: 0,
         };
         let listeners = std::mem::take(&mut self.listeners);
@@ -225,10 +244,18 @@ impl Stage {
 
     fn check_nothing_left(&self) {
         let EngineStatus {
-            tasks, operations, descriptors, buffers_held, pipes_held, timers, ..
+            tasks,
+            operations,
+            descriptors,
+            buffers_held,
+            blocks_held,
+            pipes_held,
+            timers,
+            ..
         } = self.engine.status();
-        let held = [tasks, operations, descriptors, buffers_held, pipes_held, timers];
-        let named = "tasks, operations, descriptors, buffers, pipes, timers";
+        let buffers = buffers_held + blocks_held;
+        let held = [tasks, operations, descriptors, buffers, pipes_held, timers];
+        let named = "tasks, operations, descriptors, buffers and blocks, pipes, timers";
         assert_eq!(held, [0; 6], "{named}: {:?}", self.engine.describe_operations());
         let left = self.world.leftovers();
         let buffers_provided = left.buffers_provided;
@@ -295,12 +322,12 @@ impl ListenerSettings {
     fn view(&self, index: usize, process: &Arc<Places>) -> ListenerView {
         ListenerView {
             name: listener_name(index),
-            pool: PoolId(index),
+            pool: Some(PoolId(index)),
+            preface: None,
             idle_timeout: self.idle_timeout,
             half_closed_timeout: self.half_closed_timeout,
             max_connection_age: self.max_connection_age,
             max_connection_age_jitter: self.max_connection_age_jitter,
-            failure_window: self.failure_window,
             places: Arc::new(Places::of_listener(self.limit, process.clone())),
         }
     }

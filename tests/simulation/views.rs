@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use ringmain::balance::PoolId;
 use ringmain::observe::CloseReason;
-use ringmain::view::View;
 
 use crate::actors::{Kind, Plan};
 use crate::stage::{Settings, Stage, plan, pool, with_members};
@@ -22,16 +21,9 @@ fn a_new_view_redirects_new_sessions_and_leaves_those_in_progress_alone() {
     let early = |stream| stage.client(Duration::from_millis(100 * stream), slow(stream));
     let late = |stream| stage.client(Duration::from_secs(stream), plan(stream, 1000));
     let clients: Vec<_> = (1..=4).map(early).chain((5..=8).map(late)).collect();
-    let (publication, inbox) = (stage.publication.clone(), stage.inbox.clone());
     let changed = Arc::new(with_members(pool(0, 0), |members| members.push(second)));
     stage.pools.push(changed.clone());
-    stage.at(Duration::from_secs(3), move |_| {
-        let old = publication.current();
-        let snapshot = Arc::new(old.snapshot.with_pool(PoolId(0), changed.clone()));
-        let (listeners, limits) = (old.listeners.clone(), old.limits.clone());
-        publication.publish(View { snapshot, listeners, limits });
-        inbox.wake();
-    });
+    stage.publish(Duration::from_secs(3), vec![(PoolId(0), changed)]);
     stage.run_until_done(&clients);
     assert!(clients.iter().all(|client| client.get().received == 1000));
     let streams =

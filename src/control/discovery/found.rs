@@ -14,4 +14,6 @@ pub struct Found {
     pub tier: u16,
     /// Connections at the same time.
     pub limit: Option<u32>,
+    /// It is listed to drain: no new connections.
+    pub drain: bool,
 }

@@ -4,7 +4,7 @@
 //! # one backend per line
 //! 10.0.0.1:6000
 //! [2001:db8::1]:6000  weight=5  name=big
-//! agg-3.example.net:6000  backup
+//! agg-3.example.net:6000  backup drain
 //! ```
 //!
 //! ```toml
@@ -30,6 +30,8 @@ pub(super) struct Listed {
     pub port: u16,
     pub weight: Option<u16>,
     pub backup: bool,
+    /// It gets no new connections.
+    pub drain: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,11 +67,11 @@ pub fn read_listing(path: &Path) -> Result<String, String> {
 const BYTES_MAX: u64 = 16 << 20;
 
 /// The backends of a file, at least one, with distinct names. A file without any is taken for
-/// one that is just being written: to take every backend out of service, give them weight 0.
+/// one that is just being written: to take every backend out of service, let them drain.
 pub(super) fn parse(path: &Path, text: &str) -> Parsed<Vec<Listed>> {
     let listed = if is_toml(path, text) { from_toml(text)? } else { from_lines(text)? };
     if listed.is_empty() {
-        return Err("lists no backend; to take all out of service, give them weight 0".to_owned());
+        return Err("lists no backend; to take all out of service, let them drain".to_owned());
     }
     let mut lines = HashMap::with_capacity(listed.len());
     for (line, backend) in &listed {
@@ -108,7 +110,8 @@ fn from_words<'a>(address: &str, words: impl Iterator<Item = &'a str>) -> Parsed
             Some(("weight", weight)) => backend.weight = Some(weight_of(weight)?),
             Some(("name", name)) => backend.name = name_of(name)?,
             None if word == "backup" => backend.backup = true,
-            _ => return Err(format!("{word:?} is none of weight=N, name=X and backup")),
+            None if word == "drain" => backend.drain = true,
+            _ => return Err(format!("{word:?} is none of weight=N, name=X, backup and drain")),
         }
     }
     Ok(backend)
@@ -147,7 +150,7 @@ fn from_address(text: &str) -> Parsed<Listed> {
     if port == 0 {
         return Err(format!("{text:?} has no port; {remedy}"));
     }
-    Ok(Listed { name, host, port, weight: None, backup: false })
+    Ok(Listed { name, host, port, weight: None, backup: false, drain: false })
 }
 
 /// Letters, digits, hyphens and underscores between dots, as in the names of hosts and services.
@@ -204,7 +207,8 @@ fn from_value(value: &DeValue<'_>) -> Parsed<Listed> {
             "weight" => backend.weight = Some(weight_of(&integer(value).unwrap_or_default())?),
             "name" => backend.name = name_of(value.as_str().unwrap_or_default())?,
             "backup" => backend.backup = value.as_bool().ok_or("backup is true or false")?,
-            _ => return Err(format!("{key:?} is none of address, weight, name and backup")),
+            "drain" => backend.drain = value.as_bool().ok_or("drain is true or false")?,
+            _ => return Err(format!("{key:?} is none of address, weight, name, backup and drain")),
         }
     }
     Ok(backend)
@@ -230,7 +234,7 @@ mod tests {
     #[test]
     fn lines_carry_addresses_names_and_options() {
         let text = "# ours\n\n10.0.0.1:6000\n  [2001:db8::1]:6000 weight=5 name=big # fast\n\
-                    agg-3.example.net.:6000 backup weight=0\r\n";
+                    agg-3.example.net.:6000 backup weight=0 drain\r\n";
         let backends = parse(Path::new("list"), text).unwrap();
         let big = Listed { weight: Some(5), name: "big".into(), ..listed("[2001:db8::1]:6000") };
         let spare = Listed {
@@ -239,6 +243,7 @@ mod tests {
             port: 6000,
             weight: Some(0),
             backup: true,
+            drain: true,
         };
         assert_eq!(backends, [listed("10.0.0.1:6000"), big, spare]);
     }
@@ -246,10 +251,16 @@ mod tests {
     #[test]
     fn toml_says_the_same() {
         let text = "backends = [\n  \"10.0.0.1:6000\",\n  { address = \"[::ffff:10.0.0.2]:1\", \
-                    weight = 65535, name = \"b\", backup = true },\n]\n";
+                    weight = 65535, name = \"b\", backup = true, drain = true },\n]\n";
         let expected = [
             listed("10.0.0.1:6000"),
-            Listed { weight: Some(65535), name: "b".into(), backup: true, ..listed("10.0.0.2:1") },
+            Listed {
+                weight: Some(65535),
+                name: "b".into(),
+                backup: true,
+                drain: true,
+                ..listed("10.0.0.2:1")
+            },
         ];
         assert_eq!(parse(Path::new("list.toml"), text).unwrap(), expected);
         assert_eq!(parse(Path::new("..data"), &format!("# x\n{text}")).unwrap(), expected);
@@ -270,6 +281,7 @@ mod tests {
             ("\n\nx:70000\n", "line 3: \"x:70000\" is no address"),
             ("a:1 weight=70000\n", "line 1: \"70000\" is no weight"),
             ("a:1 wieght=7\n", "line 1: \"wieght=7\" is none of"),
+            ("a:1 drain=no\n", "line 1: \"drain=no\" is none of"),
             ("a:1 name=a/b\n", "line 1: \"a/b\" is no valid name"),
             ("a:1\nb:1 name=a:1\n", "line 2: \"a:1\" is in line 1 already"),
         ] {
@@ -300,7 +312,7 @@ mod tests {
     #[test]
     fn no_text_makes_it_panic() {
         let text =
-            "a.b:1 weight=5 name=x backup\n# y\nbackends = [{ address = \"[::1]:1\" }]\u{e9}";
+            "a.b:1 weight=5 name=x backup drain\n# y\nbackends = [{ address = \"[::1]:1\" }]\u{e9}";
         for seed in 0..2000 {
             let mut random = fastrand::Rng::with_seed(seed);
             let mut bytes = text.as_bytes().to_vec();

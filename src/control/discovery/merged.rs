@@ -100,7 +100,7 @@ mod tests {
 
     fn found(name: &str, weight: u16) -> Found {
         let addresses = vec!["10.0.0.1:1".parse().unwrap()];
-        Found { name: name.into(), addresses, weight, tier: 0, limit: None }
+        Found { name: name.into(), addresses, weight, tier: 0, limit: None, drain: false }
     }
 
     #[test]

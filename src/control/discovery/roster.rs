@@ -20,6 +20,7 @@ pub(super) struct Want {
     pub weight: u16,
     pub tier: u16,
     pub limit: Option<u32>,
+    pub drain: bool,
 }
 
 /// How its addresses are known.
@@ -34,7 +35,7 @@ impl Want {
     /// Of a source that has a weight and a tier for all.
     fn of(source: &Source, reach: Reach, port: u16) -> Want {
         let limit = source.max_connections;
-        Want { reach, port, weight: source.weight, tier: source.tier, limit }
+        Want { reach, port, weight: source.weight, tier: source.tier, limit, drain: false }
     }
 
     pub fn question(&self) -> Option<&Question> {
@@ -50,8 +51,8 @@ impl Want {
     }
 
     pub fn found_at(&self, name: &Arc<str>, addresses: Vec<SocketAddr>) -> Found {
-        let (weight, tier, limit) = (self.weight, self.tier, self.limit);
-        Found { name: Arc::clone(name), addresses, weight, tier, limit }
+        let Want { weight, tier, limit, drain, .. } = *self;
+        Found { name: Arc::clone(name), addresses, weight, tier, limit, drain }
     }
 }
 
@@ -156,7 +157,8 @@ pub(super) fn of_listing(source: &Source, listing: &[Listed]) -> Roster {
         };
         let weight = listed.weight.unwrap_or(source.weight);
         let tier = source.tier.saturating_add(listed.backup.into());
-        let want = Want { weight, tier, ..Want::of(source, reach, listed.port) };
+        let drain = listed.drain;
+        let want = Want { weight, tier, drain, ..Want::of(source, reach, listed.port) };
         (listed.name.as_str().into(), want)
     };
     listing.iter().map(want).collect()

@@ -135,6 +135,7 @@ fn encode(pool: &str, saved: &Saved) -> String {
             "addresses": addresses,
             "weight": found.weight,
             "tier": found.tier,
+            "drain": found.drain,
         })
     };
     let sources: serde_json::Map<String, Value> = saved
@@ -185,6 +186,11 @@ fn found(value: &Value) -> Option<Found> {
         weight: number("weight")?,
         tier: number("tier")?,
         limit: None,
+        drain: match &value["drain"] {
+            // Earlier versions knew of none.
+            Value::Null => false,
+            drain => drain.as_bool()?,
+        },
     })
 }
 
@@ -194,7 +200,7 @@ mod tests {
 
     fn backend(name: &str) -> Found {
         let addresses = vec!["10.0.0.1:1".parse().unwrap(), "[2001:db8::1]:1".parse().unwrap()];
-        Found { name: name.into(), addresses, weight: 65535, tier: 2, limit: None }
+        Found { name: name.into(), addresses, weight: 65535, tier: 2, limit: None, drain: true }
     }
 
     fn saved() -> Saved {
@@ -252,6 +258,7 @@ mod tests {
             ("65535", "-1"),
             ("\"tier\"", "\"tear\""),
             ("\"a:1\"", "\"\""),
+            ("\"drain\": true", "\"drain\": 1"),
             ("\"sources\"", "\"source\""),
         ] {
             let bad = good.replacen(from, to, 1);
@@ -268,6 +275,14 @@ mod tests {
                 assert!(backends.iter().all(|found| !found.addresses.is_empty()), "seed {seed}");
             }
         }
+    }
+
+    #[test]
+    fn what_was_saved_before_there_were_drains_is_read() {
+        let old = encode("a", &saved()).replace("\"drain\": true", "\"other\": true");
+        let saved = decode("a", old.as_bytes()).unwrap();
+        let mut backends = saved.sources.values().flatten();
+        assert!(backends.all(|found| !found.drain));
     }
 
     #[test]

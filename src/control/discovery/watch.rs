@@ -1,4 +1,4 @@
-//! Tells when a file may have changed: by inotify, and by looking now and then. Reads no contents.
+//! Tells when files may have changed: by inotify, and by looking now and then. Reads no contents.
 //!
 //! Watched is the folder and not the file, which is replaced by a rename as a rule. Where the
 //! folder can not be watched, or the change is elsewhere (behind a symbolic link, on a network
@@ -20,18 +20,22 @@ use rustix::io::Errno;
 use tokio::net::unix::pipe;
 use tokio::time::{Interval, MissedTickBehavior};
 
+/// Watches one file, or several of one folder.
 pub struct FileWatch {
-    path: PathBuf,
+    paths: Vec<PathBuf>,
     folder: PathBuf,
-    name: OsString,
+    names: Vec<OsString>,
     /// `None`: the folder is missing, or the host's watches are used up.
     notices: Option<pipe::Receiver>,
     interval: Interval,
-    /// As it was when a change was reported, or at the start.
-    reported: Option<Fingerprint>,
-    /// As it was when it was looked at.
-    seen: Option<Fingerprint>,
+    /// As the files were when a change was reported, or at the start.
+    reported: Fingerprints,
+    /// As they were when they were looked at.
+    seen: Fingerprints,
 }
+
+/// By file; nothing where it is missing or may not be looked at.
+type Fingerprints = Vec<Option<Fingerprint>>;
 
 /// A file that has changed differs in one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,15 +50,15 @@ struct Fingerprint {
 /// What inotify has told of the folder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Notices {
-    /// The file was written to its end, replaced or removed.
+    /// One of the files was written to its end, replaced or removed.
     file: bool,
-    /// Something else is different in the folder: perhaps a link on the way to the file.
+    /// Something else is different in the folder: perhaps a link on the way to a file.
     folder: bool,
     /// Notices were lost, or the folder itself is gone.
     lost: bool,
 }
 
-/// How often the file is looked at. A change is reported when two looks in a row agree, because
+/// How often the files are looked at. A change is reported when two looks in a row agree, because
 /// a file that is rewritten in place is half there in between.
 const LOOK: Duration = Duration::from_secs(5);
 
@@ -62,41 +66,43 @@ impl FileWatch {
     /// Watches from now on: what happens after this and before the file is first read is
     /// reported too. Must be called on a tokio runtime.
     pub fn new(path: &Path) -> FileWatch {
-        FileWatch::looking(path, LOOK)
+        FileWatch::of_folder(vec![path.to_owned()])
     }
 
-    fn looking(path: &Path, every: Duration) -> FileWatch {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    /// The same for files that are in the folder of the first.
+    pub fn of_folder(paths: Vec<PathBuf>) -> FileWatch {
+        FileWatch::looking(paths, LOOK)
+    }
+
+    fn looking(paths: Vec<PathBuf>, every: Duration) -> FileWatch {
+        let folder = paths.first().and_then(|path| path.parent());
+        let folder = folder.filter(|folder| !folder.as_os_str().is_empty());
         let mut interval = tokio::time::interval(every);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let fingerprint = Fingerprint::of(path);
+        let fingerprints = fingerprints(&paths);
         let mut watch = FileWatch {
-            path: path.to_owned(),
             folder: folder.unwrap_or(Path::new(".")).to_owned(),
-            name: path.file_name().unwrap_or_default().to_owned(),
+            names: paths.iter().flat_map(|path| path.file_name()).map(OsStr::to_owned).collect(),
+            paths,
             notices: None,
             interval,
-            reported: fingerprint,
-            seen: fingerprint,
+            reported: fingerprints.clone(),
+            seen: fingerprints,
         };
         watch.arm();
         watch
     }
 
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Returns when the file may have changed, come or gone. Nothing is lost if the future is
-    /// dropped.
+    /// Returns when one of the files may have changed, come or gone. Nothing is lost if the future
+    /// is dropped.
     pub async fn changed(&mut self) {
         loop {
             let news = tokio::select! {
-                notices = next(self.notices.as_ref(), &self.name) => self.noticed(notices),
+                notices = next(self.notices.as_ref(), &self.names) => self.noticed(notices),
                 _ = self.interval.tick() => self.looked(),
             };
             if news {
-                self.reported = Fingerprint::of(&self.path);
+                self.reported = fingerprints(&self.paths);
                 return;
             }
         }
@@ -109,16 +115,18 @@ impl FileWatch {
             self.arm();
         }
         // Another inode is another file; another size may be one that is just being written.
-        let identity = |fingerprint: Option<Fingerprint>| fingerprint.map(|file| file.identity);
-        let another = || identity(Fingerprint::of(&self.path)) != identity(self.reported);
+        let identity = |file: &Option<Fingerprint>| file.map(|file| file.identity);
+        let another = || {
+            !fingerprints(&self.paths).iter().map(identity).eq(self.reported.iter().map(identity))
+        };
         notices.file || notices.lost || (notices.folder && another())
     }
 
     fn looked(&mut self) -> bool {
-        let now = Fingerprint::of(&self.path);
+        let now = fingerprints(&self.paths);
         let settled = now == self.seen;
-        self.seen = now;
         let news = settled && now != self.reported;
+        self.seen = now;
         // A change that was not noticed: the folder may be another one by now.
         if news || self.notices.is_none() {
             self.arm();
@@ -129,6 +137,10 @@ impl FileWatch {
     fn arm(&mut self) {
         self.notices = notices_of(&self.folder).ok();
     }
+}
+
+fn fingerprints(paths: &[PathBuf]) -> Fingerprints {
+    paths.iter().map(|path| Fingerprint::of(path)).collect()
 }
 
 impl Fingerprint {
@@ -168,25 +180,26 @@ const LOST: ReadFlags = ReadFlags::QUEUE_OVERFLOW
     .union(ReadFlags::MOVE_SELF);
 
 /// Whatever has been noticed, at least one thing; never returns where nothing is watched.
-async fn next(notices: Option<&pipe::Receiver>, name: &OsStr) -> io::Result<Notices> {
+async fn next(notices: Option<&pipe::Receiver>, names: &[OsString]) -> io::Result<Notices> {
     let Some(notices) = notices else { return future::pending().await };
     loop {
         notices.readable().await?;
-        match notices.try_io(|| drain(notices.as_fd(), name)) {
+        match notices.try_io(|| drain(notices.as_fd(), names)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             noticed => return noticed,
         }
     }
 }
 
-fn drain(notices: BorrowedFd, name: &OsStr) -> io::Result<Notices> {
+fn drain(notices: BorrowedFd, names: &[OsString]) -> io::Result<Notices> {
     let mut buffer = [MaybeUninit::uninit(); 4096];
     let mut reader = inotify::Reader::new(notices, &mut buffer);
     let mut noticed = Notices::default();
     loop {
         match reader.next() {
             Ok(event) => {
-                let own = event.file_name().is_some_and(|file| file.to_bytes() == name.as_bytes());
+                let file = event.file_name().map(|file| file.to_bytes());
+                let own = file.is_some_and(|file| names.iter().any(|name| name.as_bytes() == file));
                 noticed.add(event.events(), own);
             }
             Err(Errno::INTR) => {}
@@ -224,6 +237,10 @@ mod tests {
         tokio::time::timeout(DEADLINE, watch.changed()).await.expect("the change is told");
     }
 
+    fn looking(path: &Path, every: Duration) -> FileWatch {
+        FileWatch::looking(vec![path.to_owned()], every)
+    }
+
     /// A folder with the file `list` in it.
     fn folder() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
@@ -235,7 +252,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_rewritten_in_place_is_told() {
         let (_folder, path) = folder();
-        let mut watch = FileWatch::looking(&path, NEVER);
+        let mut watch = looking(&path, NEVER);
         for _ in 0..3 {
             fs::write(&path, "b").unwrap();
             changed(&mut watch).await;
@@ -245,7 +262,7 @@ mod tests {
     #[tokio::test]
     async fn a_file_replaced_removed_or_made_is_told() {
         let (folder, path) = folder();
-        let mut watch = FileWatch::looking(&path, NEVER);
+        let mut watch = looking(&path, NEVER);
         for _ in 0..3 {
             let new = folder.path().join("new");
             fs::write(&new, "b").unwrap();
@@ -270,7 +287,7 @@ mod tests {
         }
         symlink("..1", at("..data")).unwrap();
         symlink("..data/list", at("list")).unwrap();
-        let mut watch = FileWatch::looking(&at("list"), NEVER);
+        let mut watch = looking(&at("list"), NEVER);
         for version in ["..2", "..1", "..2"] {
             symlink(version, at("..data_tmp")).unwrap();
             fs::rename(at("..data_tmp"), at("..data")).unwrap();
@@ -280,12 +297,27 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn each_of_several_files_is_told() {
+        let (folder, path) = folder();
+        let other = folder.path().join("other");
+        for every in [NEVER, OFTEN] {
+            let paths = vec![path.clone(), other.clone()];
+            let mut watch = FileWatch::looking(paths, every);
+            for path in [&path, &other, &path] {
+                fs::write(path, format!("{every:?}{path:?}")).unwrap();
+                changed(&mut watch).await;
+            }
+            fs::remove_file(&other).unwrap();
+            changed(&mut watch).await;
+        }
+    }
+
+    #[tokio::test]
     async fn other_files_of_the_folder_are_not_told() {
         let (folder, path) = folder();
-        let mut watch = FileWatch::looking(&path, NEVER);
+        let mut watch = looking(&path, NEVER);
         fs::write(folder.path().join("other"), "b").unwrap();
-        let name = OsString::from("list");
-        let notices = next(watch.notices.as_ref(), &name).await;
+        let notices = next(watch.notices.as_ref(), &watch.names).await;
         let expected = Notices { folder: true, ..Notices::default() };
         assert_eq!(*notices.as_ref().unwrap(), expected);
         assert!(!watch.noticed(notices));
@@ -300,10 +332,10 @@ mod tests {
     async fn a_new_file_is_told_when_it_is_written() {
         let (folder, path) = folder();
         fs::remove_file(&path).unwrap();
-        let mut watch = FileWatch::looking(&path, NEVER);
+        let mut watch = looking(&path, NEVER);
         let file = fs::File::create(&path).unwrap();
         fs::write(folder.path().join("other"), "b").unwrap();
-        let notices = next(watch.notices.as_ref(), &watch.name).await.unwrap();
+        let notices = next(watch.notices.as_ref(), &watch.names).await.unwrap();
         assert!(!notices.file, "it is empty yet");
         drop(file);
         changed(&mut watch).await;
@@ -315,7 +347,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("list");
         symlink(&target, &path).unwrap();
-        let mut watch = FileWatch::looking(&path, OFTEN);
+        let mut watch = looking(&path, OFTEN);
         fs::write(&target, "longer").unwrap();
         changed(&mut watch).await;
     }
@@ -324,7 +356,7 @@ mod tests {
     async fn a_folder_that_is_missing_is_found_when_it_comes() {
         let (folder, _) = folder();
         let path = folder.path().join("later").join("list");
-        let mut watch = FileWatch::looking(&path, OFTEN);
+        let mut watch = looking(&path, OFTEN);
         fs::create_dir(path.parent().unwrap()).unwrap();
         fs::write(&path, "a").unwrap();
         changed(&mut watch).await;
@@ -337,21 +369,21 @@ mod tests {
         let path = folder.path().join("sub").join("list");
         fs::create_dir(path.parent().unwrap()).unwrap();
         fs::write(&path, "a").unwrap();
-        let mut watch = FileWatch::looking(&path, OFTEN);
+        let mut watch = looking(&path, OFTEN);
         fs::remove_dir_all(path.parent().unwrap()).unwrap();
-        while Fingerprint::of(&path).is_some() || watch.reported.is_some() {
+        while Fingerprint::of(&path).is_some() || watch.reported[0].is_some() {
             changed(&mut watch).await;
         }
         fs::create_dir(path.parent().unwrap()).unwrap();
         fs::write(&path, "a").unwrap();
         changed(&mut watch).await;
-        assert_eq!(watch.reported, Fingerprint::of(&path));
+        assert_eq!(watch.reported, [Fingerprint::of(&path)]);
     }
 
     #[tokio::test]
     async fn a_file_that_is_still_changing_is_not_told_by_looking() {
         let (_folder, path) = folder();
-        let mut watch = FileWatch::looking(&path, NEVER);
+        let mut watch = looking(&path, NEVER);
         fs::write(&path, "bb").unwrap();
         assert!(!watch.looked());
         fs::write(&path, "ccc").unwrap();

@@ -8,6 +8,15 @@ use std::time::Duration;
 use super::probe::ProbeFailure;
 use crate::balance::Standing;
 
+/// One member as the pool has it now.
+#[derive(Clone, Copy, Debug)]
+pub struct Entrant<'a> {
+    pub name: &'a Arc<str>,
+    pub addresses: &'a [SocketAddr],
+    /// What lists it says that it is to drain.
+    pub drain: bool,
+}
+
 /// What has happened. Of a name that is no member, nothing is remembered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
@@ -34,6 +43,9 @@ pub enum Output {
     /// It may be chosen again as far as the workers are concerned, and the failures they have
     /// counted so far are to be forgotten.
     Readmit { name: Arc<str> },
+    /// It fails its probes or is ejected, or does so no longer. A standing does not tell while the
+    /// member drains.
+    Ailing { name: Arc<str>, on: bool },
     /// The pool is to be published again.
     Changed(Change),
 }
@@ -78,6 +90,10 @@ pub enum Cause {
     Drained,
     /// The operator lets it in again.
     Undrained,
+    /// What lists it says that it is to drain.
+    DrainListed,
+    /// And no longer says so.
+    DrainUnlisted,
 }
 
 /// One member, for the operator's view.
@@ -139,6 +155,8 @@ impl Cause {
             Cause::SlowStart => "slow_start",
             Cause::Drained => "drained",
             Cause::Undrained => "undrained",
+            Cause::DrainListed => "drain_listed",
+            Cause::DrainUnlisted => "drain_unlisted",
         }
     }
 }
@@ -166,6 +184,8 @@ impl fmt::Display for Cause {
             Cause::SlowStart => f.write_str("its slow start is over"),
             Cause::Drained => f.write_str("the operator drains it"),
             Cause::Undrained => f.write_str("the operator lets it in again"),
+            Cause::DrainListed => f.write_str("it is listed with drain"),
+            Cause::DrainUnlisted => f.write_str("it is no longer listed with drain"),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::agenda::Entry;
+use super::drain::Drain;
 use super::ejections::Ejections;
 use super::event::{Cause, LastProbe, ProbeId, Report};
 use super::slow_start::SlowStart;
@@ -18,14 +19,15 @@ use crate::config::Health;
 pub(super) struct Member {
     pub addresses: Arc<[SocketAddr]>,
     pub probing: Probing,
-    /// The operator wants it out.
-    pub drained: bool,
+    pub drain: Drain,
     pub ejections: Ejections,
     /// Its place in the agenda.
     pub entry: Entry,
     condition: Condition,
     /// Probes in a row that contradicted the condition: fewer than would change it.
     contrary: u32,
+    /// Whether it ails, as was last told.
+    told_ailing: Option<bool>,
     last_probe: Option<LastProbe>,
     /// How often each result has occurred: a few words at most.
     probes: Vec<(&'static str, u64)>,
@@ -99,16 +101,25 @@ impl Member {
         Member {
             addresses: addresses.into(),
             probing,
-            drained: false,
+            drain: Drain::default(),
             ejections: Ejections::default(),
             entry: Entry::default(),
             condition,
             contrary: 0,
+            told_ailing: None,
             last_probe: None,
             probes: Vec::new(),
             state,
             since,
             cause: None,
+        }
+    }
+
+    /// It comes with these words on its drain. One that drains from the beginning never was up.
+    pub(super) fn begin(&mut self, drain: Drain) {
+        self.drain = drain;
+        if drain.is_on() {
+            self.state = State::New;
         }
     }
 
@@ -214,6 +225,18 @@ impl Member {
         Some(Step { from: from.standing(), to: self.standing() })
     }
 
+    /// Whether its probes fail or it is ejected, if that is not what was last told. Unlike its
+    /// standing this shows through a drain.
+    pub(super) fn tell_ailing(&mut self) -> Option<bool> {
+        let ailing = match self.condition {
+            Condition::Unknown => return None,
+            Condition::Failing => true,
+            Condition::Passing => self.ejections.until().is_some(),
+        };
+        let before = self.told_ailing.replace(ailing);
+        (before != Some(ailing)).then_some(ailing)
+    }
+
     /// When time alone changes something of it.
     pub(super) fn deadline(&self, now: Duration, slow_start: SlowStart) -> Option<Duration> {
         let probe = match self.probing {
@@ -231,7 +254,7 @@ impl Member {
     }
 
     fn indicated(&self, now: Duration, slow_start: SlowStart) -> State {
-        if self.drained {
+        if self.drain.is_on() {
             return State::Draining;
         }
         match self.condition {

@@ -6,6 +6,7 @@
 //! the outputs of the first to the last and the results back.
 
 mod agenda;
+mod drain;
 mod ejections;
 mod event;
 mod member;
@@ -16,7 +17,7 @@ mod slow_start;
 #[cfg(test)]
 mod tests;
 
-pub use event::{Cause, Change, Input, LastProbe, Output, ProbeId, Report};
+pub use event::{Cause, Change, Entrant, Input, LastProbe, Output, ProbeId, Report};
 pub use pool::PoolHealth;
 pub use probe::{BadCheck, ProbeFailure, Prober};
 pub use probes::{Finished, Job, Probes};

@@ -1,13 +1,13 @@
 //! The health of one pool's members: when each is probed, which are ejected, what each stands at.
 //! Sends no probe and reads no clock: `handle`, `next_output`, `next_deadline`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::net::SocketAddr;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::agenda::Agenda;
-use super::event::{Cause, Change, Input, LastProbe, Output, ProbeId, Report};
+use super::drain::Drain;
+use super::event::{Cause, Change, Entrant, Input, LastProbe, Output, ProbeId, Report};
 use super::member::{Member, Probing};
 use super::slow_start::SlowStart;
 use crate::balance::Standing;
@@ -23,9 +23,9 @@ pub struct PoolHealth {
     members: BTreeMap<Arc<str>, Member>,
     /// It has had members.
     begun: bool,
-    /// The names of drained members that have gone. Discovery may lose and find again what the
-    /// operator works on.
-    drained_and_gone: BTreeSet<Arc<str>>,
+    /// What the operator said of members that have gone. Discovery may lose and find again what
+    /// the operator works on.
+    ordered_and_gone: BTreeMap<Arc<str>, Drain>,
     agenda: Agenda,
     outputs: VecDeque<Output>,
     probes_begun: u64,
@@ -52,7 +52,7 @@ impl PoolHealth {
             random: fastrand::Rng::with_seed(seed),
             members: BTreeMap::new(),
             begun: false,
-            drained_and_gone: BTreeSet::new(),
+            ordered_and_gone: BTreeMap::new(),
             agenda: Agenda::default(),
             outputs: VecDeque::new(),
             probes_begun: 0,
@@ -70,30 +70,33 @@ impl PoolHealth {
     /// addresses keeps its standing and is probed at once.
     pub fn set_members<'a>(
         &mut self,
-        members: impl IntoIterator<Item = (&'a Arc<str>, &'a [SocketAddr])>,
+        members: impl IntoIterator<Item = Entrant<'a>>,
         now: Duration,
     ) {
         self.advance(now);
-        let members: BTreeMap<_, _> = members.into_iter().collect();
+        let members: BTreeMap<_, _> =
+            members.into_iter().map(|entrant| (entrant.name, entrant)).collect();
         let gone = self.members.keys().filter(|name| !members.contains_key(name));
         for name in gone.cloned().collect::<Vec<_>>() {
             self.remove(&name);
         }
         let (count, starts, alone) = (members.len(), !self.begun, self.eligible == 0);
         self.begun |= count > 0;
-        for (index, (name, addresses)) in members.into_iter().enumerate() {
+        for (index, entrant) in members.into_values().enumerate() {
+            let Entrant { name, addresses, drain } = entrant;
             if let Some(member) = self.members.get_mut(name) {
                 if let Some(probe) = member.relocate(addresses, now) {
                     self.outputs.push_back(Output::Cancel { probe, name: Arc::clone(name) });
                 }
-                self.review(name, now, Cause::SlowStart);
+                member.drain.list(drain);
+                self.review(name, now, listed(drain));
             } else if starts {
                 let due = now.saturating_add(self.spread(index, count));
-                self.add(name, Member::trusted(addresses, self.first_probe(due), now), now);
+                self.add(entrant, Member::trusted(addresses, self.first_probe(due), now), now);
             } else if alone {
-                self.add(name, Member::trusted(addresses, self.first_probe(now), now), now);
+                self.add(entrant, Member::trusted(addresses, self.first_probe(now), now), now);
             } else {
-                self.add(name, Member::fresh(addresses, self.first_probe(now), now), now);
+                self.add(entrant, Member::fresh(addresses, self.first_probe(now), now), now);
             }
         }
         self.advance(now);
@@ -141,9 +144,27 @@ impl PoolHealth {
         self.members.iter().map(|(name, member)| (name, member.report()))
     }
 
-    fn add(&mut self, name: &Arc<str>, mut member: Member, now: Duration) {
-        member.drained = self.drained_and_gone.remove(name);
-        let cause = if member.drained { Cause::Drained } else { Cause::Unprobed };
+    /// The operator has said something of this name, which has gone and may come again.
+    pub fn remembers(&self, name: &str) -> bool {
+        self.ordered_and_gone.contains_key(name)
+    }
+
+    /// Those that have gone and would drain if they came again, by name.
+    pub fn drained_and_gone(&self) -> impl Iterator<Item = &Arc<str>> {
+        let gone = self.ordered_and_gone.iter();
+        gone.filter(|(_, drain)| drain.is_on()).map(|(name, _)| name)
+    }
+
+    fn add(&mut self, entrant: Entrant<'_>, mut member: Member, now: Duration) {
+        let name = entrant.name;
+        let mut drain = self.ordered_and_gone.remove(name).unwrap_or_default();
+        drain.list(entrant.drain);
+        let cause = match drain.is_on() {
+            true if drain.is_ordered() => Cause::Drained,
+            true => Cause::DrainListed,
+            false => Cause::Unprobed,
+        };
+        member.begin(drain);
         self.eligible += usize::from(member.standing().is_eligible());
         self.members.insert(Arc::clone(name), member);
         self.review(name, now, cause);
@@ -154,8 +175,8 @@ impl PoolHealth {
         if let Probing::InFlight(probe) = member.probing {
             self.outputs.push_back(Output::Cancel { probe, name: Arc::clone(name) });
         }
-        if member.drained && self.drained_and_gone.len() < DRAINED_AND_GONE_MAX {
-            self.drained_and_gone.insert(Arc::clone(name));
+        if member.drain.is_ordered() && self.ordered_and_gone.len() < ORDERED_AND_GONE_MAX {
+            self.ordered_and_gone.insert(Arc::clone(name), member.drain);
         }
         self.eligible -= usize::from(member.standing().is_eligible());
         self.ejected -= usize::from(member.ejections.until().is_some());
@@ -196,12 +217,13 @@ impl PoolHealth {
 
     fn drain(&mut self, name: &Arc<str>, on: bool, now: Duration) {
         let Some(member) = self.members.get_mut(name) else {
-            if !on {
-                self.drained_and_gone.remove(name);
+            if let Some(drain) = self.ordered_and_gone.get_mut(name) {
+                drain.order(on);
             }
+            self.ordered_and_gone.retain(|_, drain| drain.is_ordered());
             return;
         };
-        member.drained = on;
+        member.drain.order(on);
         self.review(name, now, if on { Cause::Drained } else { Cause::Undrained });
     }
 
@@ -246,6 +268,9 @@ impl PoolHealth {
             let change = Change { name: Arc::clone(name), from, to, cause };
             self.outputs.push_back(Output::Changed(change));
         }
+        if let Some(on) = member.tell_ailing() {
+            self.outputs.push_back(Output::Ailing { name: Arc::clone(name), on });
+        }
         let deadline = member.deadline(now, self.slow_start);
         self.agenda.plan(name, &mut member.entry, deadline);
     }
@@ -279,5 +304,11 @@ const AT_ONCE_MAX: u32 = 16;
 /// The time between two first probes in larger pools, unless the interval asks for less.
 const FIRST_PROBES_PACE: Duration = Duration::from_millis(2);
 
-/// Drained members that are remembered after they have gone.
-const DRAINED_AND_GONE_MAX: usize = 1024;
+/// The cause of what has changed because the list was read again. It can only be its word on
+/// drains: where a member is reached does not change its standing.
+fn listed(drain: bool) -> Cause {
+    if drain { Cause::DrainListed } else { Cause::DrainUnlisted }
+}
+
+/// Members of which the operator's word is remembered after they have gone.
+const ORDERED_AND_GONE_MAX: usize = 1024;

@@ -97,9 +97,10 @@ impl Probes {
             && let Some(job) = self.waiting.pop_front()
         {
             let (prober, addresses) = (Arc::clone(&job.prober), Arc::clone(&job.addresses));
+            let name = Arc::clone(&job.name);
             let task = self.running.spawn(async move {
                 let begun = Instant::now();
-                let result = prober.probe(&addresses).await;
+                let result = prober.probe(&name, &addresses).await;
                 (result, begun.elapsed())
             });
             self.jobs.insert(task.id(), (job, task));

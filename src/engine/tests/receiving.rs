@@ -1,6 +1,7 @@
 //! Receives that bring several pieces: what the kernel does, and what a socket makes of it, with a
 //! kernel that knows caps and with one that does not.
 
+use std::cell::Cell;
 use std::ptr::NonNull;
 
 use super::super::driver::{Completion, Descriptor, Driver, Operation, Token, Wait};
@@ -213,12 +214,12 @@ fn a_recalled_receive_gives_what_had_come_and_takes_nothing_more() {
         let (socket, mut peer) = connect(engine).await;
         let mut waiting = socket.receive();
         engine.pause().await;
-        waiting.recall();
+        socket.recall();
         assert!(cancelled((&mut waiting).await));
         let mut waiting = socket.receive();
         peer.write_all(b"before").unwrap();
         settle(engine).await;
-        waiting.recall();
+        socket.recall();
         settle(engine).await;
         peer.write_all(b"after").unwrap();
         settle(engine).await;
@@ -229,6 +230,28 @@ fn a_recalled_receive_gives_what_had_come_and_takes_nothing_more() {
         }
         assert!(!socket.is_receiving());
         assert_eq!(&*socket.receive_now().await.unwrap().unwrap(), b"after");
+    });
+}
+
+#[test]
+fn a_receive_that_is_recalled_while_it_waits_for_a_buffer_ends_at_once() {
+    run_on_both(1, async |engine: &Engine| {
+        let (holder, mut peer) = connect(engine).await;
+        peer.write_all(b"held").unwrap();
+        let held = holder.receive().await.unwrap().unwrap();
+        let (socket, mut peer) = connect(engine).await;
+        let socket = Rc::new(socket);
+        peer.write_all(b"later").unwrap();
+        let (waiting, ended) = (Rc::clone(&socket), Rc::new(Cell::new(false)));
+        let seen = Rc::clone(&ended);
+        engine.spawn(async move { seen.set(cancelled(waiting.receive().await)) });
+        settle(engine).await;
+        assert!(engine.status().buffers_exhausted > 0);
+        socket.recall();
+        engine.pause().await;
+        assert!(ended.get());
+        drop(held);
+        assert_eq!(&*socket.receive().await.unwrap().unwrap(), b"later");
     });
 }
 

@@ -8,13 +8,14 @@ use std::cell::Cell;
 use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::engine::{Buffer, Either, Interest, Pipe, Receive, Send, Sent, Socket, Time, race};
+use crate::engine::{Either, Interest, Pipe, Receive, Send, Sent, Socket, Time, race};
 use crate::observe::SessionTally;
 use crate::proxy::session::Session;
+use crate::proxy::tls::Tls;
 use crate::proxy::worker::{NEVER, STALL_AFTER};
 
 /// The two parties of a session.
@@ -56,26 +57,33 @@ pub(super) enum Stopping {
 
 /// What it moves, from where to where.
 pub(super) struct Flow<'s> {
-    session: &'s Session,
-    source: &'s Socket,
-    target: &'s Socket,
+    pub(super) session: &'s Session,
+    pub(super) source: &'s Socket,
+    pub(super) target: &'s Socket,
+    /// Where TLS ends here.
+    pub(super) source_tls: Option<&'s Tls>,
+    pub(super) target_tls: Option<&'s Tls>,
     target_party: Party,
     /// Since when the source's connection is known to be gone: what is left is read, then that is
     /// the end. `NEVER` while it is not.
     source_gone: Cell<Time>,
-    stopping: Cell<Stopping>,
+    pub(super) stopping: Cell<Stopping>,
 }
 
 impl<'s> Flow<'s> {
     pub(super) fn towards(party: Party, session: &'s Session, backend: &'s Socket) -> Flow<'s> {
-        let (source, target) = match party {
-            Party::Backend => (&session.client, backend),
-            Party::Client => (backend, &session.client),
+        let client = (&session.client, session.client_tls());
+        let backend = (backend, session.backend_tls());
+        let ((source, source_tls), (target, target_tls)) = match party {
+            Party::Backend => (client, backend),
+            Party::Client => (backend, client),
         };
         Flow {
             session,
             source,
             target,
+            source_tls,
+            target_tls,
             target_party: party,
             source_gone: Cell::new(NEVER),
             stopping: Cell::new(Stopping::No),
@@ -84,14 +92,30 @@ impl<'s> Flow<'s> {
 
     /// Moves bytes to the end, which is the error.
     pub(super) async fn run(&self) -> Result<Infallible, End> {
+        // Boxed, like all that few sessions need at a time: every session has room for it.
+        if self.target_party == Party::Backend && self.session.has_prelude() {
+            Box::pin(self.send_prelude()).await?;
+        }
+        if self.source_tls.is_some() || self.target_tls.is_some() {
+            return Box::pin(self.translate()).await;
+        }
         loop {
             let pipe = self.copy().await?;
             self.count(|tally| tally.splice_promotions.add(1));
             self.session.spliced[self.target_party as usize].set(true);
-            // Boxed, like all that few sessions need at a time: every session has room for it.
             Box::pin(self.splice(pipe)).await?;
             self.count(|tally| tally.splice_demotions.add(1));
         }
+    }
+
+    /// Sends what was read before the way was known.
+    async fn send_prelude(&self) -> Result<(), End> {
+        let prelude = self.session.take_prelude();
+        for piece in prelude.chunks(PRELUDE_PIECE) {
+            self.moved(piece.len());
+            self.send_text(piece).await?;
+        }
+        Ok(())
     }
 
     /// Notes that the source's connection is gone; since when that is known.
@@ -104,9 +128,10 @@ impl<'s> Flow<'s> {
     /// Has it end before its source does, from the next poll on. It tells the target then.
     pub(super) fn stop(&self, stopping: Stopping) {
         self.stopping.set(stopping);
+        self.source.recall();
     }
 
-    fn is_stopping(&self) -> bool {
+    pub(super) fn is_stopping(&self) -> bool {
         self.stopping.get() != Stopping::No
     }
 
@@ -115,10 +140,10 @@ impl<'s> Flow<'s> {
         let mut full_in_a_row = 0;
         // It has filled many buffers, and nothing that comes behind them is received any more.
         let mut grown;
-        let (mut receiving, mut looked_last) = self.receive_on();
+        let (mut receiving, mut looked_last) = self.receive_on(1);
         loop {
             let mut begun_beside = false;
-            let mut sending = match self.unless_stopped(&mut receiving).await {
+            let mut sending = match (&mut receiving).await {
                 Ok(Some(buffer)) => {
                     full_in_a_row = if buffer.is_full() { full_in_a_row + 1 } else { 0 };
                     grown = full_in_a_row >= PROMOTE_AFTER && !self.source.is_receiving();
@@ -137,7 +162,7 @@ impl<'s> Flow<'s> {
                     if looked_last {
                         return Err(self.stop_here());
                     }
-                    (receiving, looked_last) = self.receive_on();
+                    (receiving, looked_last) = self.receive_on(1);
                     continue;
                 }
                 Err(error) => return Err(End::SourceFailed(error)),
@@ -160,34 +185,21 @@ impl<'s> Flow<'s> {
                     return Ok(pipe);
                 }
             }
-            (receiving, looked_last) = self.receive_on();
+            (receiving, looked_last) = self.receive_on(1);
         }
     }
 
     /// The next receive, and whether it only takes what is there. What is being received comes
     /// first; when that is recalled, it has not looked for more.
-    fn receive_on(&self) -> (Receive<'s>, bool) {
+    pub(super) fn receive_on(&self, buffers: u32) -> (Receive<'s>, bool) {
         match self.is_stopping() && !self.source.is_receiving() {
             true => (self.source.receive_now(), true),
-            false => (self.source.receive(), false),
+            false => (self.source.receive_up_to(buffers), false),
         }
     }
 
-    /// Awaits a receive, which is recalled when the flow is stopped meanwhile.
-    fn unless_stopped(
-        &self,
-        receiving: &mut Receive<'_>,
-    ) -> impl Future<Output = io::Result<Option<Buffer>>> {
-        poll_fn(|context| {
-            if self.is_stopping() {
-                receiving.recall();
-            }
-            Pin::new(&mut *receiving).poll(context)
-        })
-    }
-
     /// Waits for a send that has stalled.
-    async fn outlast(&self, sending: &mut Send<'_>) -> Result<(), End> {
+    pub(super) async fn outlast(&self, sending: &mut Send<'_>) -> Result<(), End> {
         loop {
             match self.while_watching_the_source(&mut *sending).await? {
                 Sent::Done => return Ok(()),
@@ -325,8 +337,9 @@ impl<'s> Flow<'s> {
 
     /// The source has ended its stream: tell the target. After an error the kernel says the same
     /// once more, and that is no end of stream. A source that we told of the end is gone in order.
-    fn end_of_stream(&self) -> End {
-        if self.source_gone.get() != NEVER || self.source_was_cut() {
+    pub(super) fn end_of_stream(&self) -> End {
+        let said_so = self.source_tls.is_some_and(Tls::peer_closed);
+        if !said_so && (self.source_gone.get() != NEVER || self.source_was_cut()) {
             return End::SourceFailed(reset());
         }
         // The second end is told by closing the sockets, which spares a system call.
@@ -336,7 +349,7 @@ impl<'s> Flow<'s> {
     }
 
     /// The flow was stopped, and the target has what the source had sent: tell it the end.
-    fn stop_here(&self) -> End {
+    pub(super) fn stop_here(&self) -> End {
         debug_assert!(!self.source.is_receiving(), "what is received is delivered");
         let told = self.target.shutdown_write().is_ok();
         self.session.told[self.target_party as usize].set(told);
@@ -353,7 +366,7 @@ impl<'s> Flow<'s> {
         !self.source_was_told() && self.source.is_gone()
     }
 
-    fn moved(&self, bytes: usize) {
+    pub(super) fn moved(&self, bytes: usize) {
         self.session.moved(self.target_party as usize, bytes);
         self.count(|tally| match self.target_party {
             Party::Backend => tally.bytes_to_backend.add(bytes as u64),
@@ -372,6 +385,8 @@ fn reset() -> io::Error {
     io::Error::from_raw_os_error(libc::ECONNRESET)
 }
 
+/// What is sent at a time of what was read before.
+const PRELUDE_PIECE: usize = 16 << 10;
 /// Full buffers in a row that show a bulk flow: 64 KiB with the default buffers.
 const PROMOTE_AFTER: u32 = 4;
 /// What was moved between two waits, if less: the flow is small.

@@ -1,7 +1,7 @@
 //! Owns the server as a test holds it: what it knows, how it behaves, what it was asked.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -36,7 +36,12 @@ pub struct Seen {
 impl DnsServer {
     /// On a port of 127.0.0.1 that the kernel chooses, the same for UDP and TCP.
     pub fn start() -> DnsServer {
-        DnsServer::serve(Transport::open())
+        DnsServer::serve(Transport::open(Ipv4Addr::LOCALHOST.into()))
+    }
+
+    /// The same on ::1.
+    pub fn start_on_ipv6() -> DnsServer {
+        DnsServer::serve(Transport::open(Ipv6Addr::LOCALHOST.into()))
     }
 
     /// At an address that was another server's before.
@@ -46,7 +51,7 @@ impl DnsServer {
 
     /// TCP connections to its address are refused.
     pub fn without_tcp() -> DnsServer {
-        DnsServer::serve(Transport::open().without_tcp())
+        DnsServer::serve(Transport::open(Ipv4Addr::LOCALHOST.into()).without_tcp())
     }
 
     fn serve(mut transport: Transport) -> DnsServer {

@@ -1,7 +1,7 @@
 //! Owns the server's sockets and threads: UDP and TCP on one port. Knows nothing of names.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{JoinHandle, spawn};
@@ -23,8 +23,8 @@ pub struct Transport {
 
 impl Transport {
     /// Tries again where the port that is free for TCP is taken for UDP.
-    pub fn open() -> Transport {
-        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    pub fn open(ip: IpAddr) -> Transport {
+        let any = SocketAddr::from((ip, 0));
         (0..50).find_map(|_| Transport::open_at(any).ok()).expect("no port is free for both")
     }
 
@@ -66,7 +66,7 @@ impl Drop for Transport {
 }
 
 fn serve_udp(socket: &UdpSocket, shared: &Shared, ended: &AtomicBool) {
-    let elsewhere = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let elsewhere = UdpSocket::bind((socket.local_addr().unwrap().ip(), 0)).unwrap();
     let mut buffer = vec![0; 65_535];
     while !ended.load(Ordering::Acquire) {
         // A client that has gone is reported with the next call, and is none of ours.

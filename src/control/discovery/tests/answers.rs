@@ -126,7 +126,8 @@ fn the_first_source_that_names_a_backend_has_the_word() {
     let mut options = options(&[file("one"), file("two")]);
     options.sources[1].tier = 5;
     let addresses = vec!["10.9.9.9:1".parse().unwrap()];
-    options.fixed = vec![Found { name: "a".into(), addresses, weight: 3, tier: 0, limit: None }];
+    let name = "a".into();
+    options.fixed = vec![Found { name, addresses, weight: 3, tier: 0, limit: None, drain: false }];
     let mut scene = Scene::new(options);
     assert_eq!(scene.backends(), ["a 10.9.9.9:1 w3 t0"], "from the beginning");
     scene.write("one", "10.0.0.1:1 name=a\n10.0.0.1:1 name=b");

@@ -84,6 +84,7 @@ fn what_the_configuration_lists_belongs_to_no_source() {
         weight: 1,
         tier: 0,
         limit: None,
+        drain: false,
     });
     let scene = Scene::new(options);
     assert_eq!(scene.machine.source_of("fixed"), None);

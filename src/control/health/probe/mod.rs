@@ -10,6 +10,7 @@ mod grpc;
 mod hello;
 mod http;
 mod message;
+mod pool_tls;
 mod prober;
 mod send_expect;
 mod tls;

@@ -3,16 +3,20 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tokio::time::{Instant, timeout_at};
 
 use super::failure::ProbeFailure;
 use super::grpc::Call;
 use super::http::Question;
+use super::pool_tls::Settings;
 use super::tls::Tls;
 use super::{dial, hello, send_expect};
 use crate::config::{Check, Health};
+use crate::tls::ClientTls;
 
 /// Asks the backends of one pool what its check asks.
 pub struct Prober {
@@ -26,6 +30,7 @@ pub struct Prober {
 /// A check with all that its probes share.
 enum Ready {
     Tcp,
+    Tls(Settings),
     TlsHello { hello: Vec<u8> },
     Http { question: Question, tls: Option<Tls> },
     Grpc { call: Call, authority: Option<String>, tls: Option<Tls> },
@@ -40,10 +45,15 @@ pub enum BadCheck {
     Path,
     Host,
     Service,
+    Settings,
 }
 
 impl Prober {
-    pub fn new(health: &Health) -> Result<Prober, BadCheck> {
+    /// `pool_tls` is how TLS is spoken with the backends of the pool, if it is.
+    pub fn new(
+        health: &Health,
+        pool_tls: Option<Arc<ArcSwap<ClientTls>>>,
+    ) -> Result<Prober, BadCheck> {
         let server_name = health.tls.as_ref().and_then(|tls| tls.server_name.as_deref());
         let tls = |protocol: &[u8]| -> Result<Option<Tls>, BadCheck> {
             let tls = health.tls.as_ref().map(|_| Tls::new(server_name, &[protocol]));
@@ -58,6 +68,11 @@ impl Prober {
             Check::TlsHello { server_name } => {
                 let hello = hello::client_hello(server_name.as_deref());
                 Ready::TlsHello { hello: hello.ok_or(BadCheck::ServerName)? }
+            }
+            Check::Tls { server_name } => {
+                let settings = pool_tls.ok_or(BadCheck::Settings)?;
+                let patience = health.timeout / 4;
+                Ready::Tls(Settings { settings, asked: server_name.clone(), patience })
             }
             Check::Http { method, path, host, status } => Ready::Http {
                 question: Question::new(method, path, host.as_deref(), status)?,
@@ -77,10 +92,10 @@ impl Prober {
         })
     }
 
-    /// Probes one backend: its addresses in order until one answers well. Each may use an equal
+    /// Probes the backend of this name: its addresses in order until one answers well. Each may use an equal
     /// share of the time that is left, so that one which swallows everything leaves some to the
     /// next. The failure is the last one's.
-    pub async fn probe(&self, addresses: &[SocketAddr]) -> Result<(), ProbeFailure> {
+    pub async fn probe(&self, name: &str, addresses: &[SocketAddr]) -> Result<(), ProbeFailure> {
         let deadline = Instant::now() + self.timeout;
         let mut result = Err(ProbeFailure::Defect);
         for (address, left) in addresses.iter().zip((1..=addresses.len()).rev()) {
@@ -89,7 +104,7 @@ impl Prober {
             let begun = Instant::now();
             let share =
                 deadline.saturating_duration_since(begun) / u32::try_from(left).unwrap_or(1);
-            let asked = timeout_at(begun + share, self.ask(address)).await;
+            let asked = timeout_at(begun + share, self.ask(name, address)).await;
             result = asked.unwrap_or(Err(ProbeFailure::Timeout));
             if result.is_ok() {
                 break;
@@ -98,10 +113,11 @@ impl Prober {
         result
     }
 
-    async fn ask(&self, address: SocketAddr) -> Result<(), ProbeFailure> {
+    async fn ask(&self, name: &str, address: SocketAddr) -> Result<(), ProbeFailure> {
         let connect = || dial::connect(address, &self.source_addresses);
         match &self.check {
             Ready::Tcp => Ok(dial::knock(address, &self.source_addresses).await?),
+            Ready::Tls(settings) => settings.ask(connect().await?, name, address.ip()).await,
             Ready::TlsHello { hello } => hello::ask(connect().await?, hello).await,
             Ready::Http { question, tls: None } => question.ask(connect().await?, address).await,
             Ready::Http { question, tls: Some(tls) } => {
@@ -131,6 +147,7 @@ impl BadCheck {
             BadCheck::Path => "path",
             BadCheck::Host => "host",
             BadCheck::Service => "service",
+            BadCheck::Settings => "check",
         }
     }
 }
@@ -145,6 +162,7 @@ impl fmt::Display for BadCheck {
             }
             BadCheck::Host => "the host holds characters that HTTP does not allow",
             BadCheck::Service => "the service's name is too long",
+            BadCheck::Settings => "the pool's settings for TLS are not at hand",
         })
     }
 }

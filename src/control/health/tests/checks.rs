@@ -81,11 +81,11 @@ async fn a_listener_passes_the_tcp_check_and_a_closed_port_fails_it() {
 async fn the_application_does_not_see_a_tcp_probe() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let prober = Prober::new(&tcp()).unwrap();
+    let prober = Prober::new(&tcp(), None).unwrap();
     // The kernel delays the acknowledgement by 40 ms at least; a host that stops this thread for
     // as long between two calls lets it out, so there are several attempts.
     for _ in 0..20 {
-        prober.probe(&[address]).await.unwrap();
+        prober.probe("b", &[address]).await.unwrap();
         let marker = TcpStream::connect(address).await.unwrap();
         let (_, first) = listener.accept().await.unwrap();
         if first == marker.local_addr().unwrap() {
@@ -124,15 +124,15 @@ async fn one_address_that_answers_suffices_wherever_it_stands() {
     let well = TcpListener::bind("127.0.0.1:0").await.unwrap().into_std().unwrap();
     let well = (well.local_addr().unwrap(), well);
     let nobody = nobody().await;
-    let prober = Prober::new(&tcp()).unwrap();
-    assert_eq!(prober.probe(&[well.0, nobody]).await, Ok(()));
-    assert_eq!(prober.probe(&[nobody, well.0]).await, Ok(()));
+    let prober = Prober::new(&tcp(), None).unwrap();
+    assert_eq!(prober.probe("b", &[well.0, nobody]).await, Ok(()));
+    assert_eq!(prober.probe("b", &[nobody, well.0]).await, Ok(()));
     pause();
     let begun = Instant::now();
-    assert_eq!(prober.probe(&[hole, nobody, well.0]).await, Ok(()));
+    assert_eq!(prober.probe("b", &[hole, nobody, well.0]).await, Ok(()));
     let took = begun.elapsed();
     assert!(took >= tcp().timeout / 3 && took < tcp().timeout / 2, "a third of it: {took:?}");
-    assert_eq!(prober.probe(&[hole, nobody]).await, Err(ProbeFailure::Refused));
+    assert_eq!(prober.probe("b", &[hole, nobody]).await, Err(ProbeFailure::Refused));
 }
 
 #[tokio::test]
@@ -344,7 +344,7 @@ fn what_no_probe_could_ask_is_refused_beforehand() {
             status: 200..=200,
         })
     };
-    let refused = |health: &Health| Prober::new(health).err();
+    let refused = |health: &Health| Prober::new(health, None).err();
     assert_eq!(refused(&http("GET", "/", "a")), None);
     assert_eq!(refused(&http("GE T", "/", "a")), Some(BadCheck::Method));
     assert_eq!(refused(&http("GET", "health", "a")), Some(BadCheck::Path));
@@ -353,4 +353,6 @@ fn what_no_probe_could_ask_is_refused_beforehand() {
     assert_eq!(refused(&hello(Some("not a name"))), Some(BadCheck::ServerName));
     let tls = Some(CheckTls { server_name: Some("not a name".to_owned()) });
     assert_eq!(refused(&Health { tls, ..asking(Check::Vector) }), Some(BadCheck::ServerName));
+    let tls = asking(Check::Tls { server_name: None });
+    assert_eq!(refused(&tls), Some(BadCheck::Settings));
 }

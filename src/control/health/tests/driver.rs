@@ -26,7 +26,7 @@ fn job(probe: u64, prober: &Arc<Prober>, address: SocketAddr) -> Job {
 }
 
 fn prober(check: Check) -> Arc<Prober> {
-    Arc::new(Prober::new(&asking(check)).unwrap())
+    Arc::new(Prober::new(&asking(check), None).unwrap())
 }
 
 #[tokio::test]

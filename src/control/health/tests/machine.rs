@@ -408,6 +408,65 @@ fn draining_that_ends_while_the_member_is_away_is_over() {
 }
 
 #[test]
+fn who_is_listed_with_drain_drains_from_the_beginning_until_the_list_says_otherwise() {
+    let mut stage = probed();
+    stage.drains.insert("a".into());
+    stage.members(&["a", "b"]);
+    stage.pass(1);
+    stage.drains = BTreeSet::from(["b".into()]);
+    stage.publish();
+    stage.members(&["a"]);
+    stage.members(&["a", "b"]);
+    let log = [
+        "0 a new -> draining drain_listed",
+        "1000 a readmit",
+        "1000 a draining -> up drain_unlisted",
+        "1000 b up -> draining drain_listed",
+        "1000 b new -> draining drain_listed",
+    ];
+    assert_eq!(stage.take_log(), log);
+}
+
+#[test]
+fn the_operator_lets_in_who_is_listed_with_drain_until_the_list_has_another_word() {
+    let mut stage = Stage::new(None, None, None);
+    stage.drains.insert("a".into());
+    stage.members(&["a", "b"]);
+    stage.drain("a", false);
+    // What the operator said is not forgotten when the member is lost for a moment.
+    stage.members(&["b"]);
+    stage.members(&["a", "b"]);
+    assert_eq!(stage.standing("a"), Standing::Up);
+    stage.drains.clear();
+    stage.publish();
+    assert_eq!(stage.standing("a"), Standing::Up);
+    stage.drains.insert("a".into());
+    stage.publish();
+    let log = [
+        "0 a new -> draining drain_listed",
+        "0 a readmit",
+        "0 a draining -> up undrained",
+        "0 a new -> up unprobed",
+        "0 a up -> draining drain_listed",
+    ];
+    assert_eq!(stage.take_log(), log);
+}
+
+#[test]
+fn a_member_that_drains_is_probed_and_whether_it_ails_is_told() {
+    let mut stage = probed();
+    stage.members(&["a", "b"]);
+    stage.drain("a", true);
+    fail(&mut stage, "a");
+    stage.pass(10);
+    assert_eq!((stage.standing("a"), stage.ailing.len()), (Standing::Draining, 1));
+    heal(&mut stage, "a");
+    stage.pass(10);
+    assert_eq!((stage.standing("a"), stage.ailing.len()), (Standing::Draining, 0));
+    assert_eq!(stage.take_log(), ["0 a up -> draining drained"]);
+}
+
+#[test]
 fn a_new_member_that_is_drained_is_admitted_by_its_first_probe_all_the_same() {
     let mut stage = probed();
     stage.members(&["a"]);

@@ -4,6 +4,7 @@ mod checks;
 mod driver;
 mod grpc;
 mod machine;
+mod pool_tls;
 mod seeds;
 mod server;
 mod stage;

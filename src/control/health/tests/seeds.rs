@@ -26,8 +26,8 @@ fn whatever_happens_the_rules_hold() {
     }
     // A rule that never had anything to judge has proved nothing.
     if seeds.count() > 1 {
-        let Seen { downs, ups, ejections, capped, cancels, starts } = seen;
-        let least = [downs, ups, ejections, capped, cancels, starts].into_iter().min();
+        let Seen { downs, ups, ejections, capped, cancels, starts, drains } = seen;
+        let least = [downs, ups, ejections, capped, cancels, starts, drains].into_iter().min();
         assert!(least >= Some(100), "{seen:?}");
     }
 }
@@ -42,6 +42,7 @@ struct Seen {
     capped: u32,
     cancels: u32,
     starts: u32,
+    drains: u32,
 }
 
 impl Seen {
@@ -52,6 +53,7 @@ impl Seen {
         self.capped += other.capped;
         self.cancels += other.cancels;
         self.starts += other.starts;
+        self.drains += other.drains;
     }
 }
 
@@ -112,7 +114,7 @@ fn run(seed: u64) -> Seen {
 /// One event of any kind.
 fn happen(names: &[Arc<str>], stage: &mut Stage, judge: &mut Judge, random: &mut fastrand::Rng) {
     let name = &names[random.usize(..names.len())];
-    match random.u8(0..16) {
+    match random.u8(0..17) {
         0..5 => {
             let failures = [ProbeFailure::Refused, ProbeFailure::Timeout, ProbeFailure::Ours];
             stage.answers.insert(Arc::clone(name), failures[random.usize(..3)]);
@@ -126,6 +128,12 @@ fn happen(names: &[Arc<str>], stage: &mut Stage, judge: &mut Judge, random: &mut
         14 => {
             if stage.members.remove(name).is_none() {
                 stage.members.insert(Arc::clone(name), vec![([10, 0, 0, 1], 1).into()]);
+            }
+            judge.publish(stage);
+        }
+        15 => {
+            if !stage.drains.remove(name) {
+                stage.drains.insert(Arc::clone(name));
             }
             judge.publish(stage);
         }
@@ -185,7 +193,7 @@ impl Judge {
             match output {
                 Output::Probe { name, .. } => self.probe(name, stage.now),
                 Output::Cancel { .. } => self.seen.cancels += 1,
-                Output::Eject { .. } => {}
+                Output::Eject { .. } | Output::Ailing { .. } => {}
                 Output::Readmit { name } => {
                     let known = self.known.get_mut(name).unwrap();
                     if known.ejected_until.is_some_and(|until| until <= stage.now) {
@@ -200,6 +208,9 @@ impl Judge {
             let late = known.ejected_until.is_some_and(|until| until < stage.now);
             assert!(!late, "{name} is out for longer than it was told");
             assert_eq!(stage.standing(name), known.standing.unwrap_or(Standing::Down), "{name}");
+            let ails = stage.ailing.contains(name);
+            assert!(!(ails && is_eligible(known)), "{name} serves and ails");
+            assert!(ails || known.standing != Some(Standing::Ejected), "{name}: nobody is told");
         }
     }
 
@@ -221,7 +232,8 @@ impl Judge {
         let eligible = self.known.values().filter(|known| is_eligible(known)).count();
         let ejected = self.known.values().filter(|known| known.ejected_until.is_some()).count();
         let known = self.known.get_mut(name).unwrap();
-        assert_eq!(change.from, known.standing, "{change}");
+        let drains_at_once = change.from.is_none() && change.to == Standing::Draining;
+        assert!(change.from == known.standing || drains_at_once, "{change}");
         known.standing = Some(change.to);
         match change.cause {
             Cause::ProbesFailed { in_a_row, .. } => {
@@ -256,8 +268,13 @@ impl Judge {
                 self.seen.starts += 1;
             }
             Cause::EjectionEnded => assert_eq!(change.from, Some(Standing::Ejected)),
-            Cause::Drained => assert_eq!(change.to, Standing::Draining),
-            Cause::Undrained => assert_eq!(change.from, Some(Standing::Draining)),
+            Cause::Drained | Cause::DrainListed => {
+                assert_eq!(change.to, Standing::Draining);
+                self.seen.drains += 1;
+            }
+            Cause::Undrained | Cause::DrainUnlisted => {
+                assert_eq!(change.from, Some(Standing::Draining));
+            }
             Cause::Unprobed => panic!("everyone is probed: {change}"),
         }
     }

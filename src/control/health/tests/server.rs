@@ -83,5 +83,5 @@ pub(super) fn asking(check: Check) -> Health {
 }
 
 pub(super) async fn probe(health: &Health, address: SocketAddr) -> Result<(), ProbeFailure> {
-    Prober::new(health).unwrap().probe(&[address]).await
+    Prober::new(health, None).unwrap().probe("backend", &[address]).await
 }

@@ -1,14 +1,14 @@
 //! A pool's health on virtual time, with backends that answer as they are told. Asserts what holds
 //! for every sequence of outputs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::balance::Standing;
 use crate::config::{Check, Ejection, Health};
-use crate::control::health::{Input, Output, PoolHealth, ProbeFailure, ProbeId};
+use crate::control::health::{Entrant, Input, Output, PoolHealth, ProbeFailure, ProbeId};
 
 pub(super) const MILLISECOND: Duration = Duration::from_millis(1);
 pub(super) const SECOND: Duration = Duration::from_secs(1);
@@ -55,6 +55,10 @@ pub(super) struct Stage {
     /// When each probe began, since last taken.
     pub probes: Vec<(u128, Arc<str>)>,
     pub outputs: Vec<Output>,
+    /// Those that are listed with drain.
+    pub drains: BTreeSet<Arc<str>>,
+    /// Those that ail, as told.
+    pub ailing: BTreeSet<Arc<str>>,
 }
 
 impl Stage {
@@ -73,6 +77,8 @@ impl Stage {
             log: Vec::new(),
             probes: Vec::new(),
             outputs: Vec::new(),
+            drains: BTreeSet::new(),
+            ailing: BTreeSet::new(),
         }
     }
 
@@ -87,8 +93,13 @@ impl Stage {
     }
 
     pub(super) fn publish(&mut self) {
-        let members = self.members.iter().map(|(name, addresses)| (name, &addresses[..]));
+        let members = self.members.iter().map(|(name, addresses)| Entrant {
+            name,
+            addresses,
+            drain: self.drains.contains(name),
+        });
         self.health.set_members(members, self.now);
+        self.ailing.retain(|name| self.members.contains_key(name));
         self.collect();
         let gone = self.in_flight.keys().find(|name| !self.members.contains_key(*name));
         assert_eq!(gone, None, "a probe of nobody is under way");
@@ -183,6 +194,8 @@ impl Stage {
                 }
                 Output::Eject { name } => self.log.push(format!("{at} {name} eject")),
                 Output::Readmit { name } => self.log.push(format!("{at} {name} readmit")),
+                Output::Ailing { name, on: true } => drop(self.ailing.insert(Arc::clone(name))),
+                Output::Ailing { name, on: false } => drop(self.ailing.remove(name)),
                 Output::Changed(change) => {
                     assert_ne!(change.from, Some(change.to));
                     assert_eq!(change.to, self.health.standing(&change.name));

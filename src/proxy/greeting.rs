@@ -1,0 +1,227 @@
+//! How a session begins where its listener reads the ClientHello: the hello is read, it decides
+//! the way, and TLS ends here if that is the way.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::net::IpAddr;
+
+use crate::balance::PoolId;
+use crate::engine::{Either, Socket, Time, race};
+use crate::observe::CloseReason;
+use crate::protocol::client_hello::{ClientHello, HelloReader, Malformed, Progress, fatal_alert};
+use crate::tls::{ClientTls, Connection, Failure, ServerTls};
+use crate::view::{Outcome, PlainText, Preface};
+
+use super::session::Session;
+use super::tls::{Handshakes, Refusal, Tls, count, part, send_alert, shake_hands};
+
+/// What a session's beginning has shown.
+pub(super) struct Greeting {
+    /// `None`: it leads nowhere.
+    pub(super) pool: Option<PoolId>,
+    /// `None`: what does not begin with a hello.
+    pub(super) hello: Option<ClientHello>,
+    /// What was read so far, where it is for the backend.
+    prelude: RefCell<Vec<u8>>,
+    /// Where TLS ends here.
+    pub(super) tls: Option<Tls>,
+}
+
+impl Greeting {
+    /// What the backend is to be sent first, once.
+    pub(super) fn take_prelude(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.prelude.borrow_mut())
+    }
+
+    pub(super) fn has_prelude(&self) -> bool {
+        !self.prelude.borrow().is_empty()
+    }
+}
+
+/// Why a session goes no further.
+pub(super) struct Refused {
+    pub(super) reason: CloseReason,
+    /// The client was told by an alert.
+    pub(super) told: bool,
+    /// What was read nevertheless, for the log.
+    pub(super) greeting: Option<Box<Greeting>>,
+}
+
+impl Refused {
+    fn told(reason: CloseReason) -> Refused {
+        Refused { told: true, ..Refused::from(reason) }
+    }
+
+    fn after(self, greeting: Greeting) -> Refused {
+        Refused { greeting: Some(Box::new(greeting)), ..self }
+    }
+}
+
+impl From<CloseReason> for Refused {
+    fn from(reason: CloseReason) -> Refused {
+        Refused { reason, told: false, greeting: None }
+    }
+}
+
+/// Reads the hello and goes the way that is its route's.
+pub(super) async fn greet(session: &Session, preface: &Preface) -> Result<Greeting, Refused> {
+    let deadline = session.worker.engine.now() + preface.timeout;
+    let mut reader = HelloReader::new(preface.size);
+    let hello = match or_asked(session, read(session, &mut reader), deadline).await {
+        Ok(outcome) => outcome?,
+        Err(None) => return Err(CloseReason::HelloTimeout.into()),
+        Err(Some(reason)) => return Err(reason.into()),
+    };
+    let passed = |hello, pool| {
+        let prelude = RefCell::new(Vec::new());
+        Greeting { pool, hello, prelude, tls: None }
+    };
+    let hello = match hello {
+        Ok(hello) => hello,
+        Err(Malformed::PlainText) if preface.plain_text == PlainText::Pass => {
+            let greeting = passed(None, Some(session.pool_id()?));
+            greeting.prelude.replace(reader.into_bytes());
+            return Ok(greeting);
+        }
+        Err(malformed) => {
+            tell(session, alert(malformed)).await;
+            return Err(Refused::told(CloseReason::BadHello));
+        }
+    };
+    let route = preface.routes.find(hello.server_name.as_deref(), &hello.alpn);
+    match &route.outcome {
+        Outcome::Reject => {
+            tell(session, UNRECOGNIZED_NAME).await;
+            Err(Refused::told(CloseReason::NoRoute).after(passed(Some(hello), None)))
+        }
+        Outcome::Relay { pool, tls: None } => {
+            let greeting = passed(Some(hello), Some(*pool));
+            greeting.prelude.replace(reader.into_bytes());
+            Ok(greeting)
+        }
+        Outcome::Relay { pool, tls: Some(settings) } => {
+            let accepted = accept(session, settings, &hello, reader.into_bytes()).await;
+            let greeting = passed(Some(hello), Some(*pool));
+            match accepted {
+                Ok(tls) => Ok(Greeting { tls: Some(tls), ..greeting }),
+                Err(refused) => Err(refused.after(greeting)),
+            }
+        }
+    }
+}
+
+/// Reads until it is clear what the client says.
+async fn read(
+    session: &Session,
+    reader: &mut HelloReader,
+) -> Result<Result<ClientHello, Malformed>, CloseReason> {
+    loop {
+        // Its memory is held only while something is there.
+        let received = session.client.receive().await;
+        let Ok(Some(buffer)) = received else { return Err(CloseReason::ClientAborted) };
+        match reader.read(&buffer) {
+            Progress::Incomplete => {}
+            Progress::Complete(hello) => return Ok(Ok(hello)),
+            Progress::Malformed(malformed) => return Ok(Err(malformed)),
+        }
+    }
+}
+
+/// Ends the client's TLS here.
+async fn accept(
+    session: &Session,
+    settings: &ServerTls,
+    hello: &ClientHello,
+    bytes: Vec<u8>,
+) -> Result<Tls, Refused> {
+    let worker = &session.worker;
+    let deadline = worker.engine.now() + settings.handshake_timeout();
+    let shaken = async {
+        let _place = Handshakes::begin(worker).await;
+        let connection = Connection::server(settings.config().clone()).map_err(Refusal::Failed)?;
+        let slow = settings.signs_slowly(hello);
+        shake_hands(session, &session.client, connection, bytes, slow).await
+    };
+    let outcome = match or_asked(session, shaken, deadline).await {
+        Ok(outcome) => outcome,
+        Err(None) => Err(Refusal::TimedOut),
+        Err(Some(reason)) => return Err(reason.into()),
+    };
+    count(&worker.accounts.of_listener(&session.listener).handshakes, &outcome);
+    match outcome {
+        Ok(tls) => Ok(tls),
+        Err(Refusal::Left) => Err(CloseReason::ClientAborted.into()),
+        Err(Refusal::TimedOut) => Err(CloseReason::HandshakeTimeout.into()),
+        Err(Refusal::Failed(failure)) => {
+            session.failed(&failure);
+            part(session, &session.client).await;
+            Err(Refused::told(CloseReason::ClientTls))
+        }
+    }
+}
+
+/// Begins TLS with a backend.
+pub(super) async fn connect(
+    session: &Session,
+    socket: &Socket,
+    settings: &ClientTls,
+    backend: (&str, IpAddr),
+) -> Result<Tls, Refusal> {
+    let engine = &session.worker.engine;
+    let agreed = session.client_tls().and_then(Tls::protocol);
+    let name = settings.name_for(backend.0, backend.1, session.server_name());
+    let name = name.map_err(|_| Refusal::Failed(Failure::NoName))?;
+    let config = settings.config_for(agreed.as_deref());
+    let connection = Connection::client(config, name).map_err(Refusal::Failed)?;
+    let shaken = shake_hands(session, socket, connection, Vec::new(), false);
+    let deadline = engine.now() + settings.handshake_timeout();
+    match race(shaken, engine.sleep_until(deadline)).await {
+        Either::First(outcome) => outcome,
+        Either::Second(()) => Err(Refusal::TimedOut),
+    }
+}
+
+/// Tells the client by an alert why it goes no further.
+async fn tell(session: &Session, alert: u8) {
+    send_alert(session, &session.client, &fatal_alert(alert, LEGACY_VERSION)).await;
+}
+
+/// What a server answers to it (RFC 8446, 6.2).
+fn alert(malformed: Malformed) -> u8 {
+    match malformed {
+        Malformed::SslV2 | Malformed::RecordVersion => PROTOCOL_VERSION,
+        Malformed::PlainText | Malformed::Alert => UNEXPECTED_MESSAGE,
+        Malformed::RecordType | Malformed::MessageType | Malformed::EmptyRecord => {
+            UNEXPECTED_MESSAGE
+        }
+        Malformed::LongRecord | Malformed::TooLarge => RECORD_OVERFLOW,
+        Malformed::DuplicateExtension | Malformed::DuplicateName | Malformed::InvalidName => {
+            ILLEGAL_PARAMETER
+        }
+        Malformed::Truncated | Malformed::Trailing | Malformed::Length => DECODE_ERROR,
+    }
+}
+
+/// Until the deadline, which gives `None`, or until the session is asked to end.
+async fn or_asked<T>(
+    session: &Session,
+    work: impl Future<Output = T>,
+    deadline: Time,
+) -> Result<T, Option<CloseReason>> {
+    let limited = race(work, session.worker.engine.sleep_until(deadline));
+    match race(limited, session.asked()).await {
+        Either::First(Either::First(outcome)) => Ok(outcome),
+        Either::First(Either::Second(())) => Err(None),
+        Either::Second(reason) => Err(Some(reason)),
+    }
+}
+
+/// What a record says before a version is agreed on (RFC 8446, 5.1).
+const LEGACY_VERSION: u16 = 0x0303;
+/// Alerts (RFC 8446, 6.2).
+const UNEXPECTED_MESSAGE: u8 = 10;
+const RECORD_OVERFLOW: u8 = 22;
+const ILLEGAL_PARAMETER: u8 = 47;
+const DECODE_ERROR: u8 = 50;
+const PROTOCOL_VERSION: u8 = 70;
+const UNRECOGNIZED_NAME: u8 = 112;

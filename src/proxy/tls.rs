@@ -1,0 +1,358 @@
+//! TLS on one side of a session: the handshake over a socket, with its limits, and what the relay
+//! needs of the connection afterwards.
+//!
+//! A handshake costs more than thousands of messages, so only a few steps of them are taken in a
+//! turn of the loop, and those that sign with a large RSA key are taken on a thread of their own.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::ProtocolVersion;
+
+use crate::engine::{
+    Block, BlockSize, Buffer, Engine, Notified, Notify, Send, Sent, Socket, Time, race,
+};
+use crate::observe::{HandshakeCause, HandshakeTally, TlsFailure, TlsRecord};
+use crate::tls::{Connection, Failure};
+
+use super::session::Session;
+use super::signer::Signer;
+use super::worker::Worker;
+
+/// One side's TLS connection, shared by the two flows of its session.
+pub(super) struct Tls {
+    connection: RefCell<Connection>,
+    /// Rings when there is something to send that no data waits for.
+    wanted: Notify,
+    /// What the peer said together with the end of its handshake.
+    early: RefCell<Vec<u8>>,
+    /// The peer's stream ended without saying so.
+    truncated: Cell<bool>,
+    failure: RefCell<Option<Failure>>,
+}
+
+/// Why there is no TLS connection.
+pub(super) enum Refusal {
+    /// It took too long.
+    TimedOut,
+    /// The peer left.
+    Left,
+    /// What was agreed on is that it cannot be.
+    Failed(Failure),
+}
+
+/// How many handshakes a worker has under way, and how many steps it has taken in this turn.
+pub(super) struct Handshakes {
+    limit: u32,
+    taken: Cell<u32>,
+    freed: Notify,
+    turn: Cell<Time>,
+    steps: Cell<u32>,
+    signer: Arc<Signer>,
+}
+
+/// A handshake's place; free again when dropped.
+pub(super) struct Place(Rc<Worker>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let handshakes = &self.0.handshakes;
+        handshakes.taken.set(handshakes.taken.get() - 1);
+        handshakes.freed.notify_all();
+    }
+}
+
+impl Handshakes {
+    pub(super) fn new(limit: u32, signer: Arc<Signer>) -> Handshakes {
+        Handshakes {
+            limit,
+            taken: Cell::new(0),
+            freed: Notify::default(),
+            turn: Cell::default(),
+            steps: Cell::new(0),
+            signer,
+        }
+    }
+
+    /// Handshakes under way.
+    pub(super) fn open(&self) -> u32 {
+        self.taken.get()
+    }
+
+    /// Waits until not too many others are under way.
+    pub(super) async fn begin(worker: &Rc<Worker>) -> Place {
+        let handshakes = &worker.handshakes;
+        while handshakes.taken.get() >= handshakes.limit {
+            handshakes.freed.notified().await;
+        }
+        handshakes.taken.set(handshakes.taken.get() + 1);
+        Place(Rc::clone(worker))
+    }
+
+    /// Waits for a turn of the loop in which few steps were taken.
+    async fn step(&self, engine: &Engine) {
+        loop {
+            if self.turn.replace(engine.now()) != engine.now() {
+                self.steps.set(0);
+            }
+            if self.steps.get() < STEPS_PER_TURN {
+                self.steps.set(self.steps.get() + 1);
+                return;
+            }
+            engine.pause().await;
+        }
+    }
+}
+
+impl Refusal {
+    fn cause(&self) -> HandshakeCause {
+        match self {
+            Refusal::TimedOut => HandshakeCause::Timeout,
+            Refusal::Left => HandshakeCause::Other,
+            Refusal::Failed(failure) => HandshakeCause::of(failure.as_str()),
+        }
+    }
+}
+
+/// Counts how a handshake ended.
+pub(super) fn count(tally: &HandshakeTally, outcome: &Result<Tls, Refusal>) {
+    match outcome {
+        Ok(tls) if tls.connection.borrow().is_resumed() => tally.resumed.add(1),
+        Ok(_) => tally.full.add(1),
+        Err(refusal) => tally.failures.add(refusal.cause()),
+    }
+}
+
+/// Shakes hands on `socket`. `first` was received already; `slow`: what answers it may sign for
+/// long.
+pub(super) async fn shake_hands(
+    session: &Session,
+    socket: &Socket,
+    connection: Connection,
+    first: Vec<u8>,
+    slow: bool,
+) -> Result<Tls, Refusal> {
+    let handshake = Handshake { worker: &session.worker, socket, connection, early: Vec::new() };
+    handshake.run(first, slow).await
+}
+
+struct Handshake<'s> {
+    worker: &'s Worker,
+    socket: &'s Socket,
+    connection: Connection,
+    early: Vec<u8>,
+}
+
+impl Handshake<'_> {
+    async fn run(mut self, mut first: Vec<u8>, slow: bool) -> Result<Tls, Refusal> {
+        let mut stepped = match (first.is_empty(), slow) {
+            (true, _) => Ok(()),
+            (false, true) => {
+                let (handshake, stepped) = self.step_elsewhere(first).await?;
+                self = handshake;
+                stepped
+            }
+            (false, false) => self.step(&mut first).await,
+        };
+        loop {
+            // Also after a failure, which the peer is told of.
+            let receiving = self.socket.receive();
+            while self.connection.has_output() && !self.may_wait() {
+                let block = output(&self.worker.engine, &mut self.connection);
+                if sent(self.socket.send_beside(block, &receiving)).await.is_err() {
+                    return Err(stepped.err().map_or(Refusal::Left, Refusal::Failed));
+                }
+            }
+            stepped.map_err(Refusal::Failed)?;
+            if !self.connection.is_handshaking() {
+                return Ok(Tls::new(self.connection, self.early));
+            }
+            let mut buffer = match receiving.await {
+                Ok(Some(buffer)) => buffer,
+                Ok(None) | Err(_) => return Err(Refusal::Left),
+            };
+            stepped = self.step(buffer.bytes_mut()).await;
+        }
+    }
+
+    /// Whether what is to be sent can go with the first data: the tickets of TLS 1.3.
+    fn may_wait(&self) -> bool {
+        let state = self.connection.state();
+        !state.is_handshaking()
+            && self.connection.is_server()
+            && state.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    }
+
+    async fn step(&mut self, bytes: &mut [u8]) -> Result<(), Failure> {
+        self.worker.handshakes.step(&self.worker.engine).await;
+        let early = &mut self.early;
+        self.connection.receive(bytes, &mut |plain| {
+            early.extend_from_slice(plain);
+            Some(())
+        })
+    }
+
+    /// The same, on the thread for long signatures.
+    async fn step_elsewhere(
+        self,
+        mut bytes: Vec<u8>,
+    ) -> Result<(Self, Result<(), Failure>), Refusal> {
+        let Handshake { worker, socket, mut connection, mut early } = self;
+        let stepped = worker.handshakes.signer.run(move || {
+            let outcome = connection.receive(&mut bytes, &mut |plain| {
+                early.extend_from_slice(plain);
+                Some(())
+            });
+            (connection, early, outcome)
+        });
+        // Without an outcome the step has panicked, which was told.
+        let (connection, early, outcome) = stepped.await.ok_or(Refusal::Left)?;
+        Ok((Handshake { worker, socket, connection, early }, outcome))
+    }
+}
+
+/// Closed when the peer may still have to read what it was told.
+pub(super) async fn part(session: &Session, socket: &Socket) {
+    let engine = &session.worker.engine;
+    if socket.shutdown_write().is_err() {
+        return;
+    }
+    let gone = async { while let Ok(Some(_)) = socket.receive().await {} };
+    race(gone, engine.sleep_until(engine.now() + PARTING)).await;
+}
+
+/// Sends an alert, and parts.
+pub(super) async fn send_alert(session: &Session, socket: &Socket, alert: &[u8]) {
+    let mut block = Block::new(&session.worker.engine, BlockSize::One);
+    if block.append(alert).is_some() && sent(socket.send(block)).await.is_ok() {
+        part(session, socket).await;
+    }
+}
+
+/// As much of what is to be sent as fits into a block.
+fn output(engine: &Engine, connection: &mut Connection) -> Block {
+    let mut block = Block::new(engine, BlockSize::One);
+    let length = connection.take_output(block.room());
+    block.fill(length);
+    block
+}
+
+/// A send of a handshake; the deadline of the whole is for the peer that does not take it.
+async fn sent(mut sending: Send<'_>) -> Result<(), Sent> {
+    loop {
+        match (&mut sending).await {
+            Sent::Done => return Ok(()),
+            Sent::Stalled => {}
+            failed => return Err(failed),
+        }
+    }
+}
+
+impl Tls {
+    fn new(connection: Connection, early: Vec<u8>) -> Tls {
+        Tls {
+            connection: RefCell::new(connection),
+            wanted: Notify::default(),
+            early: RefCell::new(early),
+            truncated: Cell::new(false),
+            failure: RefCell::default(),
+        }
+    }
+
+    /// What the peer said with the end of the handshake.
+    pub(super) fn take_early(&self) -> Vec<u8> {
+        std::mem::take(&mut *self.early.borrow_mut())
+    }
+
+    /// Decrypts what was received, behind what `block` holds.
+    pub(super) fn decrypt(&self, mut buffer: Buffer, block: &mut Block) -> Result<(), Failure> {
+        let mut connection = self.connection.borrow_mut();
+        let received = connection.receive(buffer.bytes_mut(), &mut |plain| block.append(plain));
+        if connection.has_output() {
+            self.wanted.notify_all();
+        }
+        received.inspect_err(|failure| self.failed(failure))
+    }
+
+    /// Encrypts behind what `block` holds, and behind what else is to be sent.
+    pub(super) fn encrypt(&self, plain: &[u8], block: &mut Block) -> Result<(), Failure> {
+        let written = self.connection.borrow_mut().encrypt(plain, block.room());
+        block.fill(written.inspect_err(|failure| self.failed(failure))?);
+        Ok(())
+    }
+
+    fn failed(&self, failure: &Failure) {
+        self.failure.borrow_mut().get_or_insert_with(|| failure.clone());
+    }
+
+    /// What is to be sent and no data waits for; `None`: nothing.
+    pub(super) fn output(&self, engine: &Engine) -> Option<Block> {
+        let mut connection = self.connection.borrow_mut();
+        connection.has_output().then(|| output(engine, &mut connection))
+    }
+
+    /// Rings when there may be such output.
+    pub(super) fn output_wanted(&self) -> Notified<'_> {
+        self.wanted.notified()
+    }
+
+    /// Says that nothing more will be sent, by what is output then.
+    pub(super) fn close(&self) {
+        if let Err(failure) = self.connection.borrow_mut().close() {
+            self.failed(&failure);
+        }
+    }
+
+    /// Whether the peer has said that it will send no more.
+    pub(super) fn peer_closed(&self) -> bool {
+        self.connection.borrow().peer_closed()
+    }
+
+    /// The peer's stream has ended without saying so.
+    pub(super) fn cut(&self) {
+        self.truncated.set(true);
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.truncated.get()
+    }
+
+    /// What was agreed on, for the log.
+    pub(super) fn describe(&self, record: &mut TlsRecord) {
+        let connection = self.connection.borrow();
+        let state = connection.state();
+        record.version = state.protocol_version().and_then(|version| match version {
+            ProtocolVersion::TLSv1_2 => Some("1.2"),
+            ProtocolVersion::TLSv1_3 => Some("1.3"),
+            _ => None,
+        });
+        record.cipher = state.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+        let protocol = state.alpn_protocol();
+        record.protocol = protocol.map(|name| String::from_utf8_lossy(name).into());
+        record.client = connection.peer().map(Into::into);
+        record.resumed = connection.is_resumed();
+    }
+
+    /// What was wrong with it, if anything.
+    pub(super) fn failure(&self) -> Option<TlsFailure> {
+        self.failure.borrow().as_ref().map(told)
+    }
+
+    /// The protocol that was agreed on.
+    pub(super) fn protocol(&self) -> Option<Vec<u8>> {
+        self.connection.borrow().state().alpn_protocol().map(<[u8]>::to_vec)
+    }
+}
+
+/// A failure as the log tells it.
+pub(super) fn told(failure: &Failure) -> TlsFailure {
+    TlsFailure::new(failure.as_str(), failure)
+}
+
+/// Steps of handshakes in a turn of the loop: one signs for about 50 us, so that established
+/// sessions wait for a fraction of a millisecond.
+const STEPS_PER_TURN: u32 = 4;
+/// How long a refused peer may take to read why.
+const PARTING: Duration = Duration::from_secs(1);

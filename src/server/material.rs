@@ -1,0 +1,255 @@
+//! From the configuration to what its files hold for TLS: certificates, authorities, ticket keys.
+//! Does not watch the files.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use rustls::pki_types::UnixTime;
+use rustls::time_provider::DefaultTimeProvider;
+
+use crate::balance::PoolId;
+use crate::config::{self, BackendAlpn, BackendName, Config, TlsVersion, Trust};
+use crate::control::ProbeTls;
+use crate::tls::{
+    Alpn, Authorities, CertificateFiles, ClientAuth, ClientOptions, ClientTls, Clock, Expiry,
+    MaterialError, MaterialWarning, MinVersion, NameSource, Renewal, ServerOptions, ServerTls,
+    TicketOptions, Tickets,
+};
+
+/// What the files hold that a configuration names.
+#[derive(Debug, Default)]
+pub struct Material {
+    /// By the name of the section; there is one for each.
+    pub servers: HashMap<String, Arc<ServerTls>>,
+    /// By `PoolId`; there is one for each pool with TLS of its own.
+    pub clients: Vec<Option<Arc<ClientTls>>>,
+}
+
+/// Everything that is wrong with the files of a configuration; never empty.
+#[derive(Debug)]
+pub struct MaterialErrors(Vec<String>);
+
+/// All tables with TLS, as they are loaded.
+#[derive(Debug)]
+pub struct Stock {
+    pub(super) tickets: Arc<Tickets>,
+    pub(super) clock: Clock,
+    pub(super) tables: Vec<Table>,
+    pools: usize,
+}
+
+/// One table, with what its files hold.
+#[derive(Clone, Debug)]
+pub(super) struct Table {
+    /// Its path in the configuration: `tls.NAME` or `pool.NAME.tls`.
+    pub(super) path: String,
+    /// What the metrics call it: the NAME of `tls.NAME`, or `pool.NAME`.
+    pub(super) label: String,
+    side: Side,
+}
+
+#[derive(Clone, Debug)]
+enum Side {
+    Server { options: ServerOptions, tls: Arc<ServerTls> },
+    Client { pool: PoolId, options: ClientOptions, tls: Arc<ClientTls> },
+}
+
+impl fmt::Display for MaterialErrors {
+    /// A line each.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("\n"))
+    }
+}
+
+impl Stock {
+    /// Loads everything by this host's clock, or says all that is wrong.
+    pub fn load(config: &Config) -> Result<Stock, MaterialErrors> {
+        Stock::load_by(config, Arc::new(DefaultTimeProvider))
+    }
+
+    pub(super) fn load_by(config: &Config, clock: Clock) -> Result<Stock, MaterialErrors> {
+        let tickets = Arc::new(Tickets::new(Arc::clone(&clock)));
+        let mut stock = Stock { tickets, clock, tables: Vec::new(), pools: config.pools.len() };
+        let now = stock.now();
+        let mut errors = Vec::new();
+        for tls in &config.tls {
+            let (path, options) = (format!("tls.{}", tls.name), server_options(tls));
+            match ServerTls::load(&options, &stock.tickets, now) {
+                Ok(tls) => {
+                    let label = options.name.clone();
+                    let side = Side::Server { options, tls: Arc::new(tls) };
+                    stock.tables.push(Table { path, label, side });
+                }
+                Err(found) => errors.extend(told(&path, &found)),
+            }
+        }
+        for (pool, settings) in (0..).map(PoolId).zip(&config.pools) {
+            let Some(tls) = &settings.tls else { continue };
+            let (label, options) = (format!("pool.{}", settings.name), client_options(config, tls));
+            let path = format!("{label}.tls");
+            match ClientTls::load(&options, &stock.clock, now) {
+                Ok(tls) => {
+                    let side = Side::Client { pool, options, tls: Arc::new(tls) };
+                    stock.tables.push(Table { path, label, side });
+                }
+                Err(found) => errors.extend(told(&path, &found)),
+            }
+        }
+        if errors.is_empty() { Ok(stock) } else { Err(MaterialErrors(errors)) }
+    }
+
+    /// The time on the clock. Without a clock nothing has lapsed.
+    pub(super) fn now(&self) -> UnixTime {
+        self.clock.current_time().unwrap_or(UnixTime::since_unix_epoch(Default::default()))
+    }
+
+    /// A sentence for each thing that deserves a look, with its key path.
+    pub fn warnings(&self) -> Vec<String> {
+        let told = |table: &Table| -> Vec<String> {
+            table.warnings().iter().map(|warning| format!("{}.{warning}", table.path)).collect()
+        };
+        self.tables.iter().flat_map(told).collect()
+    }
+
+    /// As it is now.
+    pub fn material(&self) -> Material {
+        let mut material = Material { servers: HashMap::new(), clients: vec![None; self.pools] };
+        for table in &self.tables {
+            match &table.side {
+                Side::Server { options, tls } => {
+                    material.servers.insert(options.name.clone(), Arc::clone(tls));
+                }
+                Side::Client { pool, tls, .. } => {
+                    material.clients[pool.0] = Some(Arc::clone(tls));
+                }
+            }
+        }
+        material
+    }
+}
+
+impl Stock {
+    /// What probes speak TLS with.
+    pub fn probe_tls(&self) -> ProbeTls {
+        let clients = self.material().clients.into_iter();
+        clients.map(|client| client.map(|client| Arc::new(ArcSwap::new(client)))).collect()
+    }
+}
+
+impl Table {
+    /// The same table as its files are now, if they say something else; and what could not be
+    /// renewed, a line each.
+    pub(super) fn renewed(
+        &self,
+        tickets: &Tickets,
+        clock: &Clock,
+        now: UnixTime,
+    ) -> (Option<Table>, Vec<String>) {
+        let (side, errors) = match &self.side {
+            Side::Server { options, tls } => {
+                let Renewal { fresh, errors } = tls.renewed(options, tickets, now);
+                let fresh = fresh.map(Arc::new);
+                (fresh.map(|tls| Side::Server { options: options.clone(), tls }), errors)
+            }
+            Side::Client { pool, options, tls } => {
+                let Renewal { fresh, errors } = tls.renewed(options, clock, now);
+                let (pool, fresh) = (*pool, fresh.map(Arc::new));
+                (fresh.map(|tls| Side::Client { pool, options: options.clone(), tls }), errors)
+            }
+        };
+        let fresh = side.map(|side| Table { side, ..self.clone() });
+        (fresh, told(&self.path, &errors))
+    }
+
+    /// The files that it is made of.
+    pub(super) fn files(&self) -> Vec<PathBuf> {
+        match &self.side {
+            Side::Server { options, .. } => options.files(),
+            Side::Client { options, .. } => options.files(),
+        }
+    }
+
+    pub(super) fn warnings(&self) -> &[MaterialWarning] {
+        match &self.side {
+            Side::Server { tls, .. } => tls.warnings(),
+            Side::Client { tls, .. } => tls.warnings(),
+        }
+    }
+
+    pub(super) fn expiries(&self) -> &[Expiry] {
+        match &self.side {
+            Side::Server { tls, .. } => tls.expiries(),
+            Side::Client { tls, .. } => tls.expiries(),
+        }
+    }
+}
+
+fn told(path: &str, errors: &[MaterialError]) -> Vec<String> {
+    errors.iter().map(|error| format!("{path}.{error}")).collect()
+}
+
+fn server_options(tls: &config::Tls) -> ServerOptions {
+    let files = |certificate: &config::Certificate| CertificateFiles {
+        chain: certificate.chain.clone(),
+        key: certificate.key.clone(),
+        staple: certificate.staple.clone(),
+    };
+    let tickets = || TicketOptions { lifetime: tls.ticket_lifetime, keys: tls.ticket_keys.clone() };
+    ServerOptions {
+        name: tls.name.clone(),
+        certificates: tls.certificates.iter().map(files).collect(),
+        min_version: min_version(tls.min_version),
+        cipher_suites: tls.cipher_suites.clone(),
+        alpn: protocols(&tls.alpn),
+        client_auth: match tls.client_auth {
+            config::ClientAuth::Off => ClientAuth::Off,
+            config::ClientAuth::Optional => ClientAuth::Optional,
+            config::ClientAuth::Required => ClientAuth::Required,
+        },
+        client_ca: tls.client_ca.clone(),
+        client_crls: tls.client_crls.clone(),
+        tickets: tls.tickets.then(tickets),
+        handshake_timeout: tls.handshake_timeout,
+    }
+}
+
+fn client_options(config: &Config, tls: &config::PoolTls) -> ClientOptions {
+    let (certificate, key) = tls.identity.clone().unzip();
+    ClientOptions {
+        ca: match &tls.ca {
+            Trust::System => Authorities::System,
+            Trust::File(path) => Authorities::File(path.clone()),
+        },
+        server_name: match &tls.server_name {
+            BackendName::Backend => NameSource::Backend,
+            BackendName::Client => NameSource::Client,
+            BackendName::Fixed(name) => NameSource::Fixed(name.clone()),
+        },
+        certificate,
+        key,
+        alpn: match &tls.alpn {
+            BackendAlpn::Offer(names) => Alpn::Offer(protocols(names)),
+            BackendAlpn::Client => {
+                Alpn::AsAgreed(config.tls.iter().flat_map(|tls| protocols(&tls.alpn)).collect())
+            }
+        },
+        min_version: min_version(tls.min_version),
+        resumption: tls.resumption,
+        handshake_timeout: tls.handshake_timeout,
+        insecure_skip_verify: tls.insecure_skip_verify,
+    }
+}
+
+fn min_version(version: TlsVersion) -> MinVersion {
+    match version {
+        TlsVersion::Tls12 => MinVersion::Tls12,
+        TlsVersion::Tls13 => MinVersion::Tls13,
+    }
+}
+
+fn protocols(names: &[String]) -> Vec<Vec<u8>> {
+    names.iter().map(|name| name.as_bytes().to_vec()).collect()
+}

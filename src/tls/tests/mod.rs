@@ -1,0 +1,10 @@
+//! Loading, choosing and resuming, with material made on the spot and a clock set by hand.
+
+mod backends;
+mod choosing;
+mod clients;
+mod loading;
+mod renewing;
+mod resuming;
+mod ticket_keys;
+mod workshop;
