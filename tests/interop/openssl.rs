@@ -25,7 +25,7 @@ impl Certificate {
     pub fn of(name: &str) -> Certificate {
         let made = Certificate { folder: TempDir::new().unwrap() };
         let mut command = bounded("openssl");
-        command.args(["req", "-x509", "-nodes", "-days", "1", "-newkey", "ec"]);
+        command.args(["req", "-x509", "-nodes", "-days", "365", "-newkey", "ec"]);
         command.args(["-pkeyopt", "ec_paramgen_curve:prime256v1"]);
         command.args(["-subj", &format!("/CN={name}")]);
         command.args(["-addext", &format!("subjectAltName=DNS:{name}")]);
