@@ -183,16 +183,19 @@ impl Connection {
         processed
     }
 
-    /// After a failure there may be an alert that tells the peer.
+    /// After a failure there may be an alert that tells the peer. Nothing else is asked of rustls
+    /// then: it remembers places in what it was given, and would look there again.
     fn gather_alert(&mut self) {
-        let Connection { role, output, peer_closed, .. } = self;
-        let nothing = &mut |_: &[u8]| None;
-        // That it fails again, after what was to be sent, is no news.
-        match role {
-            Role::Server(server) => process(&mut **server, &mut [], nothing, output, peer_closed),
-            Role::Client(client) => process(&mut **client, &mut [], nothing, output, peer_closed),
+        while self.state().wants_write() {
+            let Connection { role, output, .. } = self;
+            let gathered = match role {
+                Role::Server(server) => gather(&mut **server, output),
+                Role::Client(client) => gather(&mut **client, output),
+            };
+            if !gathered {
+                return;
+            }
         }
-        .unwrap_or_default();
     }
 
     /// Encrypts `plain` behind what else is to be sent; how many bytes of `room` that took. There
@@ -368,6 +371,16 @@ fn process<C: Process>(
     }
 }
 
+/// Appends a piece of what rustls has to send, if that comes first.
+fn gather<C: Process>(connection: &mut C, output: &mut Vec<u8>) -> bool {
+    match connection.process(&mut []).state {
+        Ok(ConnectionState::EncodeTlsData(mut data)) => {
+            encode(output, |room| data.encode(room)).is_ok()
+        }
+        _ => false,
+    }
+}
+
 /// Appends what rustls encodes, which says how much room it needs.
 fn encode(
     output: &mut Vec<u8>,
@@ -523,6 +536,31 @@ mod tests {
                 assert_eq!(received(&mut pair.client, &answer, piece), b"meanwhile");
             }
             assert!(heard == said, "{piece}");
+        }
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_believed_is_answered_by_an_alert_whatever_comes_behind_it() {
+        let (client, server) = configs();
+        let stranger = rcgen::generate_simple_self_signed(["stranger.test".to_owned()]).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(stranger.cert.der().clone()).unwrap();
+        let verifier = rustls::client::WebPkiServerVerifier::builder(Arc::new(roots));
+        let mut client = (*client).clone();
+        client.dangerous().set_certificate_verifier(verifier.build().unwrap());
+        for piece in [1, 100, usize::MAX] {
+            let name = ServerName::try_from("edge.test").unwrap();
+            let mut client = Connection::client(Arc::new(client.clone()), name).unwrap();
+            let mut server = Connection::server(Arc::clone(&server)).unwrap();
+            let nothing = &mut |_: &[u8]| Some(());
+            server.receive(&mut output(&mut client), nothing).unwrap();
+            // Behind the certificate there are two messages more, in records of their own.
+            let mut answer = output(&mut server);
+            let mut pieces = answer.chunks_mut(piece);
+            let refused = pieces.find_map(|piece| client.receive(piece, nothing).err());
+            assert_eq!(refused.map(|failure| failure.as_str()), Some("certificate"));
+            let refused = server.receive(&mut output(&mut client), nothing).unwrap_err();
+            assert_eq!(refused.as_str(), "alert-received");
         }
     }
 
