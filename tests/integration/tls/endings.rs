@@ -79,8 +79,11 @@ fn a_stream_cut_within_a_record_keeps_what_was_whole() {
     send(&client, 0..1000);
     expect(&server, 0..1000);
     // A record of 100 bytes, of which 40 come.
-    std::io::Write::write_all(&mut &client.socket, &[[23, 3, 3, 0, 100].as_slice(), &[7; 35]].concat())
-        .unwrap();
+    std::io::Write::write_all(
+        &mut &client.socket,
+        &[[23, 3, 3, 0, 100].as_slice(), &[7; 35]].concat(),
+    )
+    .unwrap();
     client.socket.shutdown(Shutdown::Write).unwrap();
     expect_end(&server);
     finish(&server);
@@ -96,8 +99,11 @@ fn a_record_that_makes_no_sense_ends_the_session() {
     let (client, server) = scene.session(&scene.client());
     send(&client, 0..1000);
     expect(&server, 0..1000);
-    std::io::Write::write_all(&mut &client.socket, &[[23, 3, 3, 0, 40].as_slice(), &[7; 40]].concat())
-        .unwrap();
+    std::io::Write::write_all(
+        &mut &client.socket,
+        &[[23, 3, 3, 0, 40].as_slice(), &[7; 40]].concat(),
+    )
+    .unwrap();
     expect_reset(&server);
     let session = scene.proxy.session();
     assert_fields(&session, json!({ "reason": "client-tls", "bytes_to_backend": 1000 }));

@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 use std::sync::Arc;
 
-use rustls::version::{TLS12, TLS13};
 use rustls::ProtocolVersion;
+use rustls::version::{TLS12, TLS13};
 use serde_json::json;
 
 use super::super::proxy::assert_fields;
@@ -14,10 +14,9 @@ use super::scene::{NAME, Scene};
 
 #[test]
 fn much_each_way_at_once_arrives_in_both_versions() {
-    for (version, name, agreed) in [
-        (&TLS13, "1.3", ProtocolVersion::TLSv1_3),
-        (&TLS12, "1.2", ProtocolVersion::TLSv1_2),
-    ] {
+    for (version, name, agreed) in
+        [(&TLS13, "1.3", ProtocolVersion::TLSv1_3), (&TLS12, "1.2", ProtocolVersion::TLSv1_2)]
+    {
         let scene = Scene::start("");
         let config = Arc::new(client_of(&scene.authority, &[version]));
         let (client, server) = scene.session(&config);
