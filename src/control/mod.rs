@@ -10,6 +10,7 @@ pub mod discovery;
 pub mod health;
 mod keeper;
 mod losses;
+mod nameservers;
 mod notices;
 mod plane;
 mod rebalance;

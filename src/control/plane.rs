@@ -16,11 +16,12 @@ use tokio::time::{Instant, sleep_until};
 use super::discovery::{self, FileWatch, Outcome, Question, Saved, load, read_listing, save};
 use super::health::{BadCheck, Finished, Input as HealthInput, Job, Prober, Probes};
 use super::keeper::{Input, Keeper, Output};
+use super::nameservers::Nameservers;
 use super::notices::Notices;
-use super::resolver::{Resolver, ResolverError};
+use super::resolver::ResolverError;
 use super::rows;
 use crate::balance::{Pool, PoolId, Snapshot};
-use crate::config::{Config, SourceKind};
+use crate::config::Config;
 use crate::observe::{self, DrainOrder, Drained, Inquirer, Inquiries, Inquiry, PoolsReport, Reply};
 use crate::tls::ClientTls;
 
@@ -51,8 +52,7 @@ pub struct Control {
     keepers: Vec<Keeper>,
     /// By pool; none: it is not probed.
     probers: Vec<Option<Arc<Prober>>>,
-    /// None: no pool has names to ask for.
-    resolver: Option<Arc<Resolver>>,
+    nameservers: Nameservers,
     asking: JoinSet<(Question, Outcome)>,
     /// The pools that wait for each answer.
     askers: HashMap<Question, Vec<usize>>,
@@ -95,6 +95,7 @@ enum Event {
     Answered(Question, Outcome),
     Read(usize, PathBuf, Result<String, String>),
     FileChanged(usize, PathBuf),
+    ResolvConfChanged,
     Probed(Finished),
     Saved(usize, std::io::Result<()>),
     Asked(Inquiry),
@@ -114,6 +115,16 @@ const RESOLV_CONF: &str = "/etc/resolv.conf";
 impl Control {
     /// Must be called on a runtime.
     pub fn new(config: &Config, tls: &ProbeTls, seed: u64) -> Result<Control, ControlError> {
+        Control::with_resolv_conf(config, tls, seed, Path::new(RESOLV_CONF))
+    }
+
+    /// The same with another file in the place of /etc/resolv.conf.
+    pub fn with_resolv_conf(
+        config: &Config,
+        tls: &ProbeTls,
+        seed: u64,
+        resolv_conf: &Path,
+    ) -> Result<Control, ControlError> {
         let prober = |(id, pool): (usize, &crate::config::Pool)| {
             let tls = tls.get(id).cloned().flatten();
             let prober = pool.health.as_ref().map(|health| Prober::new(health, tls).map(Arc::new));
@@ -131,7 +142,7 @@ impl Control {
         Ok(Control {
             files: Files::watch(&keepers),
             probers: config.pools.iter().enumerate().map(prober).collect::<Result<_, _>>()?,
-            resolver: resolver(config)?.map(Arc::new),
+            nameservers: Nameservers::new(config, resolv_conf).map_err(ControlError::Resolver)?,
             asking: JoinSet::new(),
             askers: HashMap::new(),
             reading: JoinSet::new(),
@@ -158,8 +169,7 @@ impl Control {
 
     /// Who is asked for names, in this order; nobody where no pool has sources.
     pub fn nameservers(&self) -> Vec<SocketAddr> {
-        let resolver = self.resolver.iter();
-        resolver.flat_map(|resolver| resolver.nameservers()).collect()
+        self.nameservers.addresses()
     }
 
     /// The pools as they are known so far.
@@ -247,6 +257,7 @@ impl Control {
                 Event::Read(pool, path, contents)
             }
             Some((pool, path)) = self.files.changed.recv() => Event::FileChanged(pool, path),
+            () = self.nameservers.changed() => Event::ResolvConfChanged,
             finished = self.probes.finished() => Event::Probed(finished),
             Some(saved) = self.state.saving.join_next(), if !self.state.saving.is_empty() => {
                 let (pool, result) = unwind(saved);
@@ -279,6 +290,7 @@ impl Control {
                 self.keepers[pool].handle(Input::Discovery(input), now);
             }
             Event::FileChanged(pool, path) => self.read(pool, path),
+            Event::ResolvConfChanged => self.ask_others(now),
             Event::Probed(Finished { pool, name, probe, result, took }) => {
                 let input = HealthInput::Probed { name, probe, result, took };
                 let keeper = self.keepers.iter_mut().find(|keeper| *keeper.name() == pool);
@@ -378,13 +390,21 @@ impl Control {
         }
     }
 
+    fn ask_others(&mut self, now: Duration) {
+        if self.nameservers.renew() {
+            for keeper in &mut self.keepers {
+                keeper.handle(Input::Discovery(discovery::Input::OthersAreAsked), now);
+            }
+        }
+    }
+
     fn ask(&mut self, pool: usize, question: Question) {
         let askers = self.askers.entry(question.clone()).or_default();
         askers.push(pool);
         if askers.len() > 1 {
             return;
         }
-        let resolver = self.resolver.clone();
+        let resolver = self.nameservers.resolver();
         self.asking.spawn(async move {
             let outcome = match resolver {
                 Some(resolver) => resolver.ask(&question).await,
@@ -460,30 +480,6 @@ impl Files {
             }
         }
         Files { changed, _tell: tell, _watching: watching }
-    }
-}
-
-/// Nobody, if there is nothing to ask for. Files may list names as well; where nobody can be asked,
-/// those are not found, and the rest of the file is good.
-fn resolver(config: &Config) -> Result<Option<Resolver>, ControlError> {
-    let has_names = |pool: &crate::config::Pool| {
-        pool.sources.iter().any(|source| !matches!(source.kind, SourceKind::File { .. }))
-    };
-    if config.pools.iter().all(|pool| pool.sources.is_empty()) {
-        return Ok(None);
-    }
-    match Resolver::new(&config.resolver, Path::new(RESOLV_CONF)) {
-        Ok(resolver) => {
-            let nameservers: Vec<String> =
-                resolver.nameservers().map(|address| address.to_string()).collect();
-            tracing::info!(nameservers = nameservers.join(" "), "names are asked for");
-            Ok(Some(resolver))
-        }
-        Err(error) if config.pools.iter().any(has_names) => Err(ControlError::Resolver(error)),
-        Err(error) => {
-            tracing::warn!("{}: {error}; until then no name in a file is found", error.key());
-            Ok(None)
-        }
     }
 }
 

@@ -64,9 +64,9 @@ pub(super) async fn reach(session: &mut Session) -> Result<(Socket, Route), Clos
             Ok(reached) => {
                 let Reached { socket, tls, account, address } = reached;
                 let connected = session.worker.engine.now();
-                let failure_window = session.failure_window(id);
-                let route =
-                    Route { lease, account, address, tls, failure_window, asked, connected };
+                // A connect time-out is a day at most; what is longer is logged as an hour or more.
+                let connect_us = connected.since(asked).as_micros().try_into().unwrap_or(u32::MAX);
+                let route = Route { lease, account, address, tls, connect_us, connected };
                 return Ok((socket, route));
             }
             Err(Failure::Ours(reason)) => return Err(reason),
@@ -120,7 +120,8 @@ async fn attempt(
     backend: &Arc<Backend>,
 ) -> Result<Reached, Failure> {
     let worker = &session.worker;
-    let account = worker.accounts.of(&session.listener, pool, backend);
+    let window = session.failure_window(id);
+    let account = worker.accounts.of(&session.listener, pool, backend, window);
     session.reaches(&account);
     let deadline = worker.engine.now() + pool.settings.connect_timeout;
     let mut failure = Failure::NoWay;
@@ -143,7 +144,7 @@ async fn attempt(
             Err(_) => {}
         }
     }
-    if failure.is_the_backends() && session.failure_window(id).is_some() {
+    if failure.is_the_backends() && account.failure_window.is_some() {
         backend.failed();
     }
     Err(failure)
@@ -159,7 +160,7 @@ async fn begin_tls(
     account: &Account,
 ) -> Result<Option<Box<Tls>>, Failure> {
     let view = session.worker.view();
-    let Some(settings) = &view.pools_tls[id.0] else { return Ok(None) };
+    let Some(Some(settings)) = view.pools_tls.get(id.0) else { return Ok(None) };
     let connecting = greeting::connect(session, socket, settings, (&backend.name, address.ip()));
     let outcome = match race(Box::pin(connecting), session.asked()).await {
         Either::First(outcome) => outcome,

@@ -61,11 +61,9 @@ pub(super) struct Route {
     pub(super) address: u16,
     /// TLS with the backend.
     pub(super) tls: Option<Box<Tls>>,
-    /// How soon after the connect a backend's reset counts against it; none: never.
-    pub(super) failure_window: Option<Duration>,
-    /// When the connect to the backend began.
-    pub(super) asked: Time,
-    /// When it was accepted.
+    /// How long it took to reach it.
+    pub(super) connect_us: u32,
+    /// When it was reached.
     pub(super) connected: Time,
 }
 
@@ -153,6 +151,7 @@ impl Session {
                 Ok(())
             }
             Err(refused) => {
+                self.greeting = refused.greeting;
                 if !refused.told {
                     // The client must not take this for an orderly end.
                     self.client.reset_on_close();
@@ -168,7 +167,7 @@ impl Session {
 
     /// The pool that it goes to: its listener's, or its route's.
     pub(super) fn pool_id(&self) -> Result<PoolId, CloseReason> {
-        let pool = self.greeting().map_or(self.listener.pool, |greeting| Some(greeting.pool));
+        let pool = self.greeting().map_or(self.listener.pool, |greeting| greeting.pool);
         pool.ok_or(CloseReason::NoBackend)
     }
 
@@ -244,7 +243,7 @@ impl Session {
         moved.set(moved.get() + bytes as u64);
         self.worker.controls.is_active(self.line, now);
         if let Some(route) = &self.route
-            && let Some(window) = route.failure_window
+            && let Some(window) = route.account.failure_window
             && !self.vouched.get()
             && now.since(route.connected) >= window
         {
@@ -290,7 +289,7 @@ impl Session {
             client: self.client_address.as_deref().copied(),
             backend_address: route.and_then(Route::address),
             tried: self.tried().to_vec(),
-            connect: route.map(|route| route.connected.since(route.asked)),
+            connect: route.map(|route| Duration::from_micros(route.connect_us.into())),
             total: self.worker.engine.now().since(self.began),
             bytes_to_backend: self.moved[0].get(),
             bytes_to_client: self.moved[1].get(),
@@ -333,7 +332,7 @@ impl Session {
     /// The relay has come to its end for `reason`, which may speak for or against the backend.
     pub(super) fn testify(&self, reason: CloseReason, end: Time, client_ended_first: bool) {
         let Some(route) = &self.route else { return };
-        let Some(window) = route.failure_window else { return };
+        let Some(window) = route.account.failure_window else { return };
         let course = Course {
             reason,
             age: end.since(route.connected),

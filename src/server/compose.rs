@@ -10,8 +10,8 @@ use crate::view::{Limits, ListenerView, Outcome, Places, PlainText, Preface, Rou
 
 use super::material::Material;
 
-/// The first View of a configuration, with its pools as they are now. `process` holds the places
-/// of all listeners.
+/// The first View of a configuration, with what was loaded for it and its pools as they are now.
+/// `process` holds the places of all listeners.
 pub(super) fn compose(
     config: &Config,
     material: Material,

@@ -304,3 +304,27 @@ fn folders(tables: &[Table]) -> Vec<(Vec<PathBuf>, Vec<usize>)> {
     };
     folders.into_values().map(listed).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_are_read_when_they_are_quiet_or_after_a_while() {
+        let begun = Instant::now();
+        let after = |milliseconds| begun + Duration::from_millis(milliseconds);
+        let mut due = Due::default();
+        assert_eq!(due.at(), None);
+        due.notice(&[2], after(0));
+        assert_eq!(due.at(), Some(after(500)));
+        due.notice(&[1, 2], after(400));
+        assert_eq!(due.at(), Some(after(900)));
+        // Somebody writes without an end.
+        for step in 2..30 {
+            due.notice(&[1], after(step * 400));
+        }
+        assert_eq!(due.at(), Some(after(5_000)));
+        assert_eq!(due.take(), BTreeSet::from([1, 2]));
+        assert_eq!(due.at(), None);
+    }
+}

@@ -10,10 +10,12 @@ mod dns;
 
 mod addresses;
 mod check;
+mod edns;
 mod failover;
 mod failures;
 mod ipv6;
 mod names;
+mod nameservers;
 mod services;
 mod truncation;
 mod wire;

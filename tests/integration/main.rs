@@ -30,6 +30,7 @@ mod limits;
 mod maintenance;
 mod many;
 mod pools;
+mod presets;
 mod rebalance;
 mod records;
 mod removal;

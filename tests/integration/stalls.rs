@@ -106,7 +106,8 @@ fn a_frozen_backend_that_holds_more_than_its_share_loses_sessions() {
     });
     assert!(kept >= 30, "no more than it must: {kept} buffers are left of 32");
     let ended = proxy.sessions(16).len();
-    assert!((16..=32).contains(&ended), "{ended} sessions were closed");
+    // With three buffers each, ten sessions keep as much.
+    assert!((16..=38).contains(&ended), "{ended} sessions were closed");
 }
 
 /// Sends until nothing between the clients and the frozen backend takes any more.

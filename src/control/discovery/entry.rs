@@ -14,6 +14,8 @@ pub(super) struct Entry {
     pub turn: Turn,
     /// When it was asked last.
     pub asked_at: Option<Duration>,
+    /// The question is on its way to somebody who is asked no more.
+    pub is_misdirected: bool,
     /// When its last good answer is no longer held; it stands in the agenda.
     pub expiry: Option<Duration>,
     pub failures: Failures,
@@ -57,6 +59,7 @@ impl Entry {
         Entry {
             turn: Turn::Due(Duration::ZERO),
             asked_at: None,
+            is_misdirected: false,
             expiry: None,
             failures: Failures::default(),
             ips: None,

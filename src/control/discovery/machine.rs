@@ -42,6 +42,8 @@ pub enum Input {
     /// The text of a file, or in a few words why there is none; after a `ReadFile`, and whenever
     /// the file has changed.
     FileRead { path: PathBuf, contents: Result<String, String> },
+    /// Names are asked of others from now on, or looked for in other domains.
+    OthersAreAsked,
     /// The deadline has come.
     Tick,
 }
@@ -173,6 +175,7 @@ impl PoolDiscovery {
         match input {
             Input::Answered { question, outcome } => self.answered(question, outcome, now),
             Input::FileRead { path, contents } => self.file_read(&path, contents, now),
+            Input::OthersAreAsked => self.ask_others(now),
             Input::Tick => {}
         }
         while let Some((purpose, subject)) = self.agenda.take_due(now) {
@@ -211,8 +214,13 @@ impl PoolDiscovery {
     fn answered(&mut self, question: Question, outcome: Outcome, now: Duration) {
         let kind = question.kind;
         let subject = Subject::Name(question);
-        if self.entries.get(&subject).is_none_or(|entry| entry.turn != Turn::Asked) {
+        let Some(entry) = self.entries.get_mut(&subject) else { return };
+        if entry.turn != Turn::Asked {
             return;
+        }
+        if std::mem::take(&mut entry.is_misdirected) && outcome.is_err() {
+            let soon = self.intervals.soon();
+            return self.set_next(&subject, soon, now);
         }
         let told = match (outcome, kind) {
             (Err(failure), _) => Err(failure),
@@ -518,6 +526,26 @@ impl PoolDiscovery {
     fn forget(&mut self, subject: &Subject) {
         if let Some(expiry) = self.entries.remove(subject).and_then(|entry| entry.expiry) {
             self.agenda.remove(expiry, Purpose::Expiry, subject);
+        }
+    }
+
+    /// What failed is asked again as soon as it may be, and that a question already on its way
+    /// fails says nothing.
+    fn ask_others(&mut self, now: Duration) {
+        let mut failing = Vec::new();
+        for (subject, entry) in &mut self.entries {
+            match (subject, entry.turn) {
+                (Subject::Name(_), Turn::Asked) => entry.is_misdirected = true,
+                (Subject::Name(_), Turn::Due(time)) if entry.failures.count() > 0 => {
+                    let least = self.intervals.least();
+                    let soonest = entry.asked_at.map_or(now, |at| at.saturating_add(least));
+                    failing.push((subject.clone(), soonest.max(now).min(time)));
+                }
+                _ => {}
+            }
+        }
+        for (subject, time) in failing {
+            self.set_turn(&subject, Turn::Due(time));
         }
     }
 

@@ -1,11 +1,12 @@
 //! The way of one question: names it may stand for, nameservers in turn, aliases that lead on.
-//! Remembers no answer, only which nameservers were silent lately.
+//! Remembers no answer, only which nameservers were silent lately, or refused EDNS.
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_proto::op::Message;
+use hickory_proto::op::{Message, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
@@ -14,7 +15,6 @@ use super::ResolverError;
 use super::answer::{ALIASES, Said, read};
 use super::exchange::{Fault, over_tcp, over_udp};
 use super::query::Query;
-use super::search::Search;
 use super::servers::{Server, Servers};
 use super::settings::Settings;
 use crate::config;
@@ -22,35 +22,46 @@ use crate::control::discovery::{Answer, Failure, Kind, Outcome, Question};
 
 pub struct Resolver {
     servers: Servers,
-    search: Search,
-    tcp_only: bool,
-    ipv4_only: bool,
+    settings: Settings,
     /// Of one query to one nameserver, both UDP and TCP.
     timeout: Duration,
     tries: usize,
     payload: u16,
     /// One for each query on its way, and so for each socket.
-    places: Semaphore,
+    places: Arc<Semaphore>,
     began: Instant,
 }
 
 impl Resolver {
     /// `resolv_conf` is the path of the file that completes what is not configured; it is read
-    /// once, here.
+    /// here.
     pub fn new(config: &config::Resolver, resolv_conf: &Path) -> Result<Resolver, ResolverError> {
         Ok(Resolver::of(config, Settings::read(config, resolv_conf)?))
+    }
+
+    /// One that asks as the files say now, within the same limit of questions; none if they say
+    /// what they said.
+    pub fn renewed(
+        &self,
+        config: &config::Resolver,
+        resolv_conf: &Path,
+    ) -> Result<Option<Resolver>, ResolverError> {
+        let settings = Settings::read(config, resolv_conf)?;
+        if settings == self.settings {
+            return Ok(None);
+        }
+        let places = Arc::clone(&self.places);
+        Ok(Some(Resolver { places, ..Resolver::of(config, settings) }))
     }
 
     fn of(config: &config::Resolver, settings: Settings) -> Resolver {
         Resolver {
             servers: Servers::new(&settings.nameservers, config.timeout * RESTS),
-            search: settings.search,
-            tcp_only: settings.tcp_only,
-            ipv4_only: settings.ipv4_only,
+            settings,
             timeout: config.timeout,
             tries: config.tries,
             payload: config.edns_payload,
-            places: Semaphore::new(config.concurrency),
+            places: Arc::new(Semaphore::new(config.concurrency)),
             began: Instant::now(),
         }
     }
@@ -68,7 +79,7 @@ impl Resolver {
     /// are declared in that order.
     pub async fn ask(&self, question: &Question) -> Outcome {
         let mut open = None;
-        for name in self.search.candidates(&question.name) {
+        for name in self.settings.search.candidates(&question.name) {
             match self.ask_for(&name, question.kind).await {
                 Err(failure) if is_nothing(failure) => open = open.max(Some(failure)),
                 outcome => return outcome,
@@ -81,7 +92,7 @@ impl Resolver {
     async fn ask_for(&self, name: &Name, kind: Kind) -> Outcome {
         match kind {
             Kind::Services => self.look_up(name, RecordType::SRV).await,
-            Kind::Addresses if self.ipv4_only => self.look_up(name, RecordType::A).await,
+            Kind::Addresses if self.settings.ipv4_only => self.look_up(name, RecordType::A).await,
             Kind::Addresses => {
                 let ipv4 = self.look_up(name, RecordType::A);
                 let ipv6 = self.look_up(name, RecordType::AAAA);
@@ -137,11 +148,31 @@ impl Resolver {
         name: &Name,
         kind: RecordType,
     ) -> Result<Said, Failure> {
-        let query = Query::new(name, kind, self.payload).map_err(|_unwritable| Failure::Failed)?;
+        let with_edns = server.takes_edns(self.began.elapsed());
+        let mut response = self.put(server, name, kind, with_edns.then_some(self.payload)).await?;
+        // Who does not know EDNS need not pass over it (RFC 6891, section 7); who answers with it
+        // knows it, and means something else.
+        if with_edns && response.edns.is_none() && is_unintelligible(&response) {
+            response = self.put(server, name, kind, None).await?;
+            if !is_unintelligible(&response) {
+                server.refuses_edns(self.began.elapsed());
+            }
+        }
+        read(&response, name, kind)
+    }
+
+    async fn put(
+        &self,
+        server: &Server,
+        name: &Name,
+        kind: RecordType,
+        payload: Option<u16>,
+    ) -> Result<Message, Failure> {
+        let query = Query::new(name, kind, payload).map_err(|_unwritable| Failure::Failed)?;
         match self.exchange(server.address, &query).await {
             Ok(response) => {
                 server.has_answered();
-                read(&response, name, kind)
+                Ok(response)
             }
             Err(fault) => {
                 tracing::debug!(server = %server.address, %name, %kind, %fault, "no response");
@@ -164,7 +195,7 @@ impl Resolver {
         // held against the nameserver.
         let _place = self.places.acquire().await.expect("the semaphore stays open");
         let exchange = async {
-            if self.tcp_only {
+            if self.settings.tcp_only {
                 over_tcp(server, query).await
             } else {
                 over_udp(server, query).await
@@ -193,6 +224,11 @@ fn both_families(ipv4: Outcome, ipv6: Outcome) -> Outcome {
     }
 }
 
+/// The nameserver says that it could make nothing of the query.
+fn is_unintelligible(response: &Message) -> bool {
+    matches!(response.metadata.response_code, ResponseCode::FormErr | ResponseCode::NotImp)
+}
+
 /// A nameserver's word that there is nothing, which is an answer; the rest are failures.
 fn is_nothing(failure: Failure) -> bool {
     matches!(failure, Failure::NxDomain | Failure::Empty)
@@ -205,12 +241,12 @@ const RESTS: u32 = 5;
 mod tests {
     use std::io;
     use std::net::IpAddr;
-    use std::sync::Arc;
 
-    use hickory_proto::op::{OpCode, ResponseCode};
+    use hickory_proto::op::OpCode;
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, UdpSocket};
 
+    use super::super::search::Search;
     use super::*;
     use crate::control::discovery::Record;
 

@@ -26,19 +26,22 @@ pub(super) enum Heard {
 }
 
 impl Query {
-    /// `payload` is the largest datagram to be sent back (RFC 6891).
+    /// `payload` is the largest datagram to be sent back (RFC 6891); without one, which is said
+    /// without EDNS, that is 512 bytes.
     ///
     /// The id comes from hickory's generator, which the system seeds: together with the port that
     /// the kernel draws, it is what somebody who forges responses has to guess. That is why the
     /// replayable generators of the other parts are not used here.
-    pub fn new(name: &Name, kind: RecordType, payload: u16) -> Result<Query, ProtoError> {
+    pub fn new(name: &Name, kind: RecordType, payload: Option<u16>) -> Result<Query, ProtoError> {
         let asked = Asked::query(name.clone(), kind);
         let mut message = Message::query();
         message.metadata.recursion_desired = true;
         message.add_query(asked.clone());
-        let mut edns = Edns::new();
-        edns.set_max_payload(payload);
-        message.set_edns(edns);
+        if let Some(payload) = payload {
+            let mut edns = Edns::new();
+            edns.set_max_payload(payload);
+            message.set_edns(edns);
+        }
         Ok(Query { bytes: message.to_vec()?, id: message.metadata.id, asked })
     }
 
@@ -87,7 +90,7 @@ mod tests {
     }
 
     fn query() -> Query {
-        Query::new(&name("agg.test."), RecordType::A, 1232).unwrap()
+        Query::new(&name("agg.test."), RecordType::A, Some(1232)).unwrap()
     }
 
     /// A right response, but for what `change` does to it.
@@ -102,11 +105,13 @@ mod tests {
 
     #[test]
     fn a_query_asks_for_recursion_and_says_how_much_it_takes() {
-        let query = Query::new(&name("agg.test."), RecordType::SRV, 1400).unwrap();
+        let query = Query::new(&name("agg.test."), RecordType::SRV, Some(1400)).unwrap();
         let message = Message::from_vec(&query.bytes).unwrap();
         assert!(message.metadata.recursion_desired);
         assert_eq!(message.queries, [Asked::query(name("agg.test."), RecordType::SRV)]);
         assert_eq!(message.edns.unwrap().max_payload(), 1400);
+        let plain = Query::new(&name("agg.test."), RecordType::SRV, None).unwrap();
+        assert!(Message::from_vec(&plain.bytes).unwrap().edns.is_none());
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! In which order the nameservers are asked: as given, those last that were silent lately. Asks
-//! none of them.
+//! In which order the nameservers are asked: as given, those last that were silent lately. And
+//! which of them cannot be asked with EDNS. Asks none of them.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -15,13 +15,18 @@ pub(super) struct Server {
     pub address: SocketAddr,
     /// In milliseconds since the beginning; `AWAKE` if it has its place in the order.
     rests_until: AtomicU64,
+    /// The same, until when it is asked without EDNS.
+    plain_until: AtomicU64,
 }
 
 impl Servers {
     /// A server that was silent is asked last for as long as `rest`.
     pub fn new(addresses: &[SocketAddr], rest: Duration) -> Servers {
-        let server =
-            |address: &SocketAddr| Server { address: *address, rests_until: AtomicU64::new(AWAKE) };
+        let server = |address: &SocketAddr| Server {
+            address: *address,
+            rests_until: AtomicU64::new(AWAKE),
+            plain_until: AtomicU64::new(0),
+        };
         Servers { servers: addresses.iter().map(server).collect(), rest }
     }
 
@@ -62,6 +67,17 @@ impl Server {
     pub fn has_answered(&self) {
         self.rests_until.store(AWAKE, Ordering::Relaxed);
     }
+
+    /// It may be asked with EDNS, for all that is known at `now` since the beginning.
+    pub fn takes_edns(&self, now: Duration) -> bool {
+        self.plain_until.load(Ordering::Relaxed) <= millis(now)
+    }
+
+    /// It answers only without EDNS. That is remembered for a time, because it may be replaced by
+    /// one that knows more.
+    pub fn refuses_edns(&self, now: Duration) {
+        self.plain_until.store(millis(now + PLAIN), Ordering::Relaxed);
+    }
 }
 
 fn millis(time: Duration) -> u64 {
@@ -69,6 +85,9 @@ fn millis(time: Duration) -> u64 {
 }
 
 const AWAKE: u64 = 0;
+
+/// How long a nameserver is asked without EDNS before that is tried again.
+const PLAIN: Duration = Duration::from_secs(30 * 60);
 
 #[cfg(test)]
 mod tests {
@@ -119,6 +138,17 @@ mod tests {
         assert_eq!(ports(&servers.order(REST)), [2, 3, 1]);
         order[0].has_answered();
         assert_eq!(ports(&servers.order(REST)), [1, 2, 3]);
+    }
+
+    #[test]
+    fn who_refuses_edns_is_asked_without_it_for_a_time() {
+        let servers = servers();
+        let order = servers.order(REST);
+        assert!(order[0].takes_edns(REST));
+        order[0].refuses_edns(REST);
+        assert!(!order[0].takes_edns(REST) && order[1].takes_edns(REST));
+        assert!(!order[0].takes_edns(REST + PLAIN - Duration::from_millis(1)));
+        assert!(order[0].takes_edns(REST + PLAIN));
     }
 
     #[test]

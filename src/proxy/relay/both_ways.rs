@@ -7,7 +7,7 @@ use std::convert::Infallible;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::engine::{Either, Sleep, Socket, Time, race};
@@ -34,7 +34,7 @@ pub(in crate::proxy) async fn relay(session: &Session, backend: &Socket) -> Clos
     let client = &session.client;
     let up = Flow::towards(Party::Backend, session, backend);
     let down = Flow::towards(Party::Client, session, backend);
-    let (mut upward, mut downward) = (pin!(up.run()), pin!(down.run()));
+    let (mut upward, mut downward) = (pin!(Some(up.run())), pin!(Some(down.run())));
     let mut relay = Relay { session, ended: [false; 2] };
     let event = relay.next(upward.as_mut(), downward.as_mut()).await;
     let (party, end, asked) = match event {
@@ -68,11 +68,13 @@ pub(in crate::proxy) async fn relay(session: &Session, backend: &Socket) -> Clos
     let reason = asked.unwrap_or_else(|| reason(gone, &error));
     match gone {
         Party::Client => {
+            downward.set(None);
             Box::pin(relay.survive(&up, upward, backend, Party::Backend)).await;
         }
         Party::Backend => {
             // By when it was noticed, and not by how long it takes to deliver what came before.
             session.testify(reason, down.source_is_gone(), false);
+            upward.set(None);
             Box::pin(relay.survive(&down, downward, client, Party::Client)).await;
         }
     }
@@ -89,20 +91,20 @@ impl Relay<'_> {
     /// Runs both flows until there is something to decide; `Finished` means both have finished.
     async fn next(
         &mut self,
-        mut upward: Pin<&mut impl Future<Output = Run>>,
-        mut downward: Pin<&mut impl Future<Output = Run>>,
+        mut upward: Pin<&mut Option<impl Future<Output = Run>>>,
+        mut downward: Pin<&mut Option<impl Future<Output = Run>>>,
     ) -> Event {
         let mut asked = pin!(self.session.asked());
         let mut timer = pin!(self.timer());
         poll_fn(|context| {
             if !self.ended[Party::Backend as usize]
-                && let Poll::Ready(Err(end)) = upward.as_mut().poll(context)
+                && let Poll::Ready(end) = poll(upward.as_mut(), context)
                 && let Some(event) = self.settle(Party::Backend, end, timer.as_mut())
             {
                 return Poll::Ready(event);
             }
             if !self.ended[Party::Client as usize]
-                && let Poll::Ready(Err(end)) = downward.as_mut().poll(context)
+                && let Poll::Ready(end) = poll(downward.as_mut(), context)
                 && let Some(event) = self.settle(Party::Client, end, timer.as_mut())
             {
                 return Poll::Ready(event);
@@ -169,20 +171,24 @@ impl Relay<'_> {
     }
 
     /// One party is gone. What it had sent before is delivered to the other, which then gets the
-    /// reset too.
+    /// reset too; what that one sends is nobody's.
     async fn survive(
         &self,
         flow: &Flow<'_>,
-        run: Pin<&mut impl Future<Output = Run>>,
+        mut run: Pin<&mut Option<impl Future<Output = Run>>>,
         survivor: &Socket,
         party: Party,
     ) {
         let engine = &self.session.worker.engine;
+        survivor.stop_receiving();
         // An end of stream from here on is only what the kernel says after an error.
         let deadline = self.session.worker.linger_deadline(flow.source_is_gone());
         if !self.ended[party as usize] {
-            race(run, engine.sleep_until(deadline)).await;
+            let ended = poll_fn(|context| poll(run.as_mut(), context));
+            race(ended, engine.sleep_until(deadline)).await;
         }
+        // It delivers nothing more.
+        run.set(None);
         let mut pause = DELIVERY_CHECK;
         // After a reset of its own the survivor would have unsent bytes for ever.
         let undelivered = || survivor.unsent().is_ok_and(|bytes| bytes > 0) && !survivor.is_gone();
@@ -200,9 +206,9 @@ impl Relay<'_> {
     async fn close_in_order(
         &mut self,
         backend: &Socket,
-        mut upward: Pin<&mut impl Future<Output = Run>>,
+        mut upward: Pin<&mut Option<impl Future<Output = Run>>>,
         down: &Flow<'_>,
-        mut downward: Pin<&mut impl Future<Output = Run>>,
+        mut downward: Pin<&mut Option<impl Future<Output = Run>>>,
     ) -> Option<(Party, End)> {
         let engine = &self.session.worker.engine;
         let deadline = self.session.worker.linger_deadline(engine.now());
@@ -221,7 +227,7 @@ impl Relay<'_> {
                 down.stop(Stopping::AtOnce);
             }
             if !self.ended[to_backend]
-                && let Poll::Ready(Err(end)) = upward.as_mut().poll(context)
+                && let Poll::Ready(end) = poll(upward.as_mut(), context)
             {
                 self.ended[to_backend] = true;
                 if !matches!(end, End::Finished) {
@@ -230,7 +236,7 @@ impl Relay<'_> {
                 shut(backend);
             }
             if !self.ended[to_client]
-                && let Poll::Ready(Err(end)) = downward.as_mut().poll(context)
+                && let Poll::Ready(end) = poll(downward.as_mut(), context)
             {
                 self.ended[to_client] = true;
                 if !matches!(end, End::Finished) {
@@ -247,6 +253,14 @@ impl Relay<'_> {
                 None
             }
         }
+    }
+}
+
+/// Lets a flow go on that was not given up, and says when it ends.
+fn poll(run: Pin<&mut Option<impl Future<Output = Run>>>, context: &mut Context<'_>) -> Poll<End> {
+    match run.as_pin_mut().map(|run| run.poll(context)) {
+        Some(Poll::Ready(Err(end))) => Poll::Ready(end),
+        Some(Poll::Pending) | None => Poll::Pending,
     }
 }
 

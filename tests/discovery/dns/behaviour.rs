@@ -13,6 +13,10 @@ pub enum Behaviour {
     Says(ResponseCode),
     /// The code in 12 bytes, without the question.
     SaysBriefly(ResponseCode),
+    /// Answers nothing but this code, and without EDNS, to queries with EDNS; honest without it.
+    RefusesEdns(ResponseCode),
+    /// The same in 12 bytes, without the question.
+    RefusesEdnsBriefly(ResponseCode),
     /// Knows nothing of the zone, says so by neither an answer nor a code.
     Lame,
     /// The right answer under a wrong id, and nothing else.
@@ -70,6 +74,15 @@ impl Behaviour {
             Behaviour::Says(code) => vec![right.but(|it| says(it, code))],
             Behaviour::SaysBriefly(code) => {
                 vec![Reply::Message(header_alone(right.bytes_but(|it| says(it, code))))]
+            }
+            Behaviour::RefusesEdns(_) | Behaviour::RefusesEdnsBriefly(_)
+                if right.message.edns.is_none() =>
+            {
+                vec![truth]
+            }
+            Behaviour::RefusesEdns(code) => vec![right.but(|it| says_plainly(it, code))],
+            Behaviour::RefusesEdnsBriefly(code) => {
+                vec![Reply::Message(header_alone(right.bytes_but(|it| says_plainly(it, code))))]
             }
             Behaviour::Lame => vec![right.but(lame)],
             Behaviour::WrongId => vec![right.but(|it| it.metadata.id ^= 0x5555)],
@@ -141,6 +154,11 @@ fn says(message: &mut Message, code: ResponseCode) {
     message.authorities.clear();
     message.additionals.clear();
     message.metadata.response_code = code;
+}
+
+fn says_plainly(message: &mut Message, code: ResponseCode) {
+    says(message, code);
+    message.edns = None;
 }
 
 fn lame(message: &mut Message) {

@@ -64,6 +64,40 @@ fn a_name_dropped_while_it_is_asked_for_is_not_asked_for_twice() {
 }
 
 #[test]
+fn when_others_are_asked_what_failed_is_asked_again_at_once() {
+    let mut options = options(&[dns("x"), dns("y"), dns("z")]);
+    options.discovery.max_interval = 1000 * SECOND;
+    let mut scene = Scene::new(options);
+    scene.set(addresses_of("x"), Err(Failure::Timeout));
+    scene.set(addresses_of("y"), ips(&["10.0.0.2"]));
+    scene.pass(2000);
+    let before = [addresses_of("x"), addresses_of("y"), addresses_of("z")]
+        .map(|question| scene.times_asked(&question));
+    scene.set(addresses_of("x"), ips(&["10.0.0.1"]));
+    scene.handle(Input::OthersAreAsked);
+    // The question after z is on its way to who is asked no more, and fails there.
+    scene.set(addresses_of("z"), ips(&["10.0.0.3"]));
+    scene.answer(addresses_of("z"), Err(Failure::Timeout));
+    scene.pass(2);
+    assert_eq!(scene.names(), "10.0.0.1:1 10.0.0.2:1 10.0.0.3:1");
+    let after = [addresses_of("x"), addresses_of("z")].map(|it| scene.times_asked(&it));
+    assert_eq!(after, [before[0] + 1, before[2] + 1]);
+    let troubled = scene.machine.sources().iter().any(|source| !source.failures.is_empty());
+    assert!(troubled, "that of x");
+    assert!(scene.machine.sources()[2].failures.is_empty(), "nothing was said of z");
+}
+
+#[test]
+fn an_answer_of_those_who_are_asked_no_more_counts_all_the_same() {
+    let mut scene = Scene::new(options(&[dns("x")]));
+    scene.pass(1);
+    scene.handle(Input::OthersAreAsked);
+    scene.answer(addresses_of("x"), ips(&["10.0.0.1"]));
+    scene.pass(1);
+    assert_eq!((scene.names(), scene.asked.len()), ("10.0.0.1:1".to_owned(), 1));
+}
+
+#[test]
 fn an_interval_of_options_that_contradict_is_no_panic() {
     let mut options = options(&[dns("x")]);
     let (least, most) = (Duration::MAX, Duration::ZERO);
