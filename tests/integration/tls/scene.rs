@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 
+use super::super::patience::eventually;
 use super::super::peer::Backend;
 use super::super::proxy::{Plan, Proxy};
 use super::authority::Authority;
@@ -96,6 +97,12 @@ pub struct Rest {
 impl Rest {
     /// Of a proxy that has served none so far.
     pub fn of(proxy: &Proxy) -> Rest {
+        // Before its first turn a worker shows none.
+        let begun = |body: &str| {
+            let mut shown = body.lines().filter(|line| line.contains(OPERATIONS)).peekable();
+            shown.peek().is_some() && shown.all(|line| !line.ends_with(" 0"))
+        };
+        eventually("workers that listen", || begun(&proxy.get("/metrics").1).then_some(()));
         let [descriptors, operations] = [DESCRIPTORS, OPERATIONS].map(|it| proxy.metric(it, ""));
         Rest { descriptors, operations }
     }
