@@ -102,6 +102,10 @@ impl Authority {
         path
     }
 
+    pub fn remove(&self, file: &str) {
+        std::fs::remove_file(self.folder.path().join(file)).unwrap();
+    }
+
     /// The authority's own certificate.
     pub fn file(&self) -> PathBuf {
         self.write("authority.pem", &self.pem())

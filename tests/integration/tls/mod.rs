@@ -12,4 +12,6 @@ mod endings;
 mod handshakes;
 mod mutual;
 mod passing;
+mod renewing;
+mod resuming;
 mod termination;

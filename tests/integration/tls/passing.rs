@@ -29,7 +29,8 @@ impl Passing {
     /// With these lines in the listener.
     fn start(listener: &str) -> Passing {
         let authority = Authority::new("the authority");
-        let own = authority.issue(&["a.test", "*.test", "*.b.test", "x.y.b.test"]);
+        let own =
+            authority.issue(&["a.test", "*.fleet.test", "*.b.fleet.test", "x.y.b.fleet.test"]);
         let backend = SecureEcho::start(server_of_any_protocol(&own));
         let address = backend.address;
         let more: String =
@@ -68,10 +69,10 @@ fn section(pool: &str, address: SocketAddr) -> String {
 
 const ROUTES: &str = r#"routes = [
     { server_names = ["a.test"], pool = "exact" },
-    { server_names = ["*.test"], pool = "wild" },
-    { server_names = ["*.b.test"], pool = "deep" },
-    { server_names = ["*.b.test"], alpn = ["h2"], pool = "h2" },
-    { server_names = ["gone.test"], reject = true },
+    { server_names = ["*.fleet.test"], pool = "wild" },
+    { server_names = ["*.b.fleet.test"], pool = "deep" },
+    { server_names = ["*.b.fleet.test"], alpn = ["h2"], pool = "h2" },
+    { server_names = ["gone.fleet.test"], reject = true },
 ]"#;
 
 #[test]
@@ -80,10 +81,10 @@ fn the_hello_says_which_pool_a_session_goes_to() {
     let cases: [(&str, &[&str], &str); 7] = [
         ("a.test", &[], "exact"),
         ("A.Test", &[], "exact"),
-        ("other.test", &["h2"], "wild"),
-        ("x.b.test", &[], "deep"),
-        ("x.y.b.test", &["http/1.1"], "deep"),
-        ("x.b.test", &["http/1.1", "h2"], "h2"),
+        ("other.fleet.test", &["h2"], "wild"),
+        ("x.b.fleet.test", &[], "deep"),
+        ("x.y.b.fleet.test", &["http/1.1"], "deep"),
+        ("x.b.fleet.test", &["http/1.1", "h2"], "h2"),
         ("a.test", &["h2"], "exact"),
     ];
     for (index, (name, protocols, pool)) in cases.into_iter().enumerate() {
@@ -94,7 +95,7 @@ fn the_hello_says_which_pool_a_session_goes_to() {
     }
     let seen = passing.backend.seen();
     assert_eq!(seen[5].protocol.as_deref(), Some("h2"));
-    assert_eq!(seen[4].server_name.as_deref(), Some("x.y.b.test"));
+    assert_eq!(seen[4].server_name.as_deref(), Some("x.y.b.fleet.test"));
     passing.rest.await_again(&passing.proxy);
 }
 
@@ -120,7 +121,7 @@ const ROUTE: &str = "routes = [{ server_names = [\"a.test\"], pool = \"exact\" }
 fn a_rejected_name_is_told_by_an_alert() {
     let passing = Passing::start(ROUTES);
     let config = passing.client(&[]);
-    let error = Tls::connect(passing.proxy.address(), "gone.test", &config).err().unwrap();
+    let error = Tls::connect(passing.proxy.address(), "gone.fleet.test", &config).err().unwrap();
     assert_eq!(alert(&error), AlertDescription::UnrecognisedName);
     let session = passing.proxy.session();
     assert_fields(&session, json!({ "reason": "no-route", "pool": null, "backend": null }));

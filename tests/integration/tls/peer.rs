@@ -1,6 +1,7 @@
 //! Owns the ends of TLS connections that tests hold: a client, a backend's end, and a backend that
 //! echoes. Blocks, and reads and writes at the same time from two threads.
 
+use std::collections::VecDeque;
 use std::io::{Error, ErrorKind, Read, Result, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -20,6 +21,8 @@ use super::authority::{Authority, Issued};
 pub struct Tls {
     pub socket: TcpStream,
     connection: Mutex<Connection>,
+    /// In the clear, and not read yet.
+    received: Mutex<VecDeque<u8>>,
     /// Held from the encryption to the write, so that records leave in their order.
     sending: Mutex<()>,
 }
@@ -45,7 +48,8 @@ impl Tls {
 
     fn new(socket: TcpStream, mut connection: Connection) -> Tls {
         connection.set_buffer_limit(None);
-        Tls { socket, connection: Mutex::new(connection), sending: Mutex::default() }
+        let (received, sending) = (Mutex::default(), Mutex::default());
+        Tls { socket, connection: Mutex::new(connection), received, sending }
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
@@ -95,6 +99,10 @@ impl Tls {
                 self.flush_records().unwrap_or_default();
                 return Err(Error::new(ErrorKind::InvalidData, error));
             }
+            let mut plain = Vec::new();
+            // An end is told to the reader that comes for it.
+            connection.reader().read_to_end(&mut plain).unwrap_or_default();
+            self.received.lock().unwrap().extend(plain);
             if rest.is_empty() {
                 break;
             }
@@ -154,6 +162,10 @@ impl Tls {
 impl Read for &Tls {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
         loop {
+            let length = self.received.lock().unwrap().read(buffer)?;
+            if length > 0 {
+                return Ok(length);
+            }
             match self.connection().reader().read(buffer) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 read => return read,

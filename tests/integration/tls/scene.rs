@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rustls::ClientConfig;
 
+use super::super::patience::eventually;
 use super::super::peer::Backend;
 use super::super::proxy::{Plan, Proxy};
 use super::authority::Authority;
@@ -89,15 +90,21 @@ pub fn edge(authority: &Authority, lines: &str) -> String {
 
 /// What a proxy holds without a session.
 pub struct Rest {
-    descriptors: usize,
+    descriptors: u64,
     operations: u64,
 }
 
 impl Rest {
     /// Of a proxy that has served none so far.
     pub fn of(proxy: &Proxy) -> Rest {
-        let operations = proxy.metric(OPERATIONS, "");
-        Rest { descriptors: proxy.descriptors(), operations }
+        // Before its first turn a worker shows none.
+        let begun = |body: &str| {
+            let mut shown = body.lines().filter(|line| line.contains(OPERATIONS)).peekable();
+            shown.peek().is_some() && shown.all(|line| !line.ends_with(" 0"))
+        };
+        eventually("workers that listen", || begun(&proxy.get("/metrics").1).then_some(()));
+        let [descriptors, operations] = [DESCRIPTORS, OPERATIONS].map(|it| proxy.metric(it, ""));
+        Rest { descriptors, operations }
     }
 
     /// Waits until nothing is left of any session: memory, descriptors, and work of the kernel.
@@ -107,8 +114,10 @@ impl Rest {
             proxy.await_metric(gauge, |value| value == 0);
         }
         proxy.await_metric(OPERATIONS, |value| value <= self.operations);
-        proxy.await_descriptors(self.descriptors);
+        proxy.await_metric(DESCRIPTORS, |value| value <= self.descriptors);
     }
 }
 
+/// Those of the workers: the control plane opens and closes its own.
+const DESCRIPTORS: &str = "worker_descriptors_open";
 const OPERATIONS: &str = "worker_operations_in_flight";
