@@ -125,8 +125,7 @@ async fn run(
     support::probe().map_err(StartError::Unsupported)?;
     let cpus = usable_cpus(&config.process).map_err(StartError::Cpu)?;
     let budget = budget(config, cpus.len()).map_err(StartError::Limit)?;
-    let stock = Stock::load(config).map_err(StartError::Material)?;
-    stock.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    let stock = load_material(config)?;
     let mut signals = Signals::new().map_err(system("signals cannot be received"))?;
     let hangup = signal(SignalKind::hangup()).map_err(system("signals cannot be received"))?;
     let sockets = Sockets::open(config, cpus.len()).map_err(StartError::Listen)?;
@@ -160,12 +159,7 @@ async fn run(
         let allow = allow_changes(config.admin.allow_changes);
         tokio::spawn(serve_admin(listener, Arc::clone(&metrics), inquirer, allow, ends));
     }
-    let listeners = publication.current().listeners.clone();
-    let name = |(index, address): (usize, _)| (Arc::clone(&listeners[index].name), address);
-    let listeners: Vec<_> = sockets.addresses().map(name).collect();
-    for (listener, address) in &listeners {
-        tracing::info!(listener = &**listener, %address, "listening");
-    }
+    let listeners = tell_addresses(&publication, &sockets);
     let (count, connections) = (workers.count(), budget.connections);
     tracing::info!(workers = count, max_connections = connections, "serving");
     tell_manager(&[sd_notify::NotifyState::Ready]);
@@ -194,6 +188,26 @@ async fn run(
         }
     }
     joined.and(outcome)
+}
+
+fn load_material(config: &Config) -> Result<Stock, StartError> {
+    let stock = Stock::load(config).map_err(StartError::Material)?;
+    stock.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    Ok(stock)
+}
+
+/// Each listener's name with an address as bound, which the log is told as well.
+fn tell_addresses(
+    publication: &Publication,
+    sockets: &Sockets,
+) -> Vec<(Arc<str>, std::net::SocketAddr)> {
+    let listeners = publication.current().listeners.clone();
+    let name = |(index, address): (usize, _)| (Arc::clone(&listeners[index].name), address);
+    let listeners: Vec<_> = sockets.addresses().map(name).collect();
+    for (listener, address) in &listeners {
+        tracing::info!(listener = &**listener, %address, "listening");
+    }
+    listeners
 }
 
 /// Lets the sessions finish; a second signal ends it at once.

@@ -12,4 +12,5 @@ mod endings;
 mod handshakes;
 mod mutual;
 mod passing;
+mod renewal;
 mod termination;
