@@ -1,6 +1,7 @@
 //! Owns the command line of the bench; what the commands do is theirs.
 
 mod balance;
+mod certificates;
 mod clock;
 mod compare;
 mod load;

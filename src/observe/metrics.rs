@@ -321,10 +321,10 @@ mod tests {
         metrics.set_tls(vec![TlsRow {
             table: "edge".to_owned(),
             expiries: vec![
-                expiry("/a.pem", true, 2_000_000),
-                expiry("/a.pem", true, 2_000_000),
-                expiry("/a.crl", false, 1_900_001),
-                expiry("/a.crl", false, 1_900_000),
+                expiry("/a.pem", true, 2_000_000_000),
+                expiry("/a.pem", true, 2_000_000_000),
+                expiry("/a.crl", false, 1_900_000_001),
+                expiry("/a.crl", false, 1_900_000_000),
             ],
             renewed: 2,
             failed: 1,
@@ -332,8 +332,11 @@ mod tests {
         }]);
         let text = render(&metrics);
         for line in [
-            r#"ringmain_tls_certificate_expiry_seconds{tls="edge",certificate="/a.pem"} 2000000"#,
-            r#"ringmain_tls_revocation_list_expiry_seconds{tls="edge",file="/a.crl"} 1900000"#,
+            concat!(
+                r#"ringmain_tls_certificate_expiry_seconds{tls="edge","#,
+                r#"certificate="/a.pem"} 2000000000"#
+            ),
+            r#"ringmain_tls_revocation_list_expiry_seconds{tls="edge",file="/a.crl"} 1900000000"#,
             r#"ringmain_tls_reloads_total{tls="edge",result="success"} 2"#,
             r#"ringmain_tls_reloads_total{tls="edge",result="failure"} 1"#,
             r#"ringmain_tls_reload_failing{tls="edge"} 1"#,

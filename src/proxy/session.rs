@@ -61,9 +61,9 @@ pub(super) struct Route {
     pub(super) address: u16,
     /// TLS with the backend.
     pub(super) tls: Option<Box<Tls>>,
-    /// When the connect to the backend began.
-    pub(super) asked: Time,
-    /// When it was accepted.
+    /// How long it took to reach it.
+    pub(super) connect_us: u32,
+    /// When it was reached.
     pub(super) connected: Time,
 }
 
@@ -289,7 +289,7 @@ impl Session {
             client: self.client_address.as_deref().copied(),
             backend_address: route.and_then(Route::address),
             tried: self.tried().to_vec(),
-            connect: route.map(|route| route.connected.since(route.asked)),
+            connect: route.map(|route| Duration::from_micros(route.connect_us.into())),
             total: self.worker.engine.now().since(self.began),
             bytes_to_backend: self.moved[0].get(),
             bytes_to_client: self.moved[1].get(),

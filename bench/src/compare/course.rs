@@ -1,35 +1,27 @@
 //! Owns the order of a comparison: who is started, who runs when, at which rate. It takes figures,
 //! and leaves their presentation to the report.
 
-use std::fs::{self, File};
-use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use std::{env, fmt, io};
+use std::{env, fs, io};
 
 use rustix::io::Errno;
 
-use super::candidate::{Candidate, Place};
 use super::congestion::{self, Pinned};
+use super::contender::{Contender, Venue};
 use super::cpus::{self, Cpus};
+use super::failure::Failure;
 use super::interrupt;
+use super::memory::{Footprint, Memory, MemoryReport, MemoryRow};
 use super::options::Options;
-use super::process::{self, Process};
-use super::report::{Comparison, Contestant, Figures, Host, Row, WorkReport};
+use super::process;
+use super::report::{Comparison, Host};
 use super::usage::Reading;
-use crate::load::{Fault, Outcome, Pace, Plan, Site, Work, sockets};
-
-/// Why there is no comparison.
-#[derive(Debug)]
-pub enum Failure {
-    TwoCpusNeeded,
-    CongestionForbidden,
-    NoCandidates,
-    Interrupted,
-    Host(io::Error),
-}
+use super::works::{Figures, Row, WorkReport};
+use crate::certificates::Authority;
+use crate::load::{Fault, Held, Hold, Outcome, Pace, Plan, Shape, Site, Task, Work, sockets};
 
 /// Measures, prints a table per work as it is done, and saves them all.
 pub fn compare(options: &Options) -> Result<(), Failure> {
@@ -39,12 +31,16 @@ pub fn compare(options: &Options) -> Result<(), Failure> {
     let _pinned = pin_congestion()?;
 
     let directory = Directory::create()?;
-    let mut site = Site::new(Arc::clone(&stop))?;
-    let contenders = start_all(options, &directory.0, cpus, &mut site, &stop)?;
+    let authority = Authority::generate()?;
+    authority.write(&directory.0)?;
+    let with_tls = options.works().any(|work| work.terms().is_some());
+    let venue = Venue { cpus, directory: directory.0.clone(), with_tls };
+    let mut site = Site::new(Arc::clone(&stop), authority.root().clone())?;
+    let contenders = start_all(options, &venue, &mut site, &stop)?;
     cpus::pin(cpus.load)?;
     site.idle(SETTLING)?;
 
-    let mut course = Course { site, cpus, options };
+    let mut course = Course { site, venue, options };
     let mut comparison = Comparison {
         host: Host::describe(cpus)?,
         rounds: options.rounds(),
@@ -52,12 +48,25 @@ pub fn compare(options: &Options) -> Result<(), Failure> {
         seconds_full: options.window_full().as_secs_f64(),
         contestants: contenders.iter().map(Contender::describe).collect(),
         works: Vec::new(),
+        memory: Vec::new(),
     };
     println!("{}", comparison.header());
     for work in options.works() {
-        let report = course.measure(work, &contenders)?;
-        println!("{}", report.table());
-        comparison.works.push(report);
+        let able =
+            |contender: &&Contender| work.terms().is_none() || contender.candidate().ends_tls();
+        let able: Vec<&Contender> = contenders.iter().filter(able).collect();
+        match work.task() {
+            Task::Carry(shape) => {
+                let report = course.measure(Job { work, shape }, &able)?;
+                println!("{}", report.table());
+                comparison.works.push(report);
+            }
+            Task::Hold => {
+                let report = course.weigh(work, &able)?;
+                println!("{}", report.table());
+                comparison.memory.push(report);
+            }
+        }
     }
     comparison.save(&options.output)?;
     Ok(())
@@ -80,33 +89,17 @@ fn pin_congestion() -> Result<Option<Pinned>, Failure> {
     }
 }
 
-/// A candidate that is running. All of them run from beginning to end; idle ones are quiet.
-struct Contender {
-    candidate: Candidate,
-    version: String,
-    listen: SocketAddrV4,
-    process: Process,
-}
-
-impl Contender {
-    fn describe(&self) -> Contestant {
-        Contestant { candidate: self.candidate, version: self.version.clone() }
-    }
-}
-
+/// All of them run from beginning to end; idle ones are quiet.
 fn start_all(
     options: &Options,
-    directory: &Path,
-    cpus: Cpus,
+    venue: &Venue,
     site: &mut Site,
     stop: &AtomicBool,
 ) -> Result<Vec<Contender>, Failure> {
     let mut contenders = Vec::new();
     for (network, candidate) in (0..).zip(options.candidates()) {
         let backends = site.add_backends(network, BACKENDS)?;
-        let listen = free_address()?;
-        let place = Place { directory, listen, backends: &backends };
-        match start(candidate, &place, cpus) {
+        match Contender::start(candidate, backends, venue) {
             Ok(contender) => contenders.push(contender),
             Err(reason) => eprintln!("{} is left out: {reason}", candidate.as_str()),
         }
@@ -117,66 +110,55 @@ fn start_all(
     if contenders.is_empty() { Err(Failure::NoCandidates) } else { Ok(contenders) }
 }
 
-/// An error is a sentence for the user.
-fn start(candidate: Candidate, place: &Place<'_>, cpus: Cpus) -> Result<Contender, String> {
-    let launch = candidate.launch(place).map_err(|missing| missing.to_string())?;
-    let path = place.directory.join(candidate.as_str()).with_extension("log");
-    let log = File::create(&path).map_err(|error| error.to_string())?;
-    let process = Process::start(launch.command, cpus.proxy, log, place.listen)
-        .map_err(|error| format!("{error}\n{}", fs::read_to_string(&path).unwrap_or_default()))?;
-    let version = launch.version;
-    Ok(Contender { candidate, version, listen: place.listen, process })
-}
-
-/// An address that the kernel has just given out, and taken back.
-fn free_address() -> io::Result<SocketAddrV4> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    Ok(SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.local_addr()?.port()))
+/// A work whose units are to be carried.
+#[derive(Clone, Copy)]
+struct Job {
+    work: Work,
+    shape: Shape,
 }
 
 struct Course<'a> {
     site: Site,
-    cpus: Cpus,
+    venue: Venue,
     options: &'a Options,
 }
 
 impl Course<'_> {
     /// First all rounds at full speed; they also tell which rate everybody carries. Then all
     /// rounds at that rate.
-    fn measure(&mut self, work: Work, contenders: &[Contender]) -> Result<WorkReport, Failure> {
+    fn measure(&mut self, job: Job, contenders: &[&Contender]) -> Result<WorkReport, Failure> {
         let mut rows: Vec<Row> =
-            contenders.iter().map(|contender| Row::new(contender.candidate)).collect();
-        self.rounds(work, Pace::Full, contenders, &mut rows)?;
+            contenders.iter().map(|contender| Row::new(contender.candidate())).collect();
+        self.rounds(job, Pace::Full, contenders, &mut rows)?;
         let slowest = rows.iter().filter_map(Row::max_rate).map(|rate| rate.median);
-        let offered = match self.options.rate(work) {
+        let offered = match self.options.rate(job.work) {
             Some(rate) => Some(rate),
             None => slowest.min_by(f64::total_cmp).map(|rate| rate * OFFERED_SHARE),
         };
         // Without a rate nobody has carried anything, and the faults say why.
         if let Some(rate) = offered {
-            self.rounds(work, Pace::Rate(rate), contenders, &mut rows)?;
+            self.rounds(job, Pace::Rate(rate), contenders, &mut rows)?;
         }
-        Ok(WorkReport { work, offered, rows })
+        Ok(WorkReport { work: job.work, shape: job.shape, offered, rows })
     }
 
     /// The candidates take turns, so that what disturbs the host for a while disturbs them all.
     fn rounds(
         &mut self,
-        work: Work,
+        job: Job,
         pace: Pace,
-        contenders: &[Contender],
+        contenders: &[&Contender],
         rows: &mut [Row],
     ) -> Result<(), Failure> {
         for round in 1..=self.options.rounds() {
             for (contender, row) in contenders.iter().zip(rows.iter_mut()) {
-                let result = self.run(work, pace, contender);
+                let result = self.run(job, pace, contender);
                 let said = match &result {
-                    Ok(figures) => figures.summary(work),
+                    Ok(figures) => figures.summary(job.shape),
                     Err(fault) => fault.to_string(),
                 };
                 let pace_name = if pace == Pace::Full { "full speed" } else { "paced" };
-                let name = contender.candidate.as_str();
-                eprintln!("{:<13} {pace_name:<10} round {round}: {name:<15} {said}", work.as_str());
+                progress(job.work, pace_name, round, contender, &said);
                 match result {
                     Err(Fault::Interrupted) => return Err(Failure::Interrupted),
                     Err(fault) => row.faults.push(fault.to_string()),
@@ -188,20 +170,63 @@ impl Course<'_> {
         Ok(())
     }
 
-    fn run(&mut self, work: Work, pace: Pace, contender: &Contender) -> Result<Figures, Fault> {
+    fn run(&mut self, job: Job, pace: Pace, contender: &Contender) -> Result<Figures, Fault> {
         let window = match pace {
             Pace::Full => self.options.window_full(),
             Pace::Rate(_) => self.options.window_paced(),
         };
-        let plan = Plan { work, pace, target: contender.listen, warm_up: WARM_UP, window };
-        let root = contender.process.id();
-        let outcome = self.site.run(&plan, || Reading::take(root, self.cpus))?;
+        let (shape, terms) = (job.shape, job.work.terms());
+        let target = contender.listen.of(job.work);
+        let plan = Plan { shape, terms, pace, target, warm_up: WARM_UP, window };
+        let (root, cpus) = (contender.process.id(), self.venue.cpus);
+        let outcome = self.site.run(&plan, || Reading::take(root, cpus))?;
         let Outcome { tally, elapsed, before, after } = outcome;
         Figures::of(&tally, elapsed, &before.until(&after)).ok_or(Fault::Stalled)
     }
+
+    /// Memory that was once given to a process seldom comes back, so every round has a fresh one.
+    fn weigh(&mut self, work: Work, contenders: &[&Contender]) -> Result<MemoryReport, Failure> {
+        let mut rows: Vec<MemoryRow> =
+            contenders.iter().map(|contender| MemoryRow::new(contender.candidate())).collect();
+        for round in 1..=self.options.rounds().min(MEMORY_ROUNDS) {
+            for (contender, row) in contenders.iter().zip(rows.iter_mut()) {
+                let result = self.weigh_one(work, contender);
+                let said = match &result {
+                    Ok(memory) => memory.summary(),
+                    Err(fault) => fault.to_string(),
+                };
+                progress(work, "memory", round, contender, &said);
+                match result {
+                    Err(Fault::Interrupted) => return Err(Failure::Interrupted),
+                    Err(fault) => row.faults.push(fault.to_string()),
+                    Ok(memory) => row.runs.push(memory),
+                }
+            }
+        }
+        Ok(MemoryReport { work, connections: HELD, rows })
+    }
+
+    fn weigh_one(&mut self, work: Work, contender: &Contender) -> Result<Memory, Fault> {
+        let (listen, process) = contender.start_fresh(&self.venue).map_err(|reason| {
+            eprintln!("{} does not start again: {reason}", contender.candidate().as_str());
+            Fault::ConnectFailed
+        })?;
+        self.site.idle(SETTLING)?;
+        let (terms, target) = (work.terms(), listen.of(work));
+        let hold = Hold { terms, target, few: FEW, all: FEW + HELD, quiet: QUIET };
+        let root = process.id();
+        let Held { few, all } = self.site.hold(&hold, || Footprint::take(root))?;
+        Ok(Memory::of(few, all, HELD))
+    }
 }
 
-/// Holds the configurations; removed with all that is in it.
+/// A line on how it goes on.
+fn progress(work: Work, kind: &str, round: u32, contender: &Contender, said: &str) {
+    let (work, name) = (work.as_str(), contender.candidate().as_str());
+    eprintln!("{work:<17} {kind:<10} round {round}: {name:<15} {said}");
+}
+
+/// Holds certificates, configurations and logs; removed with all that is in it.
 struct Directory(PathBuf);
 
 impl Directory {
@@ -220,64 +245,6 @@ impl Drop for Directory {
     }
 }
 
-impl Failure {
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::TwoCpusNeeded => "two_cpus_needed",
-            Self::CongestionForbidden => "congestion_forbidden",
-            Self::NoCandidates => "no_candidates",
-            Self::Interrupted => "interrupted",
-            Self::Host(_) => "host_error",
-        }
-    }
-
-    pub fn exit_code(&self) -> u8 {
-        match self {
-            // What shells report for SIGINT.
-            Self::Interrupted => 130,
-            _ => 1,
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())?;
-        match self {
-            Self::TwoCpusNeeded => f.write_str(": the proxy and the load need a CPU each"),
-            Self::CongestionForbidden => write!(
-                f,
-                ": run as root, or add {} to net.ipv4.tcp_allowed_congestion_control",
-                sockets::CONGESTION
-            ),
-            Self::NoCandidates | Self::Interrupted => Ok(()),
-            Self::Host(error) => write!(f, ": {error}"),
-        }
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        Self::Host(error)
-    }
-}
-
-impl From<Errno> for Failure {
-    fn from(errno: Errno) -> Self {
-        Self::Host(errno.into())
-    }
-}
-
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Interrupted => Self::Interrupted,
-            Fault::Host(errno) => errno.into(),
-            _ => Self::Host(io::Error::other(fault.as_str())),
-        }
-    }
-}
-
 /// Half of what the slowest carries: nobody queues, and everybody does the same work.
 const OFFERED_SHARE: f64 = 0.5;
 /// As many as keep a candidate from running out of ports for its connections in TIME_WAIT.
@@ -285,3 +252,11 @@ const BACKENDS: u8 = 16;
 const WARM_UP: Duration = Duration::from_millis(200);
 /// Time for the connections that have shown that candidates accept to end.
 const SETTLING: Duration = Duration::from_millis(300);
+/// Memory varies little from round to round.
+const MEMORY_ROUNDS: u32 = 3;
+/// Connections that are open when a proxy's memory is read first, and how many more the second
+/// time, which make the difference.
+const FEW: usize = 16;
+const HELD: usize = 2000;
+/// Longer than a proxy takes to give back what it can.
+const QUIET: Duration = Duration::from_secs(2);

@@ -101,6 +101,11 @@ fn process_stats() -> io::Result<Vec<ProcessStat>> {
     Ok(processes)
 }
 
+/// The process `root` and everything it has started.
+pub fn tree_of(root: u32) -> io::Result<Vec<u32>> {
+    Ok(tree(root, &process_stats()?).iter().map(|process| process.id).collect())
+}
+
 /// `root` first, then its children, and theirs.
 fn tree(root: u32, processes: &[ProcessStat]) -> Vec<ProcessStat> {
     let mut members: Vec<_> = processes.iter().filter(|of| of.id == root).copied().collect();

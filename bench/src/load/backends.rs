@@ -1,4 +1,5 @@
-//! Owns the servers behind the proxy: they echo, or stream a known pattern; they measure nothing.
+//! Owns the servers behind the proxy: they echo, or stream a known pattern, or take one; they
+//! measure nothing.
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::os::fd::OwnedFd;
@@ -8,6 +9,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags, Shutdown, recv, send, shutdown};
 
 use super::Fault;
+use super::pattern::{self, CHUNK, Intake, Pattern};
 use super::poller::{Poller, Token, is_end};
 use super::schedule::Schedule;
 use super::sockets;
@@ -22,7 +24,10 @@ pub struct Backends {
     pattern: Pattern,
     /// Bytes of the pattern handed to the kernel since the service was chosen.
     streamed: u64,
+    /// Bytes of the pattern that have come since the service was chosen.
+    taken: u64,
     scratch: Box<[u8; SCRATCH]>,
+    intake_scratch: Vec<u8>,
 }
 
 /// What a connection is served.
@@ -30,6 +35,8 @@ pub struct Backends {
 pub enum Service {
     Echo,
     Stream(Flow),
+    /// The client streams.
+    Take,
 }
 
 #[derive(Clone, Copy)]
@@ -49,6 +56,7 @@ struct Server {
     position: u64,
     /// Bytes that are due and not yet sent, in a paced flow.
     allowance: u64,
+    intake: Intake,
 }
 
 impl Backends {
@@ -60,7 +68,9 @@ impl Backends {
             service: Service::Echo,
             pattern: Pattern::new(),
             streamed: 0,
+            taken: 0,
             scratch: Box::new([0; SCRATCH]),
+            intake_scratch: vec![0; pattern::SCRATCH],
         }
     }
 
@@ -88,6 +98,7 @@ impl Backends {
         self.servers.clear();
         self.free.clear();
         self.streamed = 0;
+        self.taken = 0;
         self.service = service;
     }
 
@@ -97,6 +108,10 @@ impl Backends {
 
     pub fn streamed(&self) -> u64 {
         self.streamed
+    }
+
+    pub fn taken(&self) -> u64 {
+        self.taken
     }
 
     pub fn accept(&mut self, listener: usize, poller: &Poller) -> Result<(), Errno> {
@@ -111,14 +126,17 @@ impl Backends {
             self.servers.len() - 1
         });
         poller.add(&socket, Token::Backend(place), self.interest())?;
-        self.servers[place] = Some(Server { socket, position: 0, allowance: 0 });
+        self.servers[place] =
+            Some(Server { socket, position: 0, allowance: 0, intake: Intake::default() });
         Ok(())
     }
 
-    pub fn event(&mut self, place: usize, flags: EventFlags) -> Result<(), Fault> {
+    /// Returns the bytes of a client's stream that have come.
+    pub fn event(&mut self, place: usize, flags: EventFlags) -> Result<u64, Fault> {
         let Some(server) = self.servers.get_mut(place).and_then(Option::as_mut) else {
-            return Ok(());
+            return Ok(0);
         };
+        let mut taken = 0;
         let after = match self.service {
             Service::Echo => server.echo(&mut *self.scratch, is_end(flags))?,
             Service::Stream(_) if flags.contains(EventFlags::IN) || is_end(flags) => {
@@ -129,9 +147,15 @@ impl Backends {
                 self.streamed += sent;
                 after
             }
+            Service::Take => {
+                let (length, after) = server.take(&mut self.intake_scratch, &self.pattern)?;
+                taken = length;
+                after
+            }
         };
+        self.taken += taken;
         self.settle(place, after);
-        Ok(())
+        Ok(taken)
     }
 
     /// Begins to stream. An echo needs no beginning.
@@ -195,7 +219,7 @@ impl Backends {
             Service::Stream(Flow::Running { schedule: Schedule::Always, .. }) => {
                 input | EventFlags::OUT
             }
-            Service::Stream(_) => input,
+            Service::Stream(_) | Service::Take => input,
         }
     }
 
@@ -257,6 +281,17 @@ impl Server {
         }
     }
 
+    /// Receives once of the client's stream; returns how many bytes it was.
+    fn take(&mut self, scratch: &mut [u8], pattern: &Pattern) -> Result<(u64, After), Fault> {
+        match self.intake.receive(&self.socket, scratch, pattern) {
+            Ok(0) => Ok((0, After::Closed)),
+            Ok(length) => Ok((length, After::Open)),
+            Err(Fault::Host(Errno::AGAIN)) => Ok((0, After::Open)),
+            Err(Fault::Host(_)) => Ok((0, After::Closed)),
+            Err(fault) => Err(fault),
+        }
+    }
+
     /// Sends up to `length` bytes of the pattern; returns how many it was.
     fn stream(&mut self, pattern: &Pattern, length: u64) -> (u64, After) {
         let bytes = pattern.at(self.position, length as usize);
@@ -271,39 +306,5 @@ impl Server {
     }
 }
 
-/// The bytes of a stream: byte `n` follows from `n`, so that any part of it can be checked.
-pub struct Pattern {
-    bytes: Vec<u8>,
-}
-
-impl Pattern {
-    pub fn new() -> Self {
-        let byte = |index: usize| (((index % PERIOD) * 31) >> 3) as u8;
-        Self { bytes: (0..PERIOD + CHUNK as usize).map(byte).collect() }
-    }
-
-    /// `length` bytes from `position` on, at most a chunk.
-    pub fn at(&self, position: u64, length: usize) -> &[u8] {
-        let start = (position % PERIOD as u64) as usize;
-        &self.bytes[start..start + length]
-    }
-}
-
-/// What a stream hands to the kernel at a time.
-pub const CHUNK: u64 = 256 * 1024;
-/// A prime: no buffer size divides it, so that bytes out of place differ.
-const PERIOD: usize = 65_521;
+/// Echoes read so much at a time.
 const SCRATCH: usize = 4096;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_pattern_depends_on_the_position_alone() {
-        let pattern = Pattern::new();
-        let whole = pattern.at(1_000, CHUNK as usize);
-        assert_eq!(pattern.at(1_000 + 70_000, 100), &whole[70_000..70_100]);
-        assert_ne!(pattern.at(1_000, 100), pattern.at(1_000 + 65_536, 100));
-    }
-}

@@ -1,23 +1,20 @@
 //! Owns the clients that send a request and wait for its echo, over and over on open connections.
 
-use std::net::SocketAddrV4;
-use std::os::fd::OwnedFd;
-
 use rustix::event::epoll::EventFlags;
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
 
 use super::backends::Backends;
-use super::poller::{Token, is_end};
+use super::channel::{Channel, Opening, Received, Sent};
+use super::dialer::Dialer;
+use super::poller::{Poller, Token, is_end};
 use super::run::{Client, Turn};
 use super::schedule::Schedule;
-use super::{Fault, MESSAGE, message, sockets};
+use super::{Fault, MESSAGE, message};
 
 /// A unit is a request and its answer. Request `n` belongs to line `n % lines`, and a line has one
 /// request on its way at most: a late answer delays the line's next request, whose latency counts
 /// from when it was due.
 pub struct PingPong {
-    target: SocketAddrV4,
+    dialer: Dialer,
     lines: Vec<Line>,
     lines_wanted: usize,
     /// Lines whose first answer has come.
@@ -38,7 +35,7 @@ enum Phase {
 }
 
 struct Line {
-    socket: OwnedFd,
+    channel: Channel,
     state: State,
     /// The number of the request that is next or, while waiting, on its way.
     request: u64,
@@ -52,9 +49,9 @@ enum State {
 }
 
 impl PingPong {
-    pub fn new(target: SocketAddrV4, lines: usize) -> Self {
+    pub fn new(dialer: Dialer, lines: usize) -> Self {
         Self {
-            target,
+            dialer,
             lines: Vec::with_capacity(lines),
             lines_wanted: lines,
             lines_ready: 0,
@@ -67,11 +64,10 @@ impl PingPong {
         while self.lines.len() < self.lines_wanted
             && self.lines.len() - self.lines_ready < LINES_OPENING
         {
-            let socket = sockets::stream()?;
-            sockets::connect(&socket, self.target)?;
+            let channel = self.dialer.dial()?;
             let flags = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-            turn.poller.add(&socket, Token::Client(self.lines.len()), flags)?;
-            self.lines.push(Line { socket, state: State::Connecting, request: FIRST });
+            turn.poller.add(&channel, Token::Client(self.lines.len()), flags)?;
+            self.lines.push(Line { channel, state: State::Connecting, request: FIRST });
         }
         Ok(())
     }
@@ -107,11 +103,12 @@ impl Client for PingPong {
         self.lines_ready == self.lines_wanted
     }
 
-    fn start(&mut self, schedule: Schedule) {
+    fn start(&mut self, schedule: Schedule, _: &Poller) -> Result<(), Fault> {
         for (place, line) in self.lines.iter_mut().enumerate() {
             line.request = line.following(place, self.lines_wanted);
         }
         self.phase = Phase::Running { schedule, cursor: 0 };
+        Ok(())
     }
 
     fn advance(&mut self, turn: &mut Turn<'_>) -> Result<(), Fault> {
@@ -142,10 +139,10 @@ impl Client for PingPong {
     fn event(&mut self, place: usize, flags: EventFlags, turn: &mut Turn<'_>) -> Result<(), Fault> {
         let line = &mut self.lines[place];
         if let State::Connecting = line.state {
-            if is_end(flags) {
-                return Err(Fault::ConnectFailed);
-            }
-            return self.send(place, turn.now);
+            return match line.channel.open_on(flags, &mut self.dialer)? {
+                Opening::Open => self.send(place, turn.now),
+                Opening::Answer | Opening::Room => Ok(()),
+            };
         }
         if is_end(flags) {
             return Err(Fault::ClosedEarly);
@@ -156,12 +153,17 @@ impl Client for PingPong {
         }
     }
 
-    fn finish(&mut self) {
+    fn finish(&mut self, _: &Poller) -> Result<(), Fault> {
         self.phase = Phase::Finishing;
+        Ok(())
     }
 
     fn is_finished(&self) -> bool {
         self.waiting == 0
+    }
+
+    fn verify(&self, _: &Backends) -> Result<(), Fault> {
+        self.dialer.verdict()
     }
 }
 
@@ -172,10 +174,8 @@ impl Line {
 
     fn send(&mut self, place: usize, intended: u64) -> Result<(), Fault> {
         let request = message(place, self.request);
-        match send(&self.socket, &request, SendFlags::NOSIGNAL) {
-            Ok(MESSAGE) => {}
-            Ok(_) | Err(Errno::AGAIN) => return Err(Fault::ShortWrite),
-            Err(_) => return Err(Fault::ClosedEarly),
+        if self.channel.send(&request)? == Sent::Nothing {
+            return Err(Fault::ShortWrite);
         }
         self.state = State::Waiting { intended, received: 0 };
         Ok(())
@@ -184,10 +184,10 @@ impl Line {
     /// Returns when the request ought to have begun, once its answer is whole.
     fn receive(&mut self, place: usize) -> Result<Option<u64>, Fault> {
         let mut bytes = [0; MESSAGE + 1];
-        let length = match recv(&self.socket, &mut bytes, RecvFlags::empty()) {
-            Ok((length, _)) if length > 0 => length,
-            Err(Errno::AGAIN) => return Ok(None),
-            Ok(_) | Err(_) => return Err(Fault::ClosedEarly),
+        let length = match self.channel.receive(&mut bytes)? {
+            Received::Bytes(length) => length,
+            Received::Nothing => return Ok(None),
+            Received::End => return Err(Fault::ClosedEarly),
         };
         let State::Waiting { intended, received } = self.state else {
             return Err(Fault::WrongBytes);

@@ -2,10 +2,13 @@
 //! engine is worth. They balance round robin, and have no limits, time-outs or logs.
 
 mod choice;
+mod front;
 mod with_tokio;
 mod with_tokio_uring;
 
 pub use choice::{Options, run};
+#[cfg(test)]
+pub use front::{Front, config as tls_config};
 #[cfg(test)]
 pub use with_tokio::run as run_tokio;
 

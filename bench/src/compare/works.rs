@@ -1,0 +1,304 @@
+//! Owns what was found in one work: the runs of each candidate, and their table; it measures
+//! nothing.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::candidate::Candidate;
+use super::statistics::Spread;
+use super::table::{aligned, cell, faults};
+use super::usage::Usage;
+use crate::load::{Shape, Tally, Work};
+
+#[derive(Serialize)]
+pub struct WorkReport {
+    pub work: Work,
+    #[serde(skip)]
+    pub shape: Shape,
+    /// Units per second offered in the paced runs, if there were any.
+    pub offered: Option<f64>,
+    pub rows: Vec<Row>,
+}
+
+/// All runs of one candidate in one work.
+#[derive(Clone, Serialize)]
+pub struct Row {
+    pub candidate: Candidate,
+    pub full: Vec<Figures>,
+    pub paced: Vec<Figures>,
+    pub faults: Vec<String>,
+}
+
+/// One run.
+#[derive(Clone, Copy, Serialize)]
+pub struct Figures {
+    /// Units per second.
+    pub rate: f64,
+    /// Nanoseconds of the proxy's CPU time per unit.
+    pub cpu: f64,
+    /// CPUs that the proxy used; 1 is all of its own.
+    pub proxy_share: f64,
+    /// From 0 to 1, whoever uses the CPU.
+    pub proxy_cpu_busy: f64,
+    pub load_cpu_busy: f64,
+    /// `None` for streams, which have no answers.
+    pub latency: Option<Latency>,
+}
+
+/// Nanoseconds.
+#[derive(Clone, Copy, Serialize)]
+pub struct Latency {
+    pub p50: u64,
+    pub p99: u64,
+    pub p99_9: u64,
+}
+
+impl WorkReport {
+    pub fn table(&self) -> String {
+        let scale = Scale::of(self.shape);
+        let mut lines = vec![[
+            "candidate".to_owned(),
+            format!("CPU {}", scale.cpu_name),
+            "[min..max]".to_owned(),
+            "ratio".to_owned(),
+            format!("max {}", scale.rate_name),
+            "CPU at max".to_owned(),
+            "p50 us".to_owned(),
+            "p99 us".to_owned(),
+            "p99.9 us".to_owned(),
+        ]];
+        let best = self.best_reference();
+        lines.extend(self.rows.iter().map(|row| row.cells(&scale, self.offered, best)));
+        let mut text = match self.offered {
+            Some(rate) => {
+                let rate = scale.rate(rate);
+                format!("{}, offered {rate} {}\n", self.work.as_str(), scale.rate_name)
+            }
+            None => format!("{}\n", self.work.as_str()),
+        };
+        text += &aligned(&lines);
+        for row in &self.rows {
+            let succeeded = row.full.len() + row.paced.len();
+            text += &faults(row.candidate.as_str(), &row.faults, succeeded);
+        }
+        let runs = || self.rows.iter().flat_map(|row| row.full.iter().chain(&row.paced));
+        let disturbed = runs().filter(|run| run.is_disturbed()).count();
+        if disturbed > 0 {
+            let all = runs().count();
+            text += &format!("disturbed: {disturbed} of {all} runs shared the proxy's CPU\n");
+        }
+        text
+    }
+
+    fn best_reference(&self) -> Option<f64> {
+        let references = self.rows.iter().filter(|row| row.candidate.is_reference());
+        references.filter_map(Row::cpu).map(|cpu| cpu.median).min_by(f64::total_cmp)
+    }
+}
+
+impl Row {
+    pub fn new(candidate: Candidate) -> Self {
+        Self { candidate, full: Vec::new(), paced: Vec::new(), faults: Vec::new() }
+    }
+
+    /// CPU per unit at the offered rate.
+    fn cpu(&self) -> Option<Spread> {
+        Spread::of(self.paced.iter().map(|run| run.cpu))
+    }
+
+    /// Units per second at full speed.
+    pub fn max_rate(&self) -> Option<Spread> {
+        Spread::of(self.full.iter().map(|run| run.rate))
+    }
+
+    fn cells(&self, scale: &Scale, offered: Option<f64>, best: Option<f64>) -> [String; 9] {
+        let cpu = self.cpu();
+        let cpu_at_max = Spread::of(self.full.iter().map(|run| run.cpu));
+        let is_limited = self.full.iter().any(Figures::is_generator_limited);
+        let is_behind = self.paced.iter().any(|run| Some(run.rate) < offered.map(|o| o * CARRIED));
+        let latency = |of: fn(&Latency) -> u64| {
+            let values = self.paced.iter().filter_map(|run| run.latency.as_ref());
+            let median = Spread::of(values.map(|latency| of(latency) as f64 / 1e3));
+            cell(median.map(|us| format!("{:.0}", us.median)))
+        };
+        let behind = if is_behind { "!" } else { "" };
+        let limited = if is_limited { "*" } else { "" };
+        [
+            self.candidate.as_str().to_owned(),
+            cell(cpu.map(|cpu| format!("{}{behind}", scale.cpu(cpu.median)))),
+            cell(cpu.map(|cpu| format!("[{}..{}]", scale.cpu(cpu.min), scale.cpu(cpu.max)))),
+            cell(cpu.zip(best).map(|(cpu, best)| format!("{:.2}", cpu.median / best))),
+            cell(self.max_rate().map(|rate| format!("{}{limited}", scale.rate(rate.median)))),
+            cell(cpu_at_max.map(|cpu| scale.cpu(cpu.median))),
+            latency(|latency| latency.p50),
+            latency(|latency| latency.p99),
+            latency(|latency| latency.p99_9),
+        ]
+    }
+}
+
+impl Figures {
+    /// `None` when nothing was carried.
+    pub fn of(tally: &Tally, elapsed: Duration, usage: &Usage) -> Option<Self> {
+        if tally.units == 0 {
+            return None;
+        }
+        let quantile = |quantile| tally.latency.value_at_quantile(quantile);
+        let latency = (!tally.latency.is_empty()).then(|| Latency {
+            p50: quantile(0.5),
+            p99: quantile(0.99),
+            p99_9: quantile(0.999),
+        });
+        Some(Self {
+            rate: tally.units as f64 / elapsed.as_secs_f64(),
+            cpu: usage.proxy as f64 / tally.units as f64,
+            proxy_share: usage.proxy as f64 / elapsed.as_nanos() as f64,
+            proxy_cpu_busy: usage.proxy_cpu_busy,
+            load_cpu_busy: usage.load_cpu_busy,
+            latency,
+        })
+    }
+
+    /// One line, for progress.
+    pub fn summary(&self, shape: Shape) -> String {
+        let scale = Scale::of(shape);
+        let (rate, cpu) = (scale.rate(self.rate), scale.cpu(self.cpu));
+        format!("{rate} {}, {cpu} {}", scale.rate_name, scale.cpu_name)
+    }
+
+    /// The rate was what the generator could do, not what the proxy could.
+    fn is_generator_limited(&self) -> bool {
+        self.load_cpu_busy > 0.95 && self.proxy_cpu_busy < 0.90
+    }
+
+    /// Something else had much of the proxy's CPU.
+    fn is_disturbed(&self) -> bool {
+        self.proxy_cpu_busy - self.proxy_share > DISTURBANCE
+    }
+}
+
+/// How the figures of a work are shown.
+struct Scale {
+    cpu_name: &'static str,
+    /// From nanoseconds per unit.
+    cpu_factor: f64,
+    rate_name: &'static str,
+    /// From units per second.
+    rate_factor: f64,
+    rate_decimals: usize,
+}
+
+impl Scale {
+    fn of(shape: Shape) -> Self {
+        let (cpu_name, rate_name) = match shape {
+            Shape::Download | Shape::Upload => {
+                return Self {
+                    cpu_name: "ms/GB",
+                    cpu_factor: 1e9 / 1e6,
+                    rate_name: "GB/s",
+                    rate_factor: 1e-9,
+                    rate_decimals: 2,
+                };
+            }
+            Shape::PingPong { .. } => ("us/request", "requests/s"),
+            Shape::Connect(_) => ("us/connection", "connections/s"),
+        };
+        Self { cpu_name, cpu_factor: 1e-3, rate_name, rate_factor: 1.0, rate_decimals: 0 }
+    }
+
+    fn cpu(&self, nanoseconds: f64) -> String {
+        let value = nanoseconds * self.cpu_factor;
+        if value < 100.0 { format!("{value:.1}") } else { format!("{value:.0}") }
+    }
+
+    fn rate(&self, units: f64) -> String {
+        format!("{:.*}", self.rate_decimals, units * self.rate_factor)
+    }
+}
+
+/// A paced run below this share of its offered rate has not carried it.
+const CARRIED: f64 = 0.98;
+/// A share of the proxy's CPU. Less is within what the kernel's ticks can tell.
+const DISTURBANCE: f64 = 0.2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn figures(cpu: f64, rate: f64, proxy_cpu_busy: f64) -> Figures {
+        let latency = Some(Latency { p50: 10_000, p99: 20_000, p99_9: 30_000 });
+        let proxy_share = proxy_cpu_busy;
+        Figures { rate, cpu, proxy_share, proxy_cpu_busy, load_cpu_busy: 0.99, latency }
+    }
+
+    fn row(candidate: Candidate, cpu: f64, paced_rate: f64, busy: f64) -> Row {
+        Row {
+            candidate,
+            full: vec![figures(cpu, 90_000.0, busy)],
+            paced: vec![figures(cpu, paced_rate, busy)],
+            faults: Vec::new(),
+        }
+    }
+
+    fn table(offered: Option<f64>, rows: Vec<Row>) -> String {
+        let (work, shape) = (Work::PingPong64, Shape::PingPong { lines: 64 });
+        WorkReport { work, shape, offered, rows }.table()
+    }
+
+    fn cells(table: &str, name: &str) -> Vec<String> {
+        let line = table.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_ascii_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_ratio_is_to_the_best_of_haproxy_and_nginx() {
+        let rows = vec![
+            row(Candidate::Haproxy, 10_000.0, 50_000.0, 1.0),
+            row(Candidate::Nginx, 8_000.0, 50_000.0, 1.0),
+            row(Candidate::Tokio, 4_000.0, 50_000.0, 1.0),
+        ];
+        let table = table(Some(50_000.0), rows);
+        assert_eq!(cells(&table, "haproxy")[1..4], ["10.0", "[10.0..10.0]", "1.25"]);
+        assert_eq!(cells(&table, "nginx")[3], "1.00");
+        assert_eq!(cells(&table, "tokio")[3], "0.50");
+        assert_eq!(cells(&table, "tokio")[6..], ["10", "20", "30"]);
+    }
+
+    #[test]
+    fn a_rate_that_the_generator_limits_is_marked() {
+        let rows = vec![
+            row(Candidate::Haproxy, 9_000.0, 50_000.0, 0.99),
+            row(Candidate::Tokio, 9_000.0, 50_000.0, 0.80),
+        ];
+        let table = table(Some(50_000.0), rows);
+        assert_eq!(cells(&table, "haproxy")[4], "90000");
+        assert_eq!(cells(&table, "tokio")[4], "90000*");
+    }
+
+    #[test]
+    fn who_does_not_carry_the_offered_rate_is_marked() {
+        let rows = vec![row(Candidate::Nginx, 9_000.0, 40_000.0, 1.0)];
+        let table = table(Some(50_000.0), rows);
+        assert_eq!(cells(&table, "nginx")[1], "9.0!");
+    }
+
+    #[test]
+    fn runs_that_shared_the_cpu_of_the_proxy_are_told() {
+        let mut rows = vec![row(Candidate::Nginx, 9_000.0, 50_000.0, 0.9)];
+        let quiet = table(None, rows.clone());
+        rows[0].paced[0].proxy_share = 0.5;
+        let shared = table(None, rows);
+        assert!(!quiet.contains("disturbed"), "{quiet}");
+        assert!(shared.contains("disturbed: 1 of 2 runs"), "{shared}");
+    }
+
+    #[test]
+    fn failed_runs_are_told_and_leave_no_figures() {
+        let mut row = Row::new(Candidate::Nginx);
+        row.faults.push("wrong_bytes".to_owned());
+        let table = table(None, vec![row]);
+        assert_eq!(cells(&table, "nginx  ")[1..], ["-"; 8]);
+        assert!(table.contains("nginx: 1 of 1 runs failed: wrong_bytes"), "{table}");
+    }
+}

@@ -1,0 +1,5 @@
+//! Owns the tests of whole runs: against plain proxies, which may break what they carry.
+
+mod plain;
+mod stage;
+mod tls;
