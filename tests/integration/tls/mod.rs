@@ -12,6 +12,7 @@ mod endings;
 mod handshakes;
 mod mutual;
 mod passing;
+mod renewal;
 mod renewing;
 mod resuming;
 mod termination;
