@@ -138,11 +138,10 @@ async fn run(
         () = control.settle(SETTLE) => {}
         () = signals.next() => return Ok(Ended::InOrder),
     }
-    let (snapshot, inquirer) = (control.snapshot(), control.inquirer());
+    let (state, inquirer) = ((material, control.snapshot()), control.inquirer());
     let access_log = start_access_log(config, subscriber, &metrics)?;
     let books = (Arc::clone(&metrics), access_log.clone());
-    let plane =
-        Plane::new(config, (material, snapshot), books, &sockets, &cpus, budget.connections)?;
+    let plane = Plane::new(config, state, books, &sockets, &cpus, budget.connections)?;
     let publication = plane.publication;
     let mut workers = Workers::start(plane.blueprints).map_err(StartError::Worker)?;
     let inboxes = workers.inboxes().to_vec();
