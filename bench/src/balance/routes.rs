@@ -20,15 +20,17 @@ pub fn report(clock: Clock, nanoseconds: u64) {
     table::print("Nanoseconds per route found, by number of routes", &headings, &rows);
 }
 
-/// What is asked for, given the number of a rule.
-const ASKED: [(&str, fn(usize) -> String); 4] = [
+/// A name to look for, given the number of a rule.
+type Name = fn(usize) -> String;
+
+const ASKED: [(&str, Name); 4] = [
     ("a name", |number| format!("agg-{number}.eu.example.com")),
     ("below a wildcard", |number| format!("agent.rack.fleet-{number}.example.com")),
     ("nobody's name", |number| format!("agg-{number}.example.org")),
     ("nobody's, 8 labels", |number| format!("a.b.c.d.e.agg-{number}.example.org")),
 ];
 
-fn find(clock: Clock, count: usize, name: fn(usize) -> String, nanoseconds: u64) -> f64 {
+fn find(clock: Clock, count: usize, name: Name, nanoseconds: u64) -> f64 {
     let routes = Routes::new(Outcome::Reject, (0..count).map(rule));
     let names: Vec<String> = (0..count).map(|number| name(number / 2)).collect();
     let alpn: [Box<[u8]>; 2] = [(*b"h2").into(), (*b"http/1.1").into()];
