@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
@@ -24,6 +25,8 @@ pub(super) struct Account {
     pub(super) pool: Arc<str>,
     pub(super) tally: Arc<CachePadded<SessionTally>>,
     pub(super) pool_tally: Arc<CachePadded<PoolTally>>,
+    /// How soon after the connect a reset by the backend counts against it; none: never.
+    pub(super) failure_window: Option<Duration>,
     /// Who answers for the relay memory they hold: the listener and the backend.
     owners: [Rc<Owner>; 2],
     /// The two are kept so that the address under which the account is found stays theirs.
@@ -62,6 +65,7 @@ impl Accounts {
         listener: &Arc<ListenerView>,
         pool: &Pool,
         backend: &Arc<Backend>,
+        failure_window: Option<Duration>,
     ) -> Rc<Account> {
         let key = [Arc::as_ptr(listener).addr(), Arc::as_ptr(backend).addr()];
         let books = &mut *self.books.borrow_mut();
@@ -78,7 +82,7 @@ impl Accounts {
             let tally = self.metrics.session(&listener.name, &pool.name, &backend.name);
             let (backend, _listener) = (Arc::clone(backend), Arc::clone(listener));
             let (pool, pool_tally) = (Arc::clone(&pool.name), self.metrics.pool(&pool.name));
-            Rc::new(Account { pool, tally, pool_tally, owners, backend, _listener })
+            Rc::new(Account { pool, tally, pool_tally, failure_window, owners, backend, _listener })
         });
         Rc::clone(account)
     }
@@ -108,7 +112,7 @@ impl Accounts {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::SystemTime;
 
     use super::*;
     use crate::balance::{Balancing, PoolId, PoolSettings, SocketOptions};
@@ -144,7 +148,7 @@ pub(super) mod tests {
         let pool = Pool::new(pool.into(), settings, Vec::new(), None);
         let address = "127.0.0.1:1".parse().unwrap();
         let backend = Arc::new(Backend::new(backend.into(), vec![address]));
-        accounts.of(&listener, &pool, &backend)
+        accounts.of(&listener, &pool, &backend, None)
     }
 
     #[test]

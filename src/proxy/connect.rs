@@ -64,10 +64,7 @@ pub(super) async fn reach(session: &mut Session) -> Result<(Socket, Route), Clos
             Ok(reached) => {
                 let Reached { socket, tls, account, address } = reached;
                 let connected = session.worker.engine.now();
-                let failure_window = session.failure_window(id);
-                let route =
-                    Route { lease, account, address, tls, failure_window, asked, connected };
-                return Ok((socket, route));
+                return Ok((socket, Route { lease, account, address, tls, asked, connected }));
             }
             Err(Failure::Ours(reason)) => return Err(reason),
             Err(Failure::Refused) => reason = CloseReason::ConnectFailed,
@@ -120,7 +117,8 @@ async fn attempt(
     backend: &Arc<Backend>,
 ) -> Result<Reached, Failure> {
     let worker = &session.worker;
-    let account = worker.accounts.of(&session.listener, pool, backend);
+    let window = session.failure_window(id);
+    let account = worker.accounts.of(&session.listener, pool, backend, window);
     session.reaches(&account);
     let deadline = worker.engine.now() + pool.settings.connect_timeout;
     let mut failure = Failure::NoWay;
@@ -143,7 +141,7 @@ async fn attempt(
             Err(_) => {}
         }
     }
-    if failure.is_the_backends() && session.failure_window(id).is_some() {
+    if failure.is_the_backends() && account.failure_window.is_some() {
         backend.failed();
     }
     Err(failure)
@@ -159,7 +157,7 @@ async fn begin_tls(
     account: &Account,
 ) -> Result<Option<Box<Tls>>, Failure> {
     let view = session.worker.view();
-    let Some(settings) = &view.pools_tls[id.0] else { return Ok(None) };
+    let Some(Some(settings)) = view.pools_tls.get(id.0) else { return Ok(None) };
     let connecting = greeting::connect(session, socket, settings, (&backend.name, address.ip()));
     let outcome = match race(Box::pin(connecting), session.asked()).await {
         Either::First(outcome) => outcome,

@@ -61,8 +61,6 @@ pub(super) struct Route {
     pub(super) address: u16,
     /// TLS with the backend.
     pub(super) tls: Option<Box<Tls>>,
-    /// How soon after the connect a backend's reset counts against it; none: never.
-    pub(super) failure_window: Option<Duration>,
     /// When the connect to the backend began.
     pub(super) asked: Time,
     /// When it was accepted.
@@ -244,7 +242,7 @@ impl Session {
         moved.set(moved.get() + bytes as u64);
         self.worker.controls.is_active(self.line, now);
         if let Some(route) = &self.route
-            && let Some(window) = route.failure_window
+            && let Some(window) = route.account.failure_window
             && !self.vouched.get()
             && now.since(route.connected) >= window
         {
@@ -333,7 +331,7 @@ impl Session {
     /// The relay has come to its end for `reason`, which may speak for or against the backend.
     pub(super) fn testify(&self, reason: CloseReason, end: Time, client_ended_first: bool) {
         let Some(route) = &self.route else { return };
-        let Some(window) = route.failure_window else { return };
+        let Some(window) = route.account.failure_window else { return };
         let course = Course {
             reason,
             age: end.since(route.connected),
