@@ -146,6 +146,13 @@ impl Socket {
         }
     }
 
+    /// Gives up what is being received and what nobody has taken: the rest of the stream does not
+    /// matter any more.
+    pub fn stop_receiving(&self) {
+        let token = self.receiving.replace(Token::NONE);
+        self.engine.core().io.borrow_mut().orphan(token);
+    }
+
     /// The next piece of the stream if it is there already; else it fails with ECANCELED. What is
     /// being received comes before it, so it is for when nothing is.
     pub fn receive_now(&self) -> Receive<'_> {
@@ -237,9 +244,8 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        let mut io = self.engine.core().io.borrow_mut();
-        io.orphan(self.receiving.get());
-        io.release(self.descriptor);
+        self.stop_receiving();
+        self.engine.core().io.borrow_mut().release(self.descriptor);
     }
 }
 

@@ -4,12 +4,12 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringmain::engine::driver::simulated::Faults;
+use ringmain::engine::driver::simulated::{Faults, Next, Peers};
 use ringmain::engine::{BufferSizes, Time};
 use ringmain::observe::CloseReason;
 
 use crate::actors::{Ending, Fate, Kind, Plan};
-use crate::stage::{Settings, Stage, front, is_over, plan, pool, silent_client};
+use crate::stage::{ANYWHERE, Settings, Stage, address, front, is_over, plan, pool, silent_client};
 
 #[test]
 fn a_thousand_sessions_to_a_frozen_backend_do_not_hold_up_the_others() {
@@ -120,6 +120,67 @@ fn a_client_that_loses_its_session_to_the_relay_memory_is_reset() {
     assert_eq!(stage.ended(CloseReason::RelayMemory), 2);
     let reset = Some(std::io::ErrorKind::ConnectionReset);
     assert!(failures[..2].iter().all(|failure| failure.get() == reset), "{failures:?}");
+}
+
+/// A party that never reads. It sends on and on; or some bytes, and resets at a time.
+fn unreading(stage: &Stage, is_backend: bool, leaves: Option<Time>) {
+    let (mut listener, mut end, mut connected) = (None, None, is_backend);
+    let mut rest = if leaves.is_some() { 1000 } else { usize::MAX };
+    stage.world.spawn(Time::default(), move |peers: &mut Peers<'_>| {
+        if is_backend {
+            let listener = *listener.get_or_insert_with(|| peers.listen(address(0, 0), 1));
+            end = end.or_else(|| peers.accept(listener));
+        }
+        let connect = |peers: &mut Peers<'_>| peers.connect(ANYWHERE, front(0)).ok();
+        end = end.or_else(|| if is_backend { None } else { connect(peers) });
+        let Some(end) = end else { return Next::OnEvent };
+        connected = connected || peers.is_connected(end).unwrap();
+        if !connected {
+            return Next::OnEvent;
+        }
+        if leaves.is_some_and(|time| time <= peers.now()) {
+            peers.reset(end);
+            return Next::Done;
+        }
+        while rest > 0
+            && let Ok(length) = peers.write(end, &[0; 1000])
+        {
+            rest -= length;
+        }
+        leaves.map_or(Next::OnEvent, Next::At)
+    });
+}
+
+#[test]
+fn what_was_meant_for_a_party_that_is_gone_is_given_back_while_the_rest_is_delivered() {
+    let mut lingering = 0;
+    for (seed, client_leaves) in (0..16).flat_map(|seed| [(seed, true), (seed, false)]) {
+        let mut settings = Settings::plenty(vec![pool(0, 1)]);
+        settings.seed = seed;
+        settings.faults.caps_receives = seed % 2 == 0;
+        settings.engine.pipes.count = 0;
+        settings.linger_timeout = Duration::from_secs(60);
+        let mut stage = Stage::new(settings);
+        let leaves = Some(Time::default() + Duration::from_secs(20));
+        unreading(&stage, false, leaves.filter(|_| client_leaves));
+        unreading(&stage, true, leaves.filter(|_| !client_leaves));
+        let gauges = [19, 25].map(|second| {
+            let (metrics, seen) = (stage.metrics.clone(), Rc::new(Cell::new([0; 2])));
+            let gauges = seen.clone();
+            stage.at(Duration::from_secs(second), move |_| {
+                let tally = &metrics.tally;
+                seen.set([tally.sessions_open.get(), tally.buffers_held.get()]);
+            });
+            gauges
+        });
+        stage.drain(Time::default() + Duration::from_secs(90), Duration::ZERO, || false);
+        stage.run();
+        let [before, after] = gauges.map(|gauges| gauges.get());
+        assert!(before[1] > 0, "seed {seed}: what comes in abundance is held");
+        assert_eq!(after[1], 0, "seed {seed}, the client leaves: {client_leaves}");
+        lingering += after[0];
+    }
+    assert!(lingering > 0, "some have little left to deliver, and nobody who takes it");
 }
 
 #[test]
