@@ -138,10 +138,9 @@ mod tests {
 
     use std::time::Duration;
 
-    use rustls::pki_types::UnixTime;
     use tempfile::TempDir;
 
-    use crate::tls::Tickets;
+    use crate::server::material::Stock;
 
     /// The View of a configuration in which `DIR` is a folder with a certificate and its key.
     fn view(text: &str) -> (View, HashMap<String, Arc<ServerTls>>) {
@@ -151,8 +150,7 @@ mod tests {
         std::fs::write(folder.path().join("k"), made.signing_key.serialize_pem()).unwrap();
         let text = text.replace("DIR", folder.path().to_str().unwrap());
         let config = config::parse(&text, "x").unwrap_or_else(|errors| panic!("{errors}"));
-        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
-        let material = Material::load(&config, &Tickets::default(), now).unwrap();
+        let material = Stock::load(&config).unwrap_or_else(|errors| panic!("{errors}")).material();
         let servers = material.servers.clone();
         let process = Arc::new(Places::of_process(1, Box::new(|| ())));
         (compose(&config, material, Snapshot::new(Vec::new()), &process), servers)
