@@ -719,7 +719,7 @@ mod tests {
             let backends = config.pools.iter().flat_map(|pool| &pool.backends);
             backend_ports.extend(backends.map(|backend| backend.address.port()));
         }
-        assert_eq!(files, 8, "reference.toml and seven presets");
+        assert_eq!(files, 10, "reference.toml and nine presets");
         for port in backend_ports {
             assert!(!owners.contains_key(&port), "a backend's port {port} is a preset's own");
         }

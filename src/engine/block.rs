@@ -34,6 +34,8 @@ pub(super) struct Memory {
 /// The blocks of one engine: how many bytes are lent, and what waits to be lent again.
 pub(super) struct Blocks {
     capacities: [usize; 2],
+    /// Boxed already, since that is how they are lent.
+    #[allow(clippy::vec_box)]
     free: [Vec<Box<Memory>>; 2],
     lent: usize,
     /// More than this should not be lent: the same as for buffers.

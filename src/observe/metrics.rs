@@ -332,7 +332,10 @@ mod tests {
         }]);
         let text = render(&metrics);
         for line in [
-            r#"ringmain_tls_certificate_expiry_seconds{tls="edge",certificate="/a.pem"} 2000000000"#,
+            concat!(
+                r#"ringmain_tls_certificate_expiry_seconds{tls="edge","#,
+                r#"certificate="/a.pem"} 2000000000"#
+            ),
             r#"ringmain_tls_revocation_list_expiry_seconds{tls="edge",file="/a.crl"} 1900000000"#,
             r#"ringmain_tls_reloads_total{tls="edge",result="success"} 2"#,
             r#"ringmain_tls_reloads_total{tls="edge",result="failure"} 1"#,

@@ -815,7 +815,7 @@ mod tests {
     fn an_extension_comes_once() {
         for kind in [SERVER_NAME, 0x0a0a, 63, 64, 0xffff] {
             let twice = extension(kind, &[]);
-            let hello = hello(&[twice.clone(), extension(0x1234, &[]), twice]);
+            let hello = hello(&[twice.clone(), extension(kind ^ 1, &[]), twice]);
             refused_at_the_end(&hello, Malformed::DuplicateExtension);
         }
         // All there are: none is taken for another.

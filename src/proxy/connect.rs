@@ -64,7 +64,10 @@ pub(super) async fn reach(session: &mut Session) -> Result<(Socket, Route), Clos
             Ok(reached) => {
                 let Reached { socket, tls, account, address } = reached;
                 let connected = session.worker.engine.now();
-                return Ok((socket, Route { lease, account, address, tls, asked, connected }));
+                // A connect time-out is a day at most; what is longer is logged as an hour or more.
+                let connect_us = connected.since(asked).as_micros().try_into().unwrap_or(u32::MAX);
+                let route = Route { lease, account, address, tls, connect_us, connected };
+                return Ok((socket, route));
             }
             Err(Failure::Ours(reason)) => return Err(reason),
             Err(Failure::Refused) => reason = CloseReason::ConnectFailed,

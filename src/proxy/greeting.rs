@@ -17,7 +17,8 @@ use super::tls::{Handshakes, Refusal, Tls, count, part, send_alert, shake_hands}
 
 /// What a session's beginning has shown.
 pub(super) struct Greeting {
-    pub(super) pool: PoolId,
+    /// `None`: it leads nowhere.
+    pub(super) pool: Option<PoolId>,
     /// `None`: what does not begin with a hello.
     pub(super) hello: Option<ClientHello>,
     /// What was read so far, where it is for the backend.
@@ -42,11 +43,23 @@ pub(super) struct Refused {
     pub(super) reason: CloseReason,
     /// The client was told by an alert.
     pub(super) told: bool,
+    /// What was read nevertheless, for the log.
+    pub(super) greeting: Option<Box<Greeting>>,
+}
+
+impl Refused {
+    fn told(reason: CloseReason) -> Refused {
+        Refused { told: true, ..Refused::from(reason) }
+    }
+
+    fn after(self, greeting: Greeting) -> Refused {
+        Refused { greeting: Some(Box::new(greeting)), ..self }
+    }
 }
 
 impl From<CloseReason> for Refused {
     fn from(reason: CloseReason) -> Refused {
-        Refused { reason, told: false }
+        Refused { reason, told: false, greeting: None }
     }
 }
 
@@ -66,29 +79,33 @@ pub(super) async fn greet(session: &Session, preface: &Preface) -> Result<Greeti
     let hello = match hello {
         Ok(hello) => hello,
         Err(Malformed::PlainText) if preface.plain_text == PlainText::Pass => {
-            let greeting = passed(None, session.pool_id()?);
+            let greeting = passed(None, Some(session.pool_id()?));
             greeting.prelude.replace(reader.into_bytes());
             return Ok(greeting);
         }
         Err(malformed) => {
             tell(session, alert(malformed)).await;
-            return Err(Refused { reason: CloseReason::BadHello, told: true });
+            return Err(Refused::told(CloseReason::BadHello));
         }
     };
     let route = preface.routes.find(hello.server_name.as_deref(), &hello.alpn);
     match &route.outcome {
         Outcome::Reject => {
             tell(session, UNRECOGNIZED_NAME).await;
-            Err(Refused { reason: CloseReason::NoRoute, told: true })
+            Err(Refused::told(CloseReason::NoRoute).after(passed(Some(hello), None)))
         }
         Outcome::Relay { pool, tls: None } => {
-            let greeting = passed(Some(hello), *pool);
+            let greeting = passed(Some(hello), Some(*pool));
             greeting.prelude.replace(reader.into_bytes());
             Ok(greeting)
         }
         Outcome::Relay { pool, tls: Some(settings) } => {
-            let tls = accept(session, settings, &hello, reader.into_bytes()).await?;
-            Ok(Greeting { tls: Some(tls), ..passed(Some(hello), *pool) })
+            let accepted = accept(session, settings, &hello, reader.into_bytes()).await;
+            let greeting = passed(Some(hello), Some(*pool));
+            match accepted {
+                Ok(tls) => Ok(Greeting { tls: Some(tls), ..greeting }),
+                Err(refused) => Err(refused.after(greeting)),
+            }
         }
     }
 }
@@ -138,7 +155,7 @@ async fn accept(
         Err(Refusal::Failed(failure)) => {
             session.failed(&failure);
             part(session, &session.client).await;
-            Err(Refused { reason: CloseReason::ClientTls, told: true })
+            Err(Refused::told(CloseReason::ClientTls))
         }
     }
 }

@@ -2,10 +2,10 @@
 //!
 //! Reading order: `worker` (the thread and what its sessions share), `listener` (who is let in),
 //! `session` (the story of one connection), `greeting` (how it begins where the hello is read),
-//! `connect` (how it gets its backend), `queue` (how it waits for one), `relay` (how bytes move, and
-//! how a session ends). `tls` is one side's TLS, `signer` the thread for long signatures. `control`
-//! is how a session is told to end, `accounts` where it is counted, `evidence` what it says of its
-//! backend.
+//! `connect` (how it gets its backend), `queue` (how it waits for one), `relay` (how bytes move,
+//! and how a session ends). `tls` is one side's TLS, `signer` the thread for long signatures.
+//! `control` is how a session is told to end, `accounts` where it is counted, `evidence` what it
+//! says of its backend.
 
 mod accounts;
 mod connect;

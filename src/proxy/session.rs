@@ -61,9 +61,9 @@ pub(super) struct Route {
     pub(super) address: u16,
     /// TLS with the backend.
     pub(super) tls: Option<Box<Tls>>,
-    /// When the connect to the backend began.
-    pub(super) asked: Time,
-    /// When it was accepted.
+    /// How long it took to reach it.
+    pub(super) connect_us: u32,
+    /// When it was reached.
     pub(super) connected: Time,
 }
 
@@ -151,6 +151,7 @@ impl Session {
                 Ok(())
             }
             Err(refused) => {
+                self.greeting = refused.greeting;
                 if !refused.told {
                     // The client must not take this for an orderly end.
                     self.client.reset_on_close();
@@ -166,7 +167,7 @@ impl Session {
 
     /// The pool that it goes to: its listener's, or its route's.
     pub(super) fn pool_id(&self) -> Result<PoolId, CloseReason> {
-        let pool = self.greeting().map_or(self.listener.pool, |greeting| Some(greeting.pool));
+        let pool = self.greeting().map_or(self.listener.pool, |greeting| greeting.pool);
         pool.ok_or(CloseReason::NoBackend)
     }
 
@@ -288,7 +289,7 @@ impl Session {
             client: self.client_address.as_deref().copied(),
             backend_address: route.and_then(Route::address),
             tried: self.tried().to_vec(),
-            connect: route.map(|route| route.connected.since(route.asked)),
+            connect: route.map(|route| Duration::from_micros(route.connect_us.into())),
             total: self.worker.engine.now().since(self.began),
             bytes_to_backend: self.moved[0].get(),
             bytes_to_client: self.moved[1].get(),

@@ -10,8 +10,8 @@ use crate::view::{Limits, ListenerView, Outcome, Places, PlainText, Preface, Rou
 
 use super::material::Material;
 
-/// The first View of a configuration, with its pools as they are now. `process` holds the places
-/// of all listeners.
+/// The first View of a configuration, with what was loaded for it and its pools as they are now.
+/// `process` holds the places of all listeners.
 pub(super) fn compose(
     config: &Config,
     material: Material,
@@ -129,5 +129,83 @@ impl<'a> Names<'a> {
     fn relay(&self, pool: &str, tls: Option<&str>) -> Outcome {
         let tls = tls.map(|name| Arc::clone(&self.servers[name]));
         Outcome::Relay { pool: self.pool(pool), tls }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::time::Duration;
+
+    use rustls::pki_types::UnixTime;
+    use tempfile::TempDir;
+
+    use crate::tls::Tickets;
+
+    /// The View of a configuration in which `DIR` is a folder with a certificate and its key.
+    fn view(text: &str) -> (View, HashMap<String, Arc<ServerTls>>) {
+        let folder = TempDir::new().unwrap();
+        let made = rcgen::generate_simple_self_signed(["a.b".to_owned()]).unwrap();
+        std::fs::write(folder.path().join("c"), made.cert.pem()).unwrap();
+        std::fs::write(folder.path().join("k"), made.signing_key.serialize_pem()).unwrap();
+        let text = text.replace("DIR", folder.path().to_str().unwrap());
+        let config = config::parse(&text, "x").unwrap_or_else(|errors| panic!("{errors}"));
+        let now = UnixTime::since_unix_epoch(Duration::from_secs(1_800_000_000));
+        let material = Material::load(&config, &Tickets::default(), now).unwrap();
+        let servers = material.servers.clone();
+        let process = Arc::new(Places::of_process(1, Box::new(|| ())));
+        (compose(&config, material, Snapshot::new(Vec::new()), &process), servers)
+    }
+
+    /// Where a session goes that asks for this name, and by whom TLS is ended.
+    fn way(
+        listener: &ListenerView,
+        name: Option<&str>,
+    ) -> Option<(usize, Option<*const ServerTls>)> {
+        match &listener.preface.as_ref().unwrap().routes.find(name, &[]).outcome {
+            Outcome::Relay { pool, tls } => Some((pool.0, tls.as_ref().map(Arc::as_ptr))),
+            Outcome::Reject => None,
+        }
+    }
+
+    #[test]
+    fn each_session_goes_where_the_configuration_says() {
+        let (view, servers) = view(
+            "process.max_handshakes = 7\n\
+             [tls.edge]\ncertificates = [{ chain = \"DIR/c\", key = \"DIR/k\" }]\n\
+             [tls.inner]\ncertificates = [{ chain = \"DIR/c\", key = \"DIR/k\" }]\n\
+             [listener.plain]\nlisten = \"0.0.0.0:1\"\npool = \"q\"\n\
+             [listener.routed]\nlisten = \"0.0.0.0:2\"\ntls = \"edge\"\npool = \"q\"\n\
+             plain_text = \"pass\"\nhello_timeout = \"1s\"\nhello_size = \"4KiB\"\n\
+             routes = [{ server_names = [\"a.b\"], pool = \"p\" },\n\
+             { server_names = [\"*.a.b\"], pool = \"p\", tls = \"off\" },\n\
+             { server_names = [\"c.a.b\"], pool = \"p\", tls = \"inner\" },\n\
+             { server_names = [\"old.a.b\"], reject = true }]\n\
+             [listener.strict]\nlisten = \"0.0.0.0:3\"\n\
+             routes = [{ server_names = [\"a.b\"], pool = \"p\" }]\n\
+             [pool.p]\nbackends = [\"10.0.0.1:1\"]\nejection.window = \"3s\"\n\
+             [pool.q]\nbackends = [\"10.0.0.2:1\"]\ntls.insecure_skip_verify = true\n",
+        );
+        let [plain, routed, strict] = &view.listeners[..] else { panic!("three listeners") };
+        assert_eq!(plain.pool, Some(PoolId(1)));
+        assert!(plain.preface.is_none(), "nothing is read");
+        let [edge, inner] = ["edge", "inner"].map(|name| Some(Arc::as_ptr(&servers[name])));
+        assert_eq!(way(routed, None), Some((1, edge)));
+        assert_eq!(way(routed, Some("x.y")), Some((1, edge)));
+        assert_eq!(way(routed, Some("a.b")), Some((0, edge)));
+        assert_eq!(way(routed, Some("x.a.b")), Some((0, None)));
+        assert_eq!(way(routed, Some("c.a.b")), Some((0, inner)));
+        assert_eq!(way(routed, Some("old.a.b")), None);
+        let preface = routed.preface.as_ref().unwrap();
+        assert_eq!((preface.timeout, preface.size), (Duration::from_secs(1), 4096));
+        assert_eq!((preface.plain_text, routed.pool), (PlainText::Pass, Some(PoolId(1))));
+        assert_eq!(way(strict, Some("a.b")), Some((0, None)));
+        assert_eq!((way(strict, None), strict.pool), (None, None));
+        assert_eq!(strict.preface.as_ref().unwrap().plain_text, PlainText::Reject);
+        assert_eq!(view.failure_windows, [Some(Duration::from_secs(3)), None]);
+        let have_tls: Vec<bool> = view.pools_tls.iter().map(Option::is_some).collect();
+        assert_eq!(have_tls, [false, true]);
+        assert_eq!(view.limits.handshakes, 7);
     }
 }

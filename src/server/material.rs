@@ -253,3 +253,158 @@ fn min_version(version: TlsVersion) -> MinVersion {
 fn protocols(names: &[String]) -> Vec<Vec<u8>> {
     names.iter().map(|name| name.as_bytes().to_vec()).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use crate::balance::Snapshot;
+    use crate::server::compose::{compose, recompose};
+    use crate::view::{Outcome, Places, View};
+
+    /// A clock that stands on 2027-01-01.
+    #[derive(Debug)]
+    struct Standing;
+
+    impl rustls::time_provider::TimeProvider for Standing {
+        fn current_time(&self) -> Option<UnixTime> {
+            Some(UnixTime::since_unix_epoch(Duration::from_secs(1_798_761_600)))
+        }
+    }
+
+    fn issue(folder: &Path, name: &str) {
+        let made = rcgen::generate_simple_self_signed([format!("{name}.test")]).unwrap();
+        std::fs::write(folder.join(format!("{name}.pem")), made.cert.pem()).unwrap();
+        let key = folder.join(format!("{name}.key"));
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o640);
+        std::fs::set_permissions(key, mode).unwrap();
+    }
+
+    fn config(folder: &Path) -> Config {
+        let text = r#"
+            [tls.edge]
+            certificates = [{ chain = "F/edge.pem", key = "F/edge.key" }]
+            alpn = ["h2"]
+            [tls.mutual]
+            certificates = [{ chain = "F/mutual.pem", key = "F/mutual.key" }]
+            client_auth = "required"
+            client_ca = "F/edge.pem"
+            ticket_lifetime = "1h"
+            [listener.plain]
+            listen = "127.0.0.1:0"
+            pool = "near"
+            [listener.ended]
+            listen = "127.0.0.1:0"
+            pool = "near"
+            tls = "edge"
+            routes = [{ server_names = ["m.test"], pool = "far", tls = "mutual" }]
+            [listener.passed]
+            listen = "127.0.0.1:0"
+            routes = [{ server_names = ["p.test"], pool = "near" }]
+            [pool.near]
+            backends = ["127.0.0.1:1"]
+            [pool.far]
+            backends = ["127.0.0.1:1"]
+            [pool.far.tls]
+            ca = "F/edge.pem"
+            certificate = "F/mutual.pem"
+            key = "F/mutual.key"
+            alpn = "client"
+        "#;
+        config::parse(&text.replace('F', &folder.display().to_string()), "test").unwrap()
+    }
+
+    fn site() -> (tempfile::TempDir, Config) {
+        let folder = tempfile::tempdir().unwrap();
+        issue(folder.path(), "edge");
+        issue(folder.path(), "mutual");
+        let config = config(folder.path());
+        (folder, config)
+    }
+
+    fn load(config: &Config) -> Stock {
+        Stock::load_by(config, Arc::new(Standing)).unwrap()
+    }
+
+    #[test]
+    fn each_table_is_loaded_with_its_own_settings() {
+        let (_folder, config) = site();
+        let stock = load(&config);
+        assert_eq!(stock.warnings(), [""; 0]);
+        let paths: Vec<_> =
+            stock.tables.iter().map(|table| (&*table.path, &*table.label)).collect();
+        let expected =
+            [("tls.edge", "edge"), ("tls.mutual", "mutual"), ("pool.far.tls", "pool.far")];
+        assert_eq!(paths, expected);
+        let material = stock.material();
+        let (edge, mutual) = (&material.servers["edge"], &material.servers["mutual"]);
+        assert_eq!(edge.config().alpn_protocols, [b"h2"]);
+        assert_eq!(edge.config().ticketer.lifetime(), 12 * 3_600);
+        assert_eq!(mutual.config().ticketer.lifetime(), 3_600);
+        // Pools are in the order of their names.
+        assert!(material.clients[1].is_none());
+        let far = material.clients[0].as_ref().unwrap();
+        assert_eq!(far.config_for(Some(b"h2")).alpn_protocols, [b"h2"]);
+        let probes = stock.probe_tls();
+        assert!(probes[1].is_none() && Arc::ptr_eq(&probes[0].as_ref().unwrap().load(), far));
+    }
+
+    #[test]
+    fn all_errors_are_told_with_their_key_path() {
+        let (folder, config) = site();
+        std::fs::remove_file(folder.path().join("edge.pem")).unwrap();
+        std::fs::copy(folder.path().join("edge.key"), folder.path().join("mutual.key")).unwrap();
+        let errors = Stock::load_by(&config, Arc::new(Standing)).unwrap_err().to_string();
+        let errors = errors.replace(&format!("{}/", folder.path().display()), "");
+        let missing = "edge.pem: there is no such file; create it, or correct the path";
+        let mismatch = "mutual.key: the private key does not belong to the first certificate of \
+                        mutual.pem; give the key that the certificate was issued for";
+        let expected = [
+            format!("tls.edge.certificates[0].chain: {missing}"),
+            format!("tls.mutual.certificates[0].key: {mismatch}"),
+            format!("tls.mutual.client_ca: {missing}"),
+            format!("pool.far.tls.ca: {missing}"),
+            format!("pool.far.tls.key: {mismatch}"),
+        ];
+        assert_eq!(errors.lines().collect::<Vec<_>>(), expected);
+    }
+
+    /// The listener that ends TLS, in the order of their names.
+    const ENDED: usize = 0;
+
+    /// How TLS is ended for the listener's own pool.
+    fn ended(view: &View) -> Arc<ServerTls> {
+        let preface = view.listeners[ENDED].preface.as_ref().unwrap();
+        match &preface.routes.find(None, &[]).outcome {
+            Outcome::Relay { tls: Some(tls), .. } => Arc::clone(tls),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_renewal_replaces_what_is_new_and_keeps_the_rest() {
+        let (folder, config) = site();
+        let mut stock = load(&config);
+        let process = Arc::new(Places::of_process(1, Box::new(|| {})));
+        let before = compose(&config, stock.material(), Snapshot::new(Vec::new()), &process);
+        issue(folder.path(), "mutual");
+        for index in 0..stock.tables.len() {
+            let now = stock.now();
+            let (fresh, errors) = stock.tables[index].renewed(&stock.tickets, &stock.clock, now);
+            assert_eq!((fresh.is_some(), errors.len()), (index > 0, 0));
+            stock.tables[index] = fresh.unwrap_or(stock.tables[index].clone());
+        }
+        let after = recompose(&config, stock.material(), &before);
+        for (index, (old, new)) in before.listeners.iter().zip(&after.listeners).enumerate() {
+            assert_eq!(Arc::ptr_eq(old, new), index != ENDED, "{}", old.name);
+            assert!(Arc::ptr_eq(&old.places, &new.places) && Arc::ptr_eq(&old.name, &new.name));
+        }
+        assert!(Arc::ptr_eq(&ended(&before), &ended(&after)), "this table is as it was");
+        let far = |view: &View| Arc::clone(view.pools_tls[0].as_ref().unwrap());
+        assert!(!Arc::ptr_eq(&far(&before), &far(&after)));
+        assert!(Arc::ptr_eq(&before.snapshot, &after.snapshot));
+    }
+}

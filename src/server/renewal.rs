@@ -28,6 +28,7 @@ pub(super) struct Renewer {
     stock: Stock,
     baton: Baton,
     probes: ProbeTls,
+    watches: Watches,
     reminders: Reminders,
     /// By table.
     records: Vec<Record>,
@@ -62,24 +63,29 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK: Duration = Duration::from_secs(60);
 
 impl Renewer {
+    /// Watches from now on. Must be called on a runtime.
     pub(super) fn new(config: Config, stock: Stock, baton: Baton, probes: ProbeTls) -> Renewer {
         let records = vec![Record::default(); stock.tables.len()];
-        Renewer { config, stock, baton, probes, reminders: Reminders::default(), records }
+        let (watches, reminders) = (Watches::new(&stock.tables), Reminders::default());
+        Renewer { config, stock, baton, probes, watches, reminders, records }
     }
 
-    /// Never returns. Must be called on a runtime.
+    /// Never returns.
     pub(super) async fn run(mut self, mut hangup: Signal) {
-        let mut watches = Watches::new(&self.stock.tables);
         let mut look = looks();
         let mut due = Due::default();
+        // What has changed since the files were loaded was not watched.
+        let all: Vec<usize> = (0..self.records.len()).collect();
+        due.notice(&all, Instant::now());
+        self.report();
         loop {
             tokio::select! {
-                Some(tables) = watches.noticed.recv() => due.notice(&tables, Instant::now()),
+                Some(tables) = self.watches.noticed.recv() => due.notice(&tables, Instant::now()),
                 () = until(due.at()) => self.renew(due.take(), Cause::Notice).await,
                 _ = hangup.recv() => {
                     due.take();
                     tracing::info!("the files of TLS are read again");
-                    self.renew((0..self.records.len()).collect(), Cause::Signal).await;
+                    self.renew(all.iter().copied().collect(), Cause::Signal).await;
                 }
                 _ = look.tick() => {
                     self.stock.tickets.turn(self.stock.now());
@@ -303,4 +309,28 @@ fn folders(tables: &[Table]) -> Vec<(Vec<PathBuf>, Vec<usize>)> {
         (files.into_iter().collect(), tables.into_iter().collect())
     };
     folders.into_values().map(listed).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_files_are_read_when_they_are_quiet_or_after_a_while() {
+        let begun = Instant::now();
+        let after = |milliseconds| begun + Duration::from_millis(milliseconds);
+        let mut due = Due::default();
+        assert_eq!(due.at(), None);
+        due.notice(&[2], after(0));
+        assert_eq!(due.at(), Some(after(500)));
+        due.notice(&[1, 2], after(400));
+        assert_eq!(due.at(), Some(after(900)));
+        // Somebody writes without an end.
+        for step in 2..30 {
+            due.notice(&[1], after(step * 400));
+        }
+        assert_eq!(due.at(), Some(after(5_000)));
+        assert_eq!(due.take(), BTreeSet::from([1, 2]));
+        assert_eq!(due.at(), None);
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::pending;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -78,9 +79,9 @@ pub enum Ended {
 #[derive(Clone, Debug)]
 pub struct Serving {
     /// Every listener's name with an address as bound.
-    pub listeners: Vec<(Arc<str>, std::net::SocketAddr)>,
+    pub listeners: Vec<(Arc<str>, SocketAddr)>,
     /// The admin endpoint's address as bound; none if it is off.
-    pub admin: Option<std::net::SocketAddr>,
+    pub admin: Option<SocketAddr>,
     pub workers: usize,
     pub connections: u32,
 }
@@ -160,16 +161,14 @@ async fn run(
         let allow = allow_changes(config.admin.allow_changes);
         tokio::spawn(serve_admin(listener, Arc::clone(&metrics), inquirer, allow, ends));
     }
-    let listeners = publication.current().listeners.clone();
-    let name = |(index, address): (usize, _)| (Arc::clone(&listeners[index].name), address);
-    let listeners: Vec<_> = sockets.addresses().map(name).collect();
-    for (listener, address) in &listeners {
-        tracing::info!(listener = &**listener, %address, "listening");
-    }
-    let (count, connections) = (workers.count(), budget.connections);
-    tracing::info!(workers = count, max_connections = connections, "serving");
-    tell_manager(&[sd_notify::NotifyState::Ready]);
-    started(Serving { listeners, admin: admin_address, workers: count, connections });
+    let serving = Serving {
+        listeners: listeners(&publication, &sockets),
+        admin: admin_address,
+        workers: workers.count(),
+        connections: budget.connections,
+    };
+    announce(&serving);
+    started(serving);
 
     let broken = tokio::select! {
         () = signals.next() => None,
@@ -194,6 +193,22 @@ async fn run(
         }
     }
     joined.and(outcome)
+}
+
+/// Every listener's name with an address as bound.
+fn listeners(publication: &Publication, sockets: &Sockets) -> Vec<(Arc<str>, SocketAddr)> {
+    let listeners = publication.current().listeners.clone();
+    let name = |(index, address): (usize, _)| (Arc::clone(&listeners[index].name), address);
+    sockets.addresses().map(name).collect()
+}
+
+/// Tells the log and the service manager that clients are served.
+fn announce(serving: &Serving) {
+    for (listener, address) in &serving.listeners {
+        tracing::info!(listener = &**listener, %address, "listening");
+    }
+    tracing::info!(workers = serving.workers, max_connections = serving.connections, "serving");
+    tell_manager(&[sd_notify::NotifyState::Ready]);
 }
 
 /// Lets the sessions finish; a second signal ends it at once.

@@ -24,7 +24,8 @@ pub struct Connection {
     /// Records to be sent that carry no data: the handshake's, alerts, changes of keys.
     output: Vec<u8>,
     peer_closed: bool,
-    failed: bool,
+    /// What it has failed for.
+    failure: Option<Failure>,
 }
 
 enum Role {
@@ -118,7 +119,7 @@ impl Connection {
 
     fn new(role: Role) -> Connection {
         let (carry, output) = (Vec::new(), Vec::new());
-        Connection { role, carry, output, peer_closed: false, failed: false }
+        Connection { role, carry, output, peer_closed: false, failure: None }
     }
 
     /// Takes in what was received, which is decrypted where it lies. What it says in the clear goes
@@ -171,28 +172,19 @@ impl Connection {
         bytes: &mut [u8],
         plain: &mut dyn FnMut(&[u8]) -> Option<()>,
     ) -> Result<usize, Failure> {
+        self.check()?;
         let Connection { role, output, peer_closed, .. } = self;
         let processed = match role {
             Role::Server(server) => process(&mut **server, bytes, plain, output, peer_closed),
             Role::Client(client) => process(&mut **client, bytes, plain, output, peer_closed),
         };
-        if processed.is_err() && !self.failed {
-            self.failed = true;
-            self.gather_alert();
-        }
-        processed
+        processed.inspect_err(|failure| self.failure = Some(failure.clone()))
     }
 
-    /// After a failure there may be an alert that tells the peer.
-    fn gather_alert(&mut self) {
-        let Connection { role, output, peer_closed, .. } = self;
-        let nothing = &mut |_: &[u8]| None;
-        // That it fails again, after what was to be sent, is no news.
-        match role {
-            Role::Server(server) => process(&mut **server, &mut [], nothing, output, peer_closed),
-            Role::Client(client) => process(&mut **client, &mut [], nothing, output, peer_closed),
-        }
-        .unwrap_or_default();
+    /// A connection that has failed is not used again: it may still hold places in what was
+    /// received, which is gone.
+    fn check(&self) -> Result<(), Failure> {
+        self.failure.clone().map_or(Ok(()), Err)
     }
 
     /// Encrypts `plain` behind what else is to be sent; how many bytes of `room` that took. There
@@ -221,6 +213,7 @@ impl Connection {
         &mut self,
         write: impl FnOnce(&mut dyn Write, &mut Vec<u8>) -> Result<T, Failure>,
     ) -> Result<T, Failure> {
+        self.check()?;
         let Connection { role, carry, output, peer_closed, .. } = self;
         match role {
             Role::Server(server) => while_writing(&mut **server, carry, output, peer_closed, write),
@@ -290,6 +283,8 @@ pub const fn overhead(length: usize) -> usize {
 trait Process {
     type Data;
     fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
+    /// Whether something is to be encoded before anything else is looked at.
+    fn has_output(&self) -> bool;
 }
 
 impl Process for UnbufferedServerConnection {
@@ -297,12 +292,20 @@ impl Process for UnbufferedServerConnection {
     fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(bytes)
     }
+
+    fn has_output(&self) -> bool {
+        self.wants_write()
+    }
 }
 
 impl Process for UnbufferedClientConnection {
     type Data = ClientConnectionData;
     fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
         self.process_tls_records(bytes)
+    }
+
+    fn has_output(&self) -> bool {
+        self.wants_write()
     }
 }
 
@@ -322,7 +325,8 @@ impl<Data> Write for WriteTraffic<'_, Data> {
     }
 }
 
-/// Goes on as far as `bytes` lead; how many of them were used up.
+/// Goes on as far as `bytes` lead; how many of them were used up. After a failure the alert that
+/// tells the peer is output.
 fn process<C: Process>(
     connection: &mut C,
     bytes: &mut [u8],
@@ -333,39 +337,54 @@ fn process<C: Process>(
     let mut used = 0;
     loop {
         let UnbufferedStatus { mut discard, state } = connection.process(&mut bytes[used..]);
-        let more = match state? {
-            ConnectionState::ReadTraffic(mut traffic) => {
+        let error = match state {
+            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                 while let Some(record) = traffic.next_record() {
                     let record = record?;
                     discard += record.discard;
                     plain(record.payload).ok_or(Failure::NoRoom)?;
                 }
-                true
+                None
             }
-            ConnectionState::EncodeTlsData(mut data) => {
+            Ok(ConnectionState::EncodeTlsData(mut data)) => {
                 encode(output, |room| data.encode(room))?;
-                true
+                None
             }
-            ConnectionState::TransmitTlsData(data) => {
+            Ok(ConnectionState::TransmitTlsData(data)) => {
                 data.done();
-                true
+                None
             }
-            ConnectionState::PeerClosed => {
+            Ok(ConnectionState::PeerClosed) => {
                 *peer_closed = true;
-                true
+                None
             }
-            // Early data is off, and what follows a close is not for us.
-            ConnectionState::ReadEarlyData(_) => return Err(Failure::NoRoom),
-            ConnectionState::Closed => {
-                return Ok(bytes.len());
-            }
-            _ => false,
+            // Early data is off.
+            Ok(ConnectionState::ReadEarlyData(_)) => return Err(Failure::NoRoom),
+            // What follows an end is not looked at.
+            Ok(_) => return Ok(if *peer_closed { bytes.len() } else { used + discard }),
+            Err(error) => Some(error),
         };
         used += discard;
-        if !more {
-            return Ok(if *peer_closed { bytes.len() } else { used });
+        if let Some(error) = error {
+            gather_alerts(connection, &mut bytes[used..], output)?;
+            return Err(error.into());
         }
     }
+}
+
+/// After a failure, what is still to be sent. The connection is not asked for anything else: it
+/// would look at what it has failed for once more.
+fn gather_alerts<C: Process>(
+    connection: &mut C,
+    bytes: &mut [u8],
+    output: &mut Vec<u8>,
+) -> Result<(), Failure> {
+    while connection.has_output() {
+        let UnbufferedStatus { state, .. } = connection.process(bytes);
+        let Ok(ConnectionState::EncodeTlsData(mut data)) = state else { return Ok(()) };
+        encode(output, |room| data.encode(room))?;
+    }
+    Ok(())
 }
 
 /// Appends what rustls encodes, which says how much room it needs.
@@ -582,6 +601,25 @@ mod tests {
         let error = server.receive(&mut b"GET / HTTP/1.1\r\n\r\n".to_vec(), &mut |_| None);
         assert_eq!(error.unwrap_err().as_str(), "protocol");
         assert!(server.has_output(), "an alert");
+    }
+
+    /// What a server answers to a hello holds several messages in one record: the client that
+    /// stops at the first of them still has places in it.
+    #[test]
+    fn a_failure_within_a_record_is_told_and_lasts() {
+        let (client, _) = configs();
+        let (_, server) = configs();
+        let name = ServerName::try_from("edge.test").unwrap();
+        let mut client = Connection::client(client, name).unwrap();
+        let mut server = Connection::server(server).unwrap();
+        received(&mut server, &output(&mut client), usize::MAX);
+        let mut answer = output(&mut server);
+        let error = client.receive(&mut answer, &mut |_| None).unwrap_err();
+        assert_eq!(error.as_str(), "certificate");
+        assert_eq!(client.close(), Err(error.clone()));
+        let mut alert = output(&mut client);
+        assert!(matches!(server.receive(&mut alert, &mut |_| None), Err(Failure::Alert(_))));
+        assert_eq!(client.receive(&mut [0; 10], &mut |_| None), Err(error));
     }
 
     #[test]

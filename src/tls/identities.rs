@@ -35,10 +35,10 @@ impl Identities {
         Identities { identities, exact, wildcard }
     }
 
-    /// The identity for a name in lower case, whether or not it ends with a dot: with the name itself, else with a wildcard for it
-    /// (RFC 9525, section 6.3: in place of one whole label), else the first; and of several the
-    /// first whose signatures the client verifies. Without one, the handshake will end by what is
-    /// chosen.
+    /// The identity for a name in lower case, whether or not it ends with a dot: with the name
+    /// itself, else with a wildcard for it (RFC 9525, section 6.3: in place of one whole label),
+    /// else the first; and of several the first whose signatures the client verifies. Without one,
+    /// the handshake will end by what is chosen.
     pub(super) fn choose(
         &self,
         name: Option<&str>,

@@ -3,8 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -162,39 +161,4 @@ fn the_service_manager_hears_of_start_and_end() {
     proxy.signal(Signal::TERM);
     assert!(hear().lines().any(|line| line == "STOPPING=1"));
     assert_eq!(proxy.exit_code(), 0);
-}
-
-#[test]
-fn every_preset_is_valid_and_starts() {
-    let presets = presets();
-    assert!(presets.len() >= 5, "{presets:?}");
-    for path in presets {
-        let checked = check(&path).status().unwrap();
-        assert!(checked.success(), "{}", path.display());
-        // The same with ports that are free.
-        let text = std::fs::read_to_string(&path).unwrap();
-        let lines = text.lines().map(on_a_free_port).collect::<Vec<_>>().join("\n");
-        let mut proxy = Proxy::start(&format!("log.format = \"json\"\n{lines}"), run);
-        proxy.signal(Signal::TERM);
-        assert_eq!(proxy.exit_code(), 0, "{}", path.display());
-    }
-}
-
-fn presets() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
-    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    files.filter(|path| path.file_name().unwrap() != "reference.toml").collect()
-}
-
-fn check(path: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_ringmain"));
-    command.args(["check", "--config"]).arg(path).stdout(Stdio::null());
-    command
-}
-
-fn on_a_free_port(line: &str) -> String {
-    if !line.starts_with("listen = ") {
-        return line.to_owned();
-    }
-    format!("listen = \"{}\"", vacant())
 }

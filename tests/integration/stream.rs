@@ -35,7 +35,7 @@ pub fn connect_in_vain(address: SocketAddr) {
 }
 
 /// Sends the bytes of these places.
-pub fn send(mut stream: &TcpStream, places: Range<u64>) {
+pub fn send(mut stream: impl Write, places: Range<u64>) {
     for piece in pieces(places) {
         stream.write_all(piece).unwrap();
     }
@@ -43,7 +43,7 @@ pub fn send(mut stream: &TcpStream, places: Range<u64>) {
 
 /// Receives the bytes of these places, and no others.
 #[track_caller]
-pub fn expect(mut stream: &TcpStream, places: Range<u64>) {
+pub fn expect(mut stream: impl Read, places: Range<u64>) {
     let mut received = [0; PIECE];
     let mut place = places.start;
     for piece in pieces(places) {
@@ -55,7 +55,7 @@ pub fn expect(mut stream: &TcpStream, places: Range<u64>) {
 }
 
 /// Sends on one end of a connection what the other end receives, at the same time.
-pub fn pass(source: &TcpStream, target: &TcpStream, places: Range<u64>) {
+pub fn pass(source: impl Write + Send, target: impl Read, places: Range<u64>) {
     std::thread::scope(|scope| {
         let sending = places.clone();
         scope.spawn(move || send(source, sending));
@@ -75,14 +75,14 @@ pub fn reset(stream: TcpStream) {
 
 /// The stream ends here, in order.
 #[track_caller]
-pub fn expect_end(mut stream: &TcpStream) {
+pub fn expect_end(mut stream: impl Read) {
     let received = stream.read(&mut [0; 1]);
     assert!(matches!(received, Ok(0)), "no end of stream: {received:?}");
 }
 
 /// The connection is reset here.
 #[track_caller]
-pub fn expect_reset(mut stream: &TcpStream) {
+pub fn expect_reset(mut stream: impl Read) {
     let received = stream.read(&mut [0; 1]).map_err(|error| error.kind());
     assert_eq!(received, Err(ErrorKind::ConnectionReset));
 }

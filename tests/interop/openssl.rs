@@ -18,12 +18,19 @@ pub struct Certificate {
 
 impl Certificate {
     pub fn make() -> Certificate {
+        Certificate::of(NAME)
+    }
+
+    /// Made out to another name.
+    pub fn of(name: &str) -> Certificate {
         let made = Certificate { folder: TempDir::new().unwrap() };
         let mut command = bounded("openssl");
-        command.args(["req", "-x509", "-nodes", "-days", "1", "-newkey", "ec"]);
+        command.args(["req", "-x509", "-nodes", "-days", "365", "-newkey", "ec"]);
         command.args(["-pkeyopt", "ec_paramgen_curve:prime256v1"]);
-        command.args(["-subj", &format!("/CN={NAME}")]);
-        command.args(["-addext", &format!("subjectAltName=DNS:{NAME}")]);
+        command.args(["-subj", &format!("/CN={name}")]);
+        command.args(["-addext", &format!("subjectAltName=DNS:{name}")]);
+        // It is not for signing others: rustls takes no authority for a server.
+        command.args(["-addext", "basicConstraints=critical,CA:FALSE"]);
         command.arg("-keyout").arg(made.key()).arg("-out").arg(made.file());
         run(&mut command, Vec::new());
         made
@@ -76,6 +83,16 @@ pub fn client(certificate: &Certificate, proxy: SocketAddr, options: &[&str]) ->
     command.args(["-verify_return_error", "-verify_hostname", NAME]);
     command.arg("-CAfile").arg(certificate.file()).args(options);
     Process::start(&mut command)
+}
+
+/// Asks a web server behind the proxy for something, and gives all that the client wrote until the
+/// server had ended the session in order.
+pub fn request(mut client: Process) -> String {
+    client.say("GET / HTTP/1.0\n\n");
+    let (status, said) = client.end();
+    let said = said.join("\n");
+    assert!(status.success(), "{status}: {said}");
+    said
 }
 
 /// Says a line to a server with `-rev`, awaits the answer and ends the session; gives what the

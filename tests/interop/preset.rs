@@ -105,10 +105,10 @@ fn syslog_serves_as_it_is() {
         logger.args(["--port", &target.port().to_string(), sent.last().unwrap()]);
         run(&mut logger, Vec::new());
     });
-    let received: String = receivers.into_iter().map(rsyslog::Receiver::stop).collect();
+    let received: Vec<_> = receivers.into_iter().flat_map(rsyslog::Receiver::stop).collect();
     for message in sent {
-        let lines = received.lines().filter(|line| line.ends_with(&message));
-        assert_eq!(lines.count(), 1, "{message}: {received}");
+        let lines = received.iter().filter(|line| line.ends_with(&message));
+        assert_eq!(lines.count(), 1, "{message}: {received:?}");
     }
 }
 

@@ -1,9 +1,12 @@
 //! Owns the tests of syslog over TCP: every message of an agent arrives, and arrives once.
 
+use super::address;
+use super::edge::{BEGIN, pool, terminating};
+use super::openssl::Certificate;
 use super::process::{bounded, run};
 use super::proxy::Proxy;
 use super::receivers::{Arrival, Framing, Receivers};
-use super::rsyslog::Agent;
+use super::rsyslog::{self, Agent};
 
 #[test]
 #[ignore = "needs Debian packages; .ci/run installs them"]
@@ -32,6 +35,47 @@ fn a_message_of_logger_arrives() {
         tally.take(&receivers);
     }
     assert_eq!(tally.shares[0], 1);
+}
+
+#[test]
+#[ignore = "needs Debian packages; .ci/run installs them"]
+fn messages_that_pass_through_in_tls_arrive_once() {
+    let (certificate, address) = (Certificate::make(), address::own());
+    let receiver = rsyslog::Receiver::start_over_tls(address, &certificate);
+    // Each hello is read, and goes on as it came.
+    let proxy = Proxy::with_text(&format!(
+        "{BEGIN}\n{}\n[listener.client]\nlisten = \"127.0.0.1:0\"\npool = \"backends\"\n\
+         routes = [{{ server_names = [\"old.test\"], reject = true }}]\n",
+        pool("backends", address),
+    ));
+    rsyslogd_messages_arrive_once_in_tls(&certificate, receiver, proxy);
+}
+
+#[test]
+#[ignore = "needs Debian packages; .ci/run installs them"]
+fn messages_whose_tls_ends_in_the_proxy_arrive_once() {
+    let (certificate, address) = (Certificate::make(), address::own());
+    let receiver = rsyslog::Receiver::start(address);
+    let proxy = terminating(&certificate, address, "");
+    rsyslogd_messages_arrive_once_in_tls(&certificate, receiver, proxy);
+}
+
+fn rsyslogd_messages_arrive_once_in_tls(
+    certificate: &Certificate,
+    receiver: rsyslog::Receiver,
+    proxy: Proxy,
+) {
+    let agent = Agent::start_over_tls(proxy.address(), certificate, MESSAGES);
+    let mut arrived = vec![false; MESSAGES];
+    for _ in 0..MESSAGES {
+        let text = receiver.next();
+        let number: usize = text.split_whitespace().last().unwrap().parse().unwrap();
+        assert!(!arrived[number], "twice: {text}");
+        arrived[number] = true;
+    }
+    agent.stop();
+    assert!(proxy.stop_finished().len() > 1);
+    assert_eq!(receiver.stop(), Vec::<String>::new());
 }
 
 fn rsyslogd_messages_arrive_once(framing: Framing) {

@@ -43,7 +43,7 @@ impl Hello {
         [&[1][..], &length[1..], &body].concat()
     }
 
-    /// Of a well-formed message with extensions.
+    /// Of a well-formed message. Without extensions, there may be a list of none, or no list.
     pub fn of(message: &[u8]) -> Hello {
         let mut rest = &message[4..];
         let version = take(&mut rest, 2).try_into().unwrap();
@@ -51,7 +51,7 @@ impl Hello {
         let session = take_vector(&mut rest, 1).to_vec();
         let suites = take_vector(&mut rest, 2).to_vec();
         let compressions = take_vector(&mut rest, 1).to_vec();
-        let mut entries = take_vector(&mut rest, 2);
+        let mut entries = if rest.is_empty() { rest } else { take_vector(&mut rest, 2) };
         let mut extensions = Vec::new();
         while !entries.is_empty() {
             let kind = u16::from_be_bytes(take(&mut entries, 2).try_into().unwrap());

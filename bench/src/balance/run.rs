@@ -1,7 +1,7 @@
 //! Owns the order of the measurements.
 
 use super::options::Options;
-use super::{moves, shares, speed};
+use super::{moves, routes, shares, speed};
 use crate::clock::Clock;
 
 pub fn balance(options: &Options) {
@@ -10,4 +10,5 @@ pub fn balance(options: &Options) {
     moves::report(options.keys());
     speed::report_picks(clock, options.nanoseconds());
     speed::report_tables(clock);
+    routes::report(clock, options.nanoseconds());
 }

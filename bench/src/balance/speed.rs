@@ -44,7 +44,7 @@ fn lease(clock: Clock, count: usize, nanoseconds: u64) -> f64 {
 }
 
 /// The least of a few runs: whatever disturbs makes it longer.
-fn per_call(clock: Clock, nanoseconds: u64, mut call: impl FnMut(u32)) -> f64 {
+pub(super) fn per_call(clock: Clock, nanoseconds: u64, mut call: impl FnMut(u32)) -> f64 {
     const RUNS: u64 = 5;
     const BATCH: u32 = 1000;
     let mut run = || {

@@ -1,36 +1,45 @@
-//! The demo's own certificate: made at start, trusted by its client, in a file for curl to read.
+//! The demo's own certificates, one of a backend and one of the proxy: made at start, in memory
+//! alone, and trusted by its client.
 
-use std::io::Write;
-use std::path::Path;
 use std::sync::Arc;
 
+use rcgen::{CertifiedKey, KeyPair};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
-use tempfile::NamedTempFile;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 use super::error::DemoError;
+use super::memory::MemoryFile;
 
-pub(super) struct Certificate {
-    /// For the backend: shows the certificate.
+pub(super) struct Certificates {
+    /// For the backend: shows the certificate for `PASSED`.
     pub(super) acceptor: TlsAcceptor,
-    /// For the client: trusts this certificate and no other.
+    /// For the proxy, which shows the certificate for `ENDED`.
+    pub(super) edge: Identity,
+    /// For the client: trusts these certificates and no other.
     pub(super) connector: TlsConnector,
-    /// Removed with this value.
-    file: NamedTempFile,
+    /// The same for curl.
+    pub(super) trusted: MemoryFile,
 }
 
-impl Certificate {
-    /// Makes a key and a self-signed certificate for `NAME` and 127.0.0.1.
-    pub(super) fn generate() -> Result<Certificate, DemoError> {
-        let names = [NAME.to_owned(), "127.0.0.1".to_owned()];
-        let made = rcgen::generate_simple_self_signed(names).map_err(DemoError::Certificate)?;
-        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
-        let chain = vec![made.cert.der().clone()];
+/// What `certificates` of a configuration names.
+pub(super) struct Identity {
+    pub(super) chain: MemoryFile,
+    pub(super) key: MemoryFile,
+}
+
+impl Certificates {
+    /// Makes keys and self-signed certificates.
+    pub(super) fn generate() -> Result<Certificates, DemoError> {
+        let [passed, ended] = [made(PASSED)?, made(ENDED)?];
+        let key = PrivatePkcs8KeyDer::from(passed.signing_key.serialize_der());
+        let chain = vec![passed.cert.der().clone()];
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut roots = RootCertStore::empty();
-        roots.add(made.cert.der().clone()).map_err(DemoError::Tls)?;
+        for made in [&passed, &ended] {
+            roots.add(made.cert.der().clone()).map_err(DemoError::Tls)?;
+        }
 
         let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -41,39 +50,45 @@ impl Certificate {
             .map_err(DemoError::Tls)?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Certificate {
+        Ok(Certificates {
             acceptor: TlsAcceptor::from(Arc::new(server)),
+            edge: Identity {
+                chain: in_memory(&ended.cert.pem())?,
+                key: in_memory(&ended.signing_key.serialize_pem())?,
+            },
             connector: TlsConnector::from(Arc::new(client)),
-            file: write(&made.cert.pem())
-                .map_err(|error| DemoError::System("the certificate cannot be written", error))?,
+            trusted: in_memory(&(passed.cert.pem() + &ended.cert.pem()))?,
         })
     }
-
-    pub(super) fn path(&self) -> &Path {
-        self.file.path()
-    }
 }
 
-fn write(pem: &str) -> std::io::Result<NamedTempFile> {
-    let mut file = tempfile::Builder::new().prefix("ringmain-demo-").suffix(".pem").tempfile()?;
-    file.write_all(pem.as_bytes())?;
-    Ok(file)
+fn made(name: &str) -> Result<CertifiedKey<KeyPair>, DemoError> {
+    rcgen::generate_simple_self_signed([name.to_owned()]).map_err(DemoError::Certificate)
 }
 
-/// The name that clients verify.
-pub(super) const NAME: &str = "localhost";
+fn in_memory(pem: &str) -> Result<MemoryFile, DemoError> {
+    MemoryFile::with(pem).map_err(|error| DemoError::System("no file in memory", error))
+}
+
+/// The server name of sessions that pass through: the backend has its certificate.
+pub(super) const PASSED: &str = "localhost";
+/// The server name of sessions whose TLS the proxy ends. Programs take what ends like this for
+/// this host (RFC 6761, section 6.3).
+pub(super) const ENDED: &str = "ended.localhost";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_file_is_there_as_long_as_the_certificate() {
-        let certificate = Certificate::generate().expect("made");
-        let path = certificate.path().to_owned();
-        let pem = std::fs::read_to_string(&path).expect("read");
-        assert!(pem.starts_with("-----BEGIN CERTIFICATE-----"), "{pem}");
-        drop(certificate);
-        assert!(!path.exists());
+    fn chain_and_key_are_for_who_loads_them_and_both_are_trusted() {
+        let certificates = Certificates::generate().expect("made");
+        let read = |file: &MemoryFile| std::fs::read_to_string(file.path()).expect("read");
+        let chain = read(&certificates.edge.chain);
+        assert!(chain.starts_with("-----BEGIN CERTIFICATE-----"), "{chain}");
+        assert!(read(&certificates.edge.key).starts_with("-----BEGIN PRIVATE KEY-----"));
+        let trusted = read(&certificates.trusted);
+        assert_eq!(trusted.matches("-----BEGIN CERTIFICATE-----").count(), 2);
+        assert!(trusted.contains(&chain), "{trusted}");
     }
 }

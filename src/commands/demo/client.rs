@@ -10,7 +10,6 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::backends::line_count;
-use super::certificate::NAME;
 
 /// A connection after which nothing was missing and nothing differed.
 #[derive(Clone, Copy, Debug)]
@@ -28,15 +27,16 @@ pub(super) async fn echo(proxy: SocketAddr, message: &[u8]) -> io::Result<Exchan
     converse(stream, message, begun, client).await
 }
 
-/// Sends a message to an echo over TLS, and verifies the backend's certificate.
+/// Sends a message to an echo over TLS, and verifies that the certificate is for `name`.
 pub(super) async fn tls_echo(
     proxy: SocketAddr,
     connector: &TlsConnector,
+    name: &'static str,
     message: &[u8],
 ) -> io::Result<Exchange> {
     let begun = now();
     let (stream, client) = connect(proxy).await?;
-    let name = ServerName::try_from(NAME).map_err(io::Error::other)?;
+    let name = ServerName::try_from(name).map_err(io::Error::other)?;
     let stream = connector.connect(name, stream).await?;
     converse(stream, message, begun, client).await
 }

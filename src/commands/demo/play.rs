@@ -8,7 +8,7 @@ use crate::server::{Ended, Serving};
 
 use super::super::exit;
 use super::backends::{self, Backend};
-use super::certificate::Certificate;
+use super::certificate::{Certificates, ENDED, PASSED};
 use super::error::DemoError;
 use super::proxy::Proxy;
 use super::screen::{Screen, bytes, is_bold};
@@ -48,11 +48,11 @@ fn run(play: Play, screen: &mut Screen<'_>) -> Result<Ended, DemoError> {
 
 impl Play {
     async fn run(self, screen: &mut Screen<'_>) -> Result<Ended, DemoError> {
-        let certificate = Certificate::generate()?;
-        let backends = backends::start(&certificate.acceptor).await;
+        let certificates = Certificates::generate()?;
+        let backends = backends::start(&certificates.acceptor).await;
         let backends =
             backends.map_err(|error| DemoError::System("a backend cannot listen", error))?;
-        let config = stage::configuration(&backends, self.ports.where_free());
+        let config = stage::configuration(&backends, &certificates.edge, self.ports.where_free());
         let (mut proxy, (serving, records)) = Proxy::start(config).await?;
         let mut sessions = Sessions::new(records);
         self.introduce(screen, &serving, &backends);
@@ -60,7 +60,7 @@ impl Play {
         let mut tour = Tour {
             amounts: self.amounts,
             serving: &serving,
-            connector: &certificate.connector,
+            connector: &certificates.connector,
             sessions: &mut sessions,
             screen,
         };
@@ -71,7 +71,7 @@ impl Play {
             toured = tour.run() => toured,
         };
         if toured.is_ok() && !self.once {
-            invite(screen, &serving, &certificate);
+            invite(screen, &serving, &certificates);
         } else {
             proxy.stop();
         }
@@ -102,6 +102,10 @@ impl Play {
                 .map(|Backend { name, address, .. }| format!("{name} at {address}"))
                 .collect();
             screen.fact(name, format_args!("{shown:<17}{}", members.join(", ")));
+            if name == "tls" {
+                let about = format!("where TLS for {ENDED} is ended, and goes to those of echo");
+                screen.fact("", format_args!("{:<17}{about}", ""));
+            }
             note_if_taken(screen, wanted, address.port());
         }
         if let Some(admin) = serving.admin {
@@ -118,14 +122,17 @@ fn note_if_taken(screen: &mut Screen<'_>, wanted: u16, port: u16) {
 }
 
 /// What the user can try.
-fn invite(screen: &mut Screen<'_>, serving: &Serving, certificate: &Certificate) {
+fn invite(screen: &mut Screen<'_>, serving: &Serving, certificates: &Certificates) {
     let [echo, lines, tls] = ["echo", "lines", "tls"].map(|name| address(serving, name).port());
-    let certificate = certificate.path().display();
+    let trusted = certificates.trusted.path();
+    let trusted = trusted.display();
     screen.title("Your turn", "the proxy keeps serving; from another terminal, try");
     screen.line(format_args!("  curl http://127.0.0.1:{echo}/"));
     screen.line(format_args!("  printf 'hello\\n' | nc -N 127.0.0.1 {echo}"));
     screen.line(format_args!("  seq 100000 | nc -N 127.0.0.1 {lines}"));
-    screen.line(format_args!("  curl --cacert {certificate} https://localhost:{tls}/"));
+    for name in [PASSED, ENDED] {
+        screen.line(format_args!("  curl --cacert {trusted} https://{name}:{tls}/"));
+    }
     if let Some(admin) = serving.admin {
         screen.line(format_args!("  curl http://{admin}/metrics"));
     }
@@ -147,12 +154,13 @@ mod tests {
         let outcome = run(play, &mut Screen::new(&mut shown, false));
         let shown = String::from_utf8(shown).expect("text");
         assert_eq!(outcome.expect(&shown), Ended::InOrder);
-        assert_eq!(shown.matches("\n  intact ").count(), 4, "{shown}");
+        assert_eq!(shown.matches("\n  intact ").count(), 5, "{shown}");
         assert!(shown.contains("splice/splice"), "{shown}");
+        assert!(shown.contains("; 1 full, 2 resumed\n"), "{shown}");
         for backend in ["echo-a", "echo-b", "lines-a", "tls-a"] {
             assert!(shown.contains(&format!("\n  {backend}  ")), "{shown}");
         }
-        assert!(shown.contains("\nEnded     45 sessions, "), "{shown}");
-        assert!(shown.lines().count() <= 40, "{shown}");
+        assert!(shown.contains("\nEnded     48 sessions, "), "{shown}");
+        assert!(shown.lines().count() <= 50, "{shown}");
     }
 }

@@ -61,6 +61,18 @@ impl<'a> Screen<'a> {
         self.fact("relayed", format_args!("{there} there, {back} back; {}", modes.join(", ")));
     }
 
+    /// What was agreed on where TLS ended here.
+    pub(super) fn handshakes(&mut self, records: &[AccessRecord]) {
+        let agreed = records.iter().filter_map(|record| record.tls.as_deref());
+        let resumed = agreed.clone().filter(|tls| tls.resumed).count();
+        let spoken: BTreeSet<_> = agreed
+            .filter_map(|tls| Some(format!("TLS {} with {}", tls.version?, tls.cipher?)))
+            .collect();
+        let spoken: Vec<_> = spoken.into_iter().collect();
+        let full = records.len() - resumed;
+        self.fact("agreed", format_args!("{}; {full} full, {resumed} resumed", spoken.join(", ")));
+    }
+
     /// Who served how many.
     fn shares(&mut self, records: &[AccessRecord]) {
         let mut backends: BTreeMap<&str, Vec<&AccessRecord>> = BTreeMap::new();

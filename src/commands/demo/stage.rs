@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use crate::config::{self, Config};
 
 use super::backends::Backend;
+use super::certificate::{ENDED, Identity};
 
 /// Where the proxy listens on 127.0.0.1; with 0 the kernel chooses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,14 +36,24 @@ impl Ports {
     }
 }
 
-/// A listener and a pool of the same name for each kind of backend.
-pub(super) fn configuration(backends: &[Backend], ports: Ports) -> Config {
+/// A listener and a pool of the same name for each kind of backend. Where TLS passes through, it is
+/// ended here for one server name.
+pub(super) fn configuration(backends: &[Backend], edge: &Identity, ports: Ports) -> Config {
     let workers = std::thread::available_parallelism().map_or(1, usize::from).min(WORKERS_MAX);
     let mut text = format!(
         "[process]\nworkers = {workers}\n{LIMITS}\n[admin]\nlisten = \"127.0.0.1:{}\"\n",
         ports.admin
     );
-    for (name, port) in [("echo", ports.echo), ("lines", ports.lines), ("tls", ports.tls)] {
+    text += &format!(
+        "[tls.edge]\ncertificates = [{{ chain = {:?}, key = {:?} }}]\n",
+        edge.chain.path(),
+        edge.key.path()
+    );
+    let route =
+        format!("routes = [{{ server_names = [\"{ENDED}\"], tls = \"edge\", pool = \"echo\" }}]\n");
+    for (name, port, routes) in
+        [("echo", ports.echo, ""), ("lines", ports.lines, ""), ("tls", ports.tls, &*route)]
+    {
         let members = backends.iter().filter(|backend| backend.pool == name);
         let members = members.fold(String::new(), |mut members, Backend { name, address, .. }| {
             // Holds: writing to a String has no error.
@@ -50,7 +61,7 @@ pub(super) fn configuration(backends: &[Backend], ports: Ports) -> Config {
             members
         });
         text += &format!(
-            "[listener.{name}]\nlisten = \"127.0.0.1:{port}\"\npool = \"{name}\"\n\
+            "[listener.{name}]\nlisten = \"127.0.0.1:{port}\"\npool = \"{name}\"\n{routes}\
              [pool.{name}]\nbackends = [{members}]\n"
         );
     }
@@ -73,6 +84,7 @@ linger_timeout = \"1s\"
 
 #[cfg(test)]
 mod tests {
+    use super::super::certificate::Certificates;
     use super::*;
 
     #[test]
@@ -85,7 +97,8 @@ mod tests {
             backend("lines", "lines-a", 1003),
             backend("tls", "tls-a", 1004),
         ];
-        let config = configuration(&backends, Ports::FRIENDLY);
+        let edge = Certificates::generate().expect("made").edge;
+        let config = configuration(&backends, &edge, Ports::FRIENDLY);
         let listener = |listener: &config::Listener| {
             (listener.pool.clone().unwrap(), listener.listen[0].port())
         };
@@ -94,6 +107,10 @@ mod tests {
         assert_eq!(listeners, expected.map(|(name, port)| (name.to_owned(), port)));
         let sizes: Vec<_> = config.pools.iter().map(|pool| pool.backends.len()).collect();
         assert_eq!(sizes, [2, 1, 1]);
+        let routes: Vec<_> = config.listeners.iter().map(|listener| &*listener.routes).collect();
+        let [[], [], [ended]] = routes[..] else { panic!("{routes:?}") };
+        let (pool, tls) = ("echo".to_owned(), Some("edge".to_owned()));
+        assert_eq!(ended.target, config::RouteTarget::Relay { pool, tls });
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The tour: four kinds of traffic through the proxy, each checked and shown.
+//! The tour: five kinds of traffic through the proxy, each checked and shown.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,8 +9,10 @@ use hdrhistogram::Histogram;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
+use crate::observe::AccessRecord;
 use crate::server::Serving;
 
+use super::certificate::{ENDED, PASSED};
 use super::client::{self, Exchange};
 use super::error::DemoError;
 use super::screen::{Screen, bytes, duration, per_second};
@@ -24,6 +26,7 @@ pub(super) struct Amounts {
     pub(super) lines: usize,
     /// Blocks of `BLOCK` bytes.
     pub(super) blocks: usize,
+    /// With each of the two server names.
     pub(super) tls_sessions: usize,
 }
 
@@ -41,7 +44,8 @@ impl Tour<'_, '_> {
         within("Requests", self.requests()).await?;
         within("Lines", self.lines()).await?;
         within("Bulk", self.bulk()).await?;
-        within("TLS", self.tls()).await
+        within("TLS", self.tls_passed()).await?;
+        within("TLS ended", self.tls_ended()).await
     }
 
     async fn requests(&mut self) -> io::Result<()> {
@@ -95,18 +99,36 @@ impl Tour<'_, '_> {
         Ok(())
     }
 
-    async fn tls(&mut self) -> io::Result<()> {
-        let (proxy, count) = (self.address("tls"), self.amounts.tls_sessions);
-        self.screen.title("TLS", format_args!("{count} sessions, passed through unopened"));
+    async fn tls_passed(&mut self) -> io::Result<()> {
+        let count = self.amounts.tls_sessions;
+        let about = format!("{count} sessions, asking for {PASSED}: passed through unopened");
+        self.screen.title("TLS", about);
+        self.tls(PASSED).await?;
+        self.screen.fact("intact", "every answer; the backend's own certificate verified");
+        Ok(())
+    }
+
+    async fn tls_ended(&mut self) -> io::Result<()> {
+        let count = self.amounts.tls_sessions;
+        let about = format!("{count} sessions, asking for {ENDED}: in the clear to the backends");
+        self.screen.title("TLS ended", about);
+        let records = self.tls(ENDED).await?;
+        self.screen.handshakes(&records);
+        self.screen.fact("intact", "every answer; the proxy's own certificate verified");
+        Ok(())
+    }
+
+    /// Sessions over TLS, one after the other, with this server name.
+    async fn tls(&mut self, name: &'static str) -> io::Result<Vec<AccessRecord>> {
+        let proxy = self.address("tls");
         let mut exchanges = Vec::new();
-        for _ in 0..count {
-            exchanges.push(client::tls_echo(proxy, self.connector, REQUEST).await?);
+        for _ in 0..self.amounts.tls_sessions {
+            exchanges.push(client::tls_echo(proxy, self.connector, name, REQUEST).await?);
         }
         let records = self.sessions.of(&exchanges, self.screen).await?;
         self.screen.sessions(&records);
         self.screen.fact("latency", latency(&exchanges));
-        self.screen.fact("intact", "every answer; the backend's own certificate verified");
-        Ok(())
+        Ok(records)
     }
 
     async fn show_one(&mut self, exchange: &Exchange) -> io::Result<()> {

@@ -10,7 +10,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use crate::engine::{Either, Sleep, Socket, Time, race};
+use crate::engine::{Either, Socket, Time, race};
 use crate::observe::CloseReason;
 
 use super::flow::{End, Flow, Party, Stopping};
@@ -34,15 +34,16 @@ pub(in crate::proxy) async fn relay(session: &Session, backend: &Socket) -> Clos
     let client = &session.client;
     let up = Flow::towards(Party::Backend, session, backend);
     let down = Flow::towards(Party::Client, session, backend);
+    // A flow that has come to its end is none.
     let (mut upward, mut downward) = (pin!(Some(up.run())), pin!(Some(down.run())));
-    let mut relay = Relay { session, ended: [false; 2] };
-    let event = relay.next(upward.as_mut(), downward.as_mut()).await;
+    let event = next(session, upward.as_mut(), downward.as_mut()).await;
     let (party, end, asked) = match event {
         Event::Ended(party, end) => (party, end, None),
         Event::Quiet(reason) => return reason,
         Event::Asked(reason) => {
             session.is_asked(reason);
-            let closing = relay.close_in_order(backend, upward.as_mut(), &down, downward.as_mut());
+            let closing =
+                close_in_order(session, backend, upward.as_mut(), &down, downward.as_mut());
             match Box::pin(closing).await {
                 None => return reason,
                 Some((party, end)) => (party, end, Some(reason)),
@@ -69,197 +70,167 @@ pub(in crate::proxy) async fn relay(session: &Session, backend: &Socket) -> Clos
     match gone {
         Party::Client => {
             downward.set(None);
-            Box::pin(relay.survive(&up, upward, backend, Party::Backend)).await;
+            Box::pin(survive(&up, upward, backend)).await;
         }
         Party::Backend => {
             // By when it was noticed, and not by how long it takes to deliver what came before.
             session.testify(reason, down.source_is_gone(), false);
             upward.set(None);
-            Box::pin(relay.survive(&down, downward, client, Party::Client)).await;
+            Box::pin(survive(&down, downward, client)).await;
         }
     }
     reason
 }
 
-struct Relay<'s> {
-    session: &'s Session,
-    /// Whether the flow towards each party has ended.
-    ended: [bool; 2],
-}
-
-impl Relay<'_> {
-    /// Runs both flows until there is something to decide; `Finished` means both have finished.
-    async fn next(
-        &mut self,
-        mut upward: Pin<&mut Option<impl Future<Output = Run>>>,
-        mut downward: Pin<&mut Option<impl Future<Output = Run>>>,
-    ) -> Event {
-        let mut asked = pin!(self.session.asked());
-        let mut timer = pin!(self.timer());
-        poll_fn(|context| {
-            if !self.ended[Party::Backend as usize]
-                && let Poll::Ready(end) = poll(upward.as_mut(), context)
-                && let Some(event) = self.settle(Party::Backend, end, timer.as_mut())
-            {
-                return Poll::Ready(event);
-            }
-            if !self.ended[Party::Client as usize]
-                && let Poll::Ready(end) = poll(downward.as_mut(), context)
-                && let Some(event) = self.settle(Party::Client, end, timer.as_mut())
-            {
-                return Poll::Ready(event);
-            }
-            if let Poll::Ready(reason) = asked.as_mut().poll(context) {
-                return Poll::Ready(Event::Asked(reason));
-            }
-            while timer.as_mut().poll(context).is_ready() {
-                let now = self.session.worker.engine.now();
-                if self.session.age_limit <= now {
-                    return Poll::Ready(Event::Asked(CloseReason::MaxAge));
-                }
-                if self.quiet_limit() <= now {
-                    return Poll::Ready(Event::Quiet(self.quiet_reason()));
-                }
-                timer.as_mut().get_mut().reset(self.deadline());
-            }
-            Poll::Pending
-        })
-        .await
-    }
-
-    /// One flow has come to its end: an event, unless the other one goes on alone.
-    fn settle(&mut self, party: Party, end: End, timer: Pin<&mut Sleep>) -> Option<Event> {
-        self.ended[party as usize] = true;
-        let alone = matches!(end, End::Finished) && self.ended != [true; 2];
-        if alone {
+/// Runs both flows until there is something to decide; `Finished` means both have finished.
+async fn next(
+    session: &Session,
+    mut upward: Pin<&mut Option<impl Future<Output = Run>>>,
+    mut downward: Pin<&mut Option<impl Future<Output = Run>>>,
+) -> Event {
+    let mut asked = pin!(session.asked());
+    let mut timer = pin!(session.worker.engine.sleep_until(deadline(session, false)));
+    poll_fn(|context| {
+        let before = [upward.is_some(), downward.is_some()];
+        if let Poll::Ready(end) = poll(upward.as_mut(), context)
+            && (!matches!(end, End::Finished) || downward.is_none())
+        {
+            return Poll::Ready(Event::Ended(Party::Backend, end));
+        }
+        if let Poll::Ready(end) = poll(downward.as_mut(), context)
+            && (!matches!(end, End::Finished) || upward.is_none())
+        {
+            return Poll::Ready(Event::Ended(Party::Client, end));
+        }
+        let after = [upward.is_some(), downward.is_some()];
+        let half_closed = after != [true; 2];
+        if after != before {
             // From now on the shorter time-out counts.
-            timer.get_mut().reset(self.deadline());
-            return None;
+            timer.as_mut().get_mut().reset(deadline(session, half_closed));
         }
-        Some(Event::Ended(party, end))
-    }
-
-    fn timer(&self) -> Sleep {
-        self.session.worker.engine.sleep_until(self.deadline())
-    }
-
-    /// When to look again at how long it has lasted. With every byte it may be quiet for longer,
-    /// so the timer is set to where that was, rather than being set anew for each.
-    fn deadline(&self) -> Time {
-        self.quiet_limit().min(self.session.age_limit)
-    }
-
-    /// When the session will have been quiet for too long.
-    fn quiet_limit(&self) -> Time {
-        let listener = &self.session.listener;
-        let limit = match self.half_closed() {
-            true => Some(listener.half_closed_timeout),
-            false => listener.idle_timeout,
-        };
-        self.session.last_activity() + limit.unwrap_or(Duration::MAX)
-    }
-
-    fn half_closed(&self) -> bool {
-        self.ended != [false; 2]
-    }
-
-    fn quiet_reason(&self) -> CloseReason {
-        match self.half_closed() {
-            true => CloseReason::HalfClosedTimeout,
-            false => CloseReason::IdleTimeout,
+        if let Poll::Ready(reason) = asked.as_mut().poll(context) {
+            return Poll::Ready(Event::Asked(reason));
         }
-    }
-
-    /// One party is gone. What it had sent before is delivered to the other, which then gets the
-    /// reset too; what that one sends is nobody's.
-    async fn survive(
-        &self,
-        flow: &Flow<'_>,
-        mut run: Pin<&mut Option<impl Future<Output = Run>>>,
-        survivor: &Socket,
-        party: Party,
-    ) {
-        let engine = &self.session.worker.engine;
-        survivor.stop_receiving();
-        // An end of stream from here on is only what the kernel says after an error.
-        let deadline = self.session.worker.linger_deadline(flow.source_is_gone());
-        if !self.ended[party as usize] {
-            let ended = poll_fn(|context| poll(run.as_mut(), context));
-            race(ended, engine.sleep_until(deadline)).await;
-        }
-        // It delivers nothing more.
-        run.set(None);
-        let mut pause = DELIVERY_CHECK;
-        // After a reset of its own the survivor would have unsent bytes for ever.
-        let undelivered = || survivor.unsent().is_ok_and(|bytes| bytes > 0) && !survivor.is_gone();
-        while undelivered() && engine.now() < deadline {
-            engine.sleep_until(deadline.min(engine.now() + pause)).await;
-            pause = (pause * 2).min(DELIVERY_CHECK_MOST);
-        }
-        survivor.reset_on_close();
-    }
-
-    /// The session is to end. What the backend had sent is delivered, and the client is told that
-    /// this was the end; what the client still sends is delivered until it ends its stream too.
-    /// A client that has done so already waits for its answer, and gets all of it. None of it
-    /// takes longer than bytes may linger. A party that fails meanwhile is given back.
-    async fn close_in_order(
-        &mut self,
-        backend: &Socket,
-        mut upward: Pin<&mut Option<impl Future<Output = Run>>>,
-        down: &Flow<'_>,
-        mut downward: Pin<&mut Option<impl Future<Output = Run>>>,
-    ) -> Option<(Party, End)> {
-        let engine = &self.session.worker.engine;
-        let deadline = self.session.worker.linger_deadline(engine.now());
-        let [to_backend, to_client] = [Party::Backend, Party::Client].map(|party| party as usize);
-        let mut stopping = !self.ended[to_backend];
-        if stopping {
-            down.stop(Stopping::OnceEmpty);
-        }
-        // A backend that goes on sending does not keep the client from hearing of the end.
-        let half = engine.now() + deadline.since(engine.now()) / 2;
-        let mut insisting = pin!(engine.sleep_until(half));
-        let (mut emptying, mut empty) = (pin!(discard(backend)), false);
-        let in_order = poll_fn(|context| {
-            if stopping && insisting.as_mut().poll(context).is_ready() {
-                stopping = false;
-                down.stop(Stopping::AtOnce);
+        while timer.as_mut().poll(context).is_ready() {
+            let now = session.worker.engine.now();
+            if session.age_limit <= now {
+                return Poll::Ready(Event::Asked(CloseReason::MaxAge));
             }
-            if !self.ended[to_backend]
-                && let Poll::Ready(end) = poll(upward.as_mut(), context)
-            {
-                self.ended[to_backend] = true;
-                if !matches!(end, End::Finished) {
-                    return Poll::Ready(Some((Party::Backend, end)));
-                }
-                shut(backend);
+            if quiet_limit(session, half_closed) <= now {
+                return Poll::Ready(Event::Quiet(quiet_reason(half_closed)));
             }
-            if !self.ended[to_client]
-                && let Poll::Ready(end) = poll(downward.as_mut(), context)
-            {
-                self.ended[to_client] = true;
-                if !matches!(end, End::Finished) {
-                    return Poll::Ready(Some((Party::Client, end)));
-                }
+            timer.as_mut().get_mut().reset(deadline(session, half_closed));
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+/// When to look again at how long it has lasted. With every byte it may be quiet for longer, so
+/// the timer is set to where that was, rather than being set anew for each.
+fn deadline(session: &Session, half_closed: bool) -> Time {
+    quiet_limit(session, half_closed).min(session.age_limit)
+}
+
+/// When the session will have been quiet for too long.
+fn quiet_limit(session: &Session, half_closed: bool) -> Time {
+    let limit = match half_closed {
+        true => Some(session.listener.half_closed_timeout),
+        false => session.listener.idle_timeout,
+    };
+    session.last_activity() + limit.unwrap_or(Duration::MAX)
+}
+
+fn quiet_reason(half_closed: bool) -> CloseReason {
+    match half_closed {
+        true => CloseReason::HalfClosedTimeout,
+        false => CloseReason::IdleTimeout,
+    }
+}
+
+/// One party is gone. What it had sent before is delivered to the other, which then gets the reset
+/// too; what that one sends is nobody's.
+async fn survive(
+    flow: &Flow<'_>,
+    mut run: Pin<&mut Option<impl Future<Output = Run>>>,
+    survivor: &Socket,
+) {
+    let engine = &flow.session.worker.engine;
+    survivor.stop_receiving();
+    // An end of stream from here on is only what the kernel says after an error.
+    let deadline = flow.session.worker.linger_deadline(flow.source_is_gone());
+    if run.is_some() {
+        race(poll_fn(|context| poll(run.as_mut(), context)), engine.sleep_until(deadline)).await;
+    }
+    let mut pause = DELIVERY_CHECK;
+    // After a reset of its own the survivor would have unsent bytes for ever.
+    let undelivered = || survivor.unsent().is_ok_and(|bytes| bytes > 0) && !survivor.is_gone();
+    while undelivered() && engine.now() < deadline {
+        engine.sleep_until(deadline.min(engine.now() + pause)).await;
+        pause = (pause * 2).min(DELIVERY_CHECK_MOST);
+    }
+    survivor.reset_on_close();
+}
+
+/// The session is to end. What the backend had sent is delivered, and the client is told that this
+/// was the end; what the client still sends is delivered until it ends its stream too. A client
+/// that has done so already waits for its answer, and gets all of it. None of it takes longer than
+/// bytes may linger. A party that fails meanwhile is given back.
+async fn close_in_order(
+    session: &Session,
+    backend: &Socket,
+    mut upward: Pin<&mut Option<impl Future<Output = Run>>>,
+    down: &Flow<'_>,
+    mut downward: Pin<&mut Option<impl Future<Output = Run>>>,
+) -> Option<(Party, End)> {
+    let engine = &session.worker.engine;
+    let deadline = session.worker.linger_deadline(engine.now());
+    let mut stopping = upward.is_some();
+    if stopping {
+        down.stop(Stopping::OnceEmpty);
+    }
+    // A backend that goes on sending does not keep the client from hearing of the end.
+    let half = engine.now() + deadline.since(engine.now()) / 2;
+    let mut insisting = pin!(engine.sleep_until(half));
+    let (mut emptying, mut empty) = (pin!(discard(backend)), false);
+    let in_order = poll_fn(|context| {
+        if stopping && insisting.as_mut().poll(context).is_ready() {
+            stopping = false;
+            down.stop(Stopping::AtOnce);
+        }
+        if let Poll::Ready(end) = poll(upward.as_mut(), context) {
+            if !matches!(end, End::Finished) {
+                return Poll::Ready(Some((Party::Backend, end)));
             }
-            empty = empty || (self.ended[to_client] && emptying.as_mut().poll(context).is_ready());
-            if empty && self.ended[to_backend] { Poll::Ready(None) } else { Poll::Pending }
-        });
-        match race(in_order, engine.sleep_until(deadline)).await {
-            Either::First(outcome) => outcome,
-            Either::Second(()) => {
-                shut(backend);
-                None
-            }
+            shut(backend);
+        }
+        if let Poll::Ready(end) = poll(downward.as_mut(), context)
+            && !matches!(end, End::Finished)
+        {
+            return Poll::Ready(Some((Party::Client, end)));
+        }
+        empty = empty || (downward.is_none() && emptying.as_mut().poll(context).is_ready());
+        if empty && upward.is_none() { Poll::Ready(None) } else { Poll::Pending }
+    });
+    match race(in_order, engine.sleep_until(deadline)).await {
+        Either::First(outcome) => outcome,
+        Either::Second(()) => {
+            shut(backend);
+            None
         }
     }
 }
 
-/// Lets a flow go on that was not given up, and says when it ends.
-fn poll(run: Pin<&mut Option<impl Future<Output = Run>>>, context: &mut Context<'_>) -> Poll<End> {
-    match run.as_pin_mut().map(|run| run.poll(context)) {
-        Some(Poll::Ready(Err(end))) => Poll::Ready(end),
+/// Lets a flow go on, if it has not ended; a flow that ends is dropped, with all that it holds.
+fn poll(
+    mut run: Pin<&mut Option<impl Future<Output = Run>>>,
+    context: &mut Context<'_>,
+) -> Poll<End> {
+    match run.as_mut().as_pin_mut().map(|run| run.poll(context)) {
+        Some(Poll::Ready(Err(end))) => {
+            run.set(None);
+            Poll::Ready(end)
+        }
         Some(Poll::Pending) | None => Poll::Pending,
     }
 }

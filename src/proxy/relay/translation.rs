@@ -112,8 +112,9 @@ impl Flow<'_> {
             return self.encrypt(&buffer, block);
         };
         if self.target_tls.is_none() {
+            let before = block.filled().len();
             source.decrypt(buffer, block).map_err(source_failed)?;
-            self.moved(block.filled().len());
+            self.moved(block.filled().len() - before);
             return Ok(());
         }
         let mut plain = Block::new(&self.session.worker.engine, BlockSize::One);

@@ -41,8 +41,10 @@ impl Settings {
         // A session that is resumed proves less; and the tickets are the sessions'.
         config.resumption = Resumption::disabled();
         let mut stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await?;
-        stream.shutdown().await?;
-        timeout(self.patience, farewell(&mut stream)).await.unwrap_or(Ok(()))
+        let ended = stream.shutdown().await;
+        // What the backend has said comes before what became of the connection.
+        timeout(self.patience, farewell(&mut stream)).await.unwrap_or(Ok(()))?;
+        Ok(ended?)
     }
 }
 

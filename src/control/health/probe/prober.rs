@@ -92,9 +92,9 @@ impl Prober {
         })
     }
 
-    /// Probes the backend of this name: its addresses in order until one answers well. Each may use an equal
-    /// share of the time that is left, so that one which swallows everything leaves some to the
-    /// next. The failure is the last one's.
+    /// Probes the backend of this name: its addresses in order until one answers well. Each may
+    /// use an equal share of the time that is left, so that one which swallows everything leaves
+    /// some to the next. The failure is the last one's.
     pub async fn probe(&self, name: &str, addresses: &[SocketAddr]) -> Result<(), ProbeFailure> {
         let deadline = Instant::now() + self.timeout;
         let mut result = Err(ProbeFailure::Defect);

@@ -1,0 +1,164 @@
+//! Owns the certificates of the tests and their files. Judges none.
+
+use std::path::PathBuf;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
+    DnType, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256,
+    RevokedCertParams, RsaKeySize, SerialNumber, date_time_ymd,
+};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tempfile::TempDir;
+
+/// An authority, with a folder for what it has issued.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: rcgen::Certificate,
+    folder: TempDir,
+}
+
+/// A certificate and its key.
+pub struct Issued {
+    pub certificate: String,
+    pub key: String,
+    serial: SerialNumber,
+}
+
+impl Authority {
+    pub fn new(name: &str) -> Authority {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = named(name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let issuer = Issuer::new(params, key);
+        Authority { issuer, certificate, folder: TempDir::new().unwrap() }
+    }
+
+    /// A certificate for these names, which has the first as its subject too.
+    pub fn issue(&self, names: &[&str]) -> Issued {
+        self.issue_with(names, KeyPair::generate().unwrap(), |_| {})
+    }
+
+    /// The same, lapsed long ago.
+    pub fn issue_expired(&self, names: &[&str]) -> Issued {
+        self.issue_with(names, KeyPair::generate().unwrap(), |params| {
+            params.not_before = date_time_ymd(2020, 1, 1);
+            params.not_after = date_time_ymd(2020, 2, 1);
+        })
+    }
+
+    /// The same with a key that signs for milliseconds.
+    pub fn issue_slow(&self, names: &[&str]) -> Issued {
+        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_4096).unwrap();
+        self.issue_with(names, key, |_| {})
+    }
+
+    fn issue_with(
+        &self,
+        names: &[&str],
+        key: KeyPair,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Issued {
+        let listed: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(listed).unwrap();
+        params.distinguished_name = named(names[0]);
+        let serial = SerialNumber::from(next_serial());
+        params.serial_number = Some(serial.clone());
+        change(&mut params);
+        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
+        Issued { certificate, key: key.serialize_pem(), serial }
+    }
+
+    /// The file of a list that revokes these.
+    pub fn revoke(&self, file: &str, revoked: &[&Issued]) -> PathBuf {
+        let revoke = |issued: &&Issued| RevokedCertParams {
+            serial_number: issued.serial.clone(),
+            revocation_time: date_time_ymd(2026, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2026, 1, 1),
+            next_update: date_time_ymd(2126, 1, 1),
+            crl_number: SerialNumber::from(next_serial()),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.iter().map(revoke).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        self.write(file, &params.signed_by(&self.issuer).unwrap().pem().unwrap())
+    }
+
+    /// Writes a file into the folder, in the place of the one of that name at once.
+    pub fn write(&self, file: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(file);
+        let new = path.with_extension("new");
+        std::fs::write(&new, text).unwrap();
+        set_private(&new);
+        std::fs::rename(&new, &path).unwrap();
+        path
+    }
+
+    pub fn remove(&self, file: &str) {
+        std::fs::remove_file(self.folder.path().join(file)).unwrap();
+    }
+
+    /// The authority's own certificate.
+    pub fn file(&self) -> PathBuf {
+        self.write("authority.pem", &self.pem())
+    }
+
+    pub fn pem(&self) -> String {
+        self.certificate.pem()
+    }
+
+    /// Writes a certificate and its key; gives them as an item of `certificates`.
+    pub fn identity(&self, name: &str, issued: &Issued) -> String {
+        let [chain, key] = self.pair(name, issued);
+        format!("{{ chain = {chain:?}, key = {key:?} }}")
+    }
+
+    /// The same as two paths.
+    pub fn pair(&self, name: &str, issued: &Issued) -> [PathBuf; 2] {
+        let chain = self.write(&format!("{name}.pem"), &issued.certificate);
+        [chain, self.write(&format!("{name}.key"), &issued.key)]
+    }
+
+    /// Trust in this authority alone.
+    pub fn roots(&self) -> RootCertStore {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).unwrap();
+        roots
+    }
+}
+
+impl Issued {
+    pub fn chain(&self) -> Vec<CertificateDer<'static>> {
+        vec![CertificateDer::from_pem_slice(self.certificate.as_bytes()).unwrap()]
+    }
+
+    pub fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_slice(self.key.as_bytes()).unwrap()
+    }
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut named = DistinguishedName::new();
+    named.push(DnType::CommonName, name);
+    named
+}
+
+fn next_serial() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed) + 1
+}
+
+/// A key that others may read is complained about.
+fn set_private(path: &std::path::Path) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}

@@ -1,0 +1,18 @@
+//! Owns the tests of TLS: ended here, passed through by its hello, and spoken with backends.
+//!
+//! `authority`, `peer` and `scene` are what they are made of. The other modules are the tests, by
+//! the promise they hold the program to.
+
+mod authority;
+mod peer;
+mod scene;
+
+mod backends;
+mod endings;
+mod handshakes;
+mod mutual;
+mod passing;
+mod renewal;
+mod renewing;
+mod resuming;
+mod termination;
