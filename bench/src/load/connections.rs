@@ -129,8 +129,8 @@ impl Connections {
 }
 
 impl Client for Connections {
-    fn is_ready(&self, _: &Backends) -> bool {
-        self.has_tickets() && self.is_finished()
+    fn is_ready(&self, backends: &Backends) -> bool {
+        self.has_tickets() && self.is_finished(backends)
     }
 
     fn start(&mut self, schedule: Schedule, _: &Poller) -> Result<(), Fault> {
@@ -178,7 +178,7 @@ impl Client for Connections {
         Ok(())
     }
 
-    fn is_finished(&self) -> bool {
+    fn is_finished(&self, _: &Backends) -> bool {
         self.free.len() == self.lines.len()
     }
 

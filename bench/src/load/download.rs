@@ -84,7 +84,7 @@ impl Client for Download {
         Ok(())
     }
 
-    fn is_finished(&self) -> bool {
+    fn is_finished(&self, _: &Backends) -> bool {
         self.lines.are_closed()
     }
 

@@ -137,7 +137,7 @@ impl Client for Idle {
         Ok(())
     }
 
-    fn is_finished(&self) -> bool {
+    fn is_finished(&self, _: &Backends) -> bool {
         self.is_finished
     }
 

@@ -158,7 +158,7 @@ impl Client for PingPong {
         Ok(())
     }
 
-    fn is_finished(&self) -> bool {
+    fn is_finished(&self, _: &Backends) -> bool {
         self.waiting == 0
     }
 

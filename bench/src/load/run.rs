@@ -54,7 +54,7 @@ pub(super) trait Client {
     /// Begins nothing more.
     fn finish(&mut self, poller: &Poller) -> Result<(), Fault>;
     /// Whether everything that has begun has ended.
-    fn is_finished(&self) -> bool;
+    fn is_finished(&self, backends: &Backends) -> bool;
     /// What can only be checked at the end.
     fn verify(&self, _backends: &Backends) -> Result<(), Fault> {
         Ok(())
@@ -188,7 +188,9 @@ impl Site {
         progress.patience = PATIENCE_PER_TURN;
         progress.client.finish(&self.poller)?;
         self.backends.finish(&self.poller)?;
-        self.turn_by(Fault::Stalled, &mut progress, |client, _| client.is_finished())?;
+        self.turn_by(Fault::Stalled, &mut progress, |client, backends| {
+            client.is_finished(backends)
+        })?;
         progress.client.verify(&self.backends)?;
         progress.client = Box::new(NoClient);
         self.turn_by(Fault::Lingering, &mut progress, |_, backends| backends.open() == 0)?;
@@ -295,7 +297,7 @@ impl Client for NoClient {
     fn finish(&mut self, _: &Poller) -> Result<(), Fault> {
         Ok(())
     }
-    fn is_finished(&self) -> bool {
+    fn is_finished(&self, _: &Backends) -> bool {
         true
     }
 }

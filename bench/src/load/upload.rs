@@ -150,13 +150,39 @@ impl Client for Upload {
         self.lines.watch(EventFlags::IN, poller)
     }
 
-    fn is_finished(&self) -> bool {
-        self.lines.are_closed()
+    /// A proxy may be done with a client before a backend has taken the last bytes.
+    fn is_finished(&self, backends: &Backends) -> bool {
+        self.lines.are_closed() && backends.open() == 0
     }
 
     fn verify(&self, backends: &Backends) -> Result<(), Fault> {
         self.lines.verdict()?;
         let sent: u64 = self.streams.iter().map(|stream| stream.position).sum();
         if sent == backends.taken() { Ok(()) } else { Err(Fault::WrongBytes) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Work;
+    use super::super::backends::Service;
+    use super::*;
+    use crate::certificates::Authority;
+    use std::net::TcpStream;
+
+    #[test]
+    fn it_is_not_finished_before_the_backends_have_taken_all() {
+        let poller = Poller::new().unwrap();
+        let mut backends = Backends::new();
+        let address = backends.listen(201, 1, &poller).unwrap()[0];
+        let authority = Authority::generate().unwrap();
+        let dialer = Dialer::new(address, Work::TlsUpload128.terms(), authority.root()).unwrap();
+        // All of its lines have ended: there are none.
+        let upload = Upload::new(dialer);
+        let _proxy = TcpStream::connect(address).unwrap();
+        backends.accept(0, &poller).unwrap();
+        assert!(!upload.is_finished(&backends));
+        backends.serve(Service::Take);
+        assert!(upload.is_finished(&backends));
     }
 }
