@@ -163,7 +163,7 @@ fn a_hello_may_come_in_single_bytes() {
     }
     (&client.socket).write_all(&[*last]).unwrap();
     let client = client.shaken().unwrap();
-    pass(&client, &client, 0..100_000);
+    pass(&client, &client, 0..20_000);
     client.close();
     expect_end(&client);
     drop(client);
