@@ -9,7 +9,7 @@ use super::aggregator::Aggregator;
 use super::dns::{DnsServer, a, aaaa, srv};
 use super::fleet::{NAME, Search, set};
 use super::load::{Load, ask, exchange, report};
-use super::patience::now;
+use super::patience::{eventually, now};
 use super::peer::vacant;
 use super::proxy::{Plan, Proxy, run};
 use super::stream::{connect, finish};
@@ -110,7 +110,9 @@ fn a_target_of_both_families_is_one_backend_and_serves_while_one_of_them_does() 
     proxy.await_words("is down");
     ipv4.revive();
     proxy.await_words(&format!("agg.test:{port} is up (was down)"));
-    assert_eq!(exchange(proxy.address()).unwrap(), "ipv4");
+    // The workers hear of it after the log.
+    let answer = eventually("it serves again", || exchange(proxy.address()).ok());
+    assert_eq!(answer, "ipv4");
 }
 
 #[test]
