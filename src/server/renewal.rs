@@ -100,7 +100,7 @@ impl Renewer {
 
     /// Reads the files of these tables, and publishes what is different.
     async fn renew(&mut self, tables: BTreeSet<usize>, cause: Cause) {
-        let mut fresh = BTreeSet::new();
+        let (mut fresh, mut outcomes) = (false, Vec::new());
         for index in tables {
             let (table, now) = (self.stock.tables[index].clone(), self.stock.now());
             let (tickets, clock) = (Arc::clone(&self.stock.tickets), Arc::clone(&self.stock.clock));
@@ -110,14 +110,23 @@ impl Renewer {
                 tracing::error!(table = self.stock.tables[index].path, "the renewal panicked");
                 continue;
             };
-            self.records[index].note(&self.stock.tables[index], renewed.as_ref(), trouble, cause);
+            let before = self.stock.tables[index].clone();
+            let is_renewed = renewed.is_some();
             if let Some(renewed) = renewed {
                 self.stock.tables[index] = renewed;
-                fresh.insert(index);
+                fresh = true;
             }
+            outcomes.push((index, before, is_renewed, trouble));
         }
-        if !fresh.is_empty() {
+        if fresh {
             self.publish();
+        }
+        // Told once it counts.
+        for (index, before, is_renewed, trouble) in outcomes {
+            let renewed = is_renewed.then(|| &self.stock.tables[index]);
+            self.records[index].note(&before, renewed, trouble, cause);
+        }
+        if fresh {
             self.remind();
         }
         self.report();

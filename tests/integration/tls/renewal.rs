@@ -1,7 +1,7 @@
 //! Certificates, authorities and ticket keys are renewed while the proxy serves; what is half
 //! there, broken or lapsed leaves what serves.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -9,8 +9,9 @@ use rustix::process::Signal;
 use rustls::AlertDescription;
 use rustls::version::{TLS12, TLS13};
 
+use super::super::patience::eventually;
 use super::super::proxy::{Plan, Proxy, refusal};
-use super::super::stream::{expect, pass, send};
+use super::super::stream::pass;
 use super::authority::{Authority, Issued};
 use super::peer::{SecureEcho, Tls, alert, client_of, client_with, server};
 use super::scene::{NAME, Scene, Settings, edge};
@@ -173,9 +174,12 @@ fn backends_are_believed_by_the_authority_of_the_moment() {
     proxy.await_event(RENEWED);
     proxy.await_words("is up (was down)");
     let config = Arc::new(client_of(&clients, &[&TLS13]));
-    let client = Tls::connect(proxy.address(), NAME, &config).unwrap();
-    send(&client, 0..1_000);
-    expect(&client, 0..1_000);
+    // The workers hear of it after the log.
+    eventually("the backend serves", || {
+        let client = Tls::connect(proxy.address(), NAME, &config).ok()?;
+        (&client).write_all(b"?").ok()?;
+        (&client).read_exact(&mut [0]).ok()
+    });
     assert_eq!((expiry(&proxy, "pool.back"), reloads(&proxy, "success")), (0, 1));
 }
 
