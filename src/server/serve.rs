@@ -128,15 +128,13 @@ async fn run(
     let budget = budget(config, cpus.len()).map_err(StartError::Limit)?;
     let stock = Stock::load(config).map_err(StartError::Material)?;
     stock.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
-    let mut signals = Signals::new().map_err(system("signals cannot be received"))?;
-    let hangup = signal(SignalKind::hangup()).map_err(system("signals cannot be received"))?;
+    let (mut signals, hangup) = signals().map_err(system("signals cannot be received"))?;
     let sockets = Sockets::open(config, cpus.len()).map_err(StartError::Listen)?;
     let admin = bind_admin(config).await?;
     let admin_address = admin.as_ref().and_then(|listener| listener.local_addr().ok());
     let metrics = Arc::new(Metrics::new(cpus.len(), wall_clock()));
     let probe_tls = stock.probe_tls();
-    let control = Control::new(config, &probe_tls, seed());
-    let mut control = control.map_err(StartError::Control)?;
+    let mut control = Control::new(config, &probe_tls, seed()).map_err(StartError::Control)?;
     // Whoever connects meanwhile waits in the backlog.
     tokio::select! {
         () = control.settle(SETTLE) => {}
@@ -186,13 +184,16 @@ async fn run(
     workers.tell(Command::Stop).await;
     let joined = workers.join().map_err(StartError::Broken);
     drop(admin_end);
-    if let Some(log) = &access_log {
-        let lost = log.flush_and_stop(ACCESS_LOG_FLUSH);
-        if lost > 0 {
-            tracing::warn!(lines = lost, "access-log lines could not be written before the end");
-        }
-    }
+    access_log.iter().for_each(|log| finish(log));
     joined.and(outcome)
+}
+
+/// Lets the access log write what is queued.
+fn finish(log: &AccessLog) {
+    let lost = log.flush_and_stop(ACCESS_LOG_FLUSH);
+    if lost > 0 {
+        tracing::warn!(lines = lost, "access-log lines could not be written before the end");
+    }
 }
 
 /// Every listener's name with an address as bound.
@@ -341,6 +342,11 @@ fn allow_changes(from: config::AllowChanges) -> AllowChanges {
         config::AllowChanges::All => AllowChanges::All,
         config::AllowChanges::Off => AllowChanges::Off,
     }
+}
+
+/// Those that end the process, and the one that has files read again.
+fn signals() -> std::io::Result<(Signals, Signal)> {
+    Ok((Signals::new()?, signal(SignalKind::hangup())?))
 }
 
 /// SIGTERM and SIGINT.
