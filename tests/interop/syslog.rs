@@ -74,7 +74,9 @@ fn rsyslogd_messages_arrive_once_in_tls(
         arrived[number] = true;
     }
     agent.stop();
-    assert!(proxy.stop_finished().len() > 1);
+    // The agent may close while the receiver's end of TLS is on its way to it, which is a reset of
+    // a stream that has delivered everything.
+    assert!(proxy.stop().len() > 1);
     assert_eq!(receiver.stop(), Vec::<String>::new());
 }
 
