@@ -372,6 +372,81 @@ mod tests {
         assert_eq!(errors.lines().collect::<Vec<_>>(), expected);
     }
 
+    const REST: &str = "[listener.l]\nlisten = \"0.0.0.0:1\"\npool = \"p\"\n\
+                        [pool.p]\nbackends = [\"10.0.0.1:1\"]\n";
+
+    /// A valid file with these tables.
+    fn with_tables(text: &str) -> Config {
+        config::parse(&format!("{REST}{text}"), "x.toml")
+            .unwrap_or_else(|errors| panic!("{errors}"))
+    }
+
+    #[test]
+    fn what_is_configured_for_clients_arrives() {
+        let config = with_tables(
+            "[tls.t]\n\
+             certificates = [{ chain = \"/c\", key = \"/k\", staple = \"/s\" }]\n\
+             min_version = \"1.3\"\ncipher_suites = [\"TLS_AES_128_GCM_SHA256\"]\n\
+             alpn = [\"h2\", \"é\"]\nclient_auth = \"optional\"\nclient_ca = \"/ca\"\n\
+             client_crls = [\"/crl\"]\nticket_lifetime = \"1h\"\nticket_keys = \"/keys\"\n\
+             handshake_timeout = \"3s\"\n\
+             [tls.u]\ncertificates = [{ chain = \"/c\", key = \"/k\" }]\ntickets = false\n",
+        );
+        let (chain, key) = ("/c".into(), "/k".into());
+        let expected = ServerOptions {
+            name: "t".to_owned(),
+            certificates: vec![CertificateFiles { chain, key, staple: Some("/s".into()) }],
+            min_version: MinVersion::Tls13,
+            cipher_suites: vec!["TLS_AES_128_GCM_SHA256".to_owned()],
+            alpn: vec![b"h2".to_vec(), "é".as_bytes().to_vec()],
+            client_auth: ClientAuth::Optional,
+            client_ca: Some("/ca".into()),
+            client_crls: vec!["/crl".into()],
+            tickets: Some(TicketOptions {
+                lifetime: Duration::from_secs(3600),
+                keys: Some("/keys".into()),
+            }),
+            handshake_timeout: Duration::from_secs(3),
+        };
+        assert_eq!(server_options(&config.tls[0]), expected);
+        let bare = server_options(&config.tls[1]);
+        assert_eq!((bare.min_version, bare.client_auth), (MinVersion::Tls12, ClientAuth::Off));
+        assert_eq!((bare.tickets, bare.client_ca), (None, None));
+    }
+
+    #[test]
+    fn what_is_configured_for_backends_arrives() {
+        let options = |text: &str| {
+            let config = with_tables(&format!("[pool.p.tls]\n{text}"));
+            client_options(&config, config.pools[0].tls.as_ref().unwrap())
+        };
+        let expected = ClientOptions {
+            ca: Authorities::File("/ca".into()),
+            server_name: NameSource::Fixed("a.b".to_owned()),
+            certificate: Some("/c".into()),
+            key: Some("/k".into()),
+            alpn: Alpn::Offer(vec![b"h2".to_vec()]),
+            min_version: MinVersion::Tls13,
+            resumption: false,
+            handshake_timeout: Duration::from_secs(3),
+            insecure_skip_verify: false,
+        };
+        let given = "ca = \"/ca\"\nserver_name = \"a.b\"\ncertificate = \"/c\"\nkey = \"/k\"\n\
+                     alpn = [\"h2\"]\nmin_version = \"1.3\"\nresumption = false\n\
+                     handshake_timeout = \"3s\"";
+        assert_eq!(options(given), expected);
+        let bare = options("insecure_skip_verify = true\nalpn = \"client\"");
+        assert!(bare.insecure_skip_verify && bare.resumption);
+        assert_eq!((bare.ca, bare.server_name), (Authorities::System, NameSource::Backend));
+        assert_eq!((bare.certificate, bare.key), (None, None));
+        assert_eq!(bare.alpn, Alpn::AsAgreed(Vec::new()));
+        let sections = "alpn = \"client\"\n\
+             [tls.a]\ncertificates = [{ chain = \"/c\", key = \"/k\" }]\nalpn = [\"h2\", \"b\"]\n\
+             [tls.b]\ncertificates = [{ chain = \"/c\", key = \"/k\" }]\nalpn = [\"a\", \"h2\"]\n";
+        let agreed = ["h2", "b", "a", "h2"].map(|protocol| protocol.as_bytes().to_vec());
+        assert_eq!(options(sections).alpn, Alpn::AsAgreed(agreed.to_vec()));
+    }
+
     /// The listener that ends TLS, in the order of their names.
     const ENDED: usize = 0;
 
