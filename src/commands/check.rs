@@ -26,6 +26,9 @@ pub(super) fn check(path: &Path, resolves: bool) -> ExitCode {
     let listeners = count(config.listeners.len(), "listener");
     let pools = count(config.pools.len(), "pool");
     out.line(format_args!("{}: valid; {listeners}, {pools}", path.display()));
+    for line in stock.summary() {
+        out.line(line);
+    }
     for warning in stock.warnings() {
         out.line(format_args!("warning: {warning}"));
     }

