@@ -6,6 +6,7 @@ mod clock;
 mod compare;
 mod load;
 mod peer;
+mod probes;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,8 @@ enum Command {
     Balance(balance::Options),
     /// Measure Ringmain beside HAProxy, NGINX and two plain proxies
     Compare(compare::Options),
+    /// Measure what the health checks of many backends cost
+    Probes(probes::Options),
     /// Run one of the plain proxies
     #[command(hide = true)]
     Peer(peer::Options),
@@ -40,6 +43,13 @@ fn main() -> ExitCode {
             Err(failure) => {
                 eprintln!("compare: {failure}");
                 ExitCode::from(failure.exit_code())
+            }
+        },
+        Command::Probes(options) => match probes::probes(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                eprintln!("probes: {failure}");
+                ExitCode::FAILURE
             }
         },
         Command::Peer(options) => match peer::run(options) {

@@ -110,6 +110,9 @@ const PACE: Duration = Duration::from_millis(20);
 const LOOK: Duration = Duration::from_millis(200);
 /// So long after a change it is saved, with those that follow it.
 const SAVE_AFTER: Duration = Duration::from_secs(1);
+/// What is due within this time is done together: hundreds of probes a second wake the thread a
+/// hundred times and not several times each.
+const GATHERED: Duration = Duration::from_millis(10);
 const RESOLV_CONF: &str = "/etc/resolv.conf";
 
 impl Control {
@@ -269,10 +272,10 @@ impl Control {
     }
 
     fn deadlines(&self) -> impl Iterator<Item = Duration> {
-        let keepers = self.keepers.iter().filter_map(Keeper::next_deadline);
+        let keepers = self.keepers.iter().filter_map(Keeper::next_deadline).min().map(gathered);
         let notices = self.notices.next_deadline();
         let save = self.state.due.values().min().copied();
-        keepers.chain(self.look).chain(notices).chain(save).chain(self.publication)
+        [keepers, self.look, notices, save, self.publication].into_iter().flatten()
     }
 
     fn handle(&mut self, event: Event) {
@@ -491,6 +494,12 @@ fn saved(directory: Option<&Path>, pool: &str) -> Saved {
         tracing::warn!(pool, "process.state_directory: {}: {error}", directory.display());
         Saved::default()
     })
+}
+
+/// The next time at which what is due is looked at.
+fn gathered(deadline: Duration) -> Duration {
+    let periods = deadline.as_nanos().div_ceil(GATHERED.as_nanos());
+    GATHERED.saturating_mul(u32::try_from(periods).unwrap_or(u32::MAX)).max(deadline)
 }
 
 async fn until(deadline: Option<Instant>) {

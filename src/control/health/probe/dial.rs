@@ -8,10 +8,7 @@ use tokio::net::{TcpSocket, TcpStream};
 
 /// Connects from the source address of the same family, if there is one.
 pub(super) async fn connect(address: SocketAddr, sources: &[IpAddr]) -> io::Result<TcpStream> {
-    let stream = socket(address, sources)?.connect(address).await?;
-    // A probe sends once and waits for the answer.
-    stream.set_nodelay(true)?;
-    Ok(stream)
+    socket(address, sources)?.connect(address).await
 }
 
 /// Finds out whether connections are accepted, and leaves no trace of having asked.

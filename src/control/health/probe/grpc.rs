@@ -6,7 +6,7 @@ use h2::client::{Builder, SendRequest};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue, TE, USER_AGENT};
 use hyper::{Method, Request, Uri};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, BufWriter};
 
 use super::alongside::alongside;
 use super::failure::ProbeFailure;
@@ -52,7 +52,8 @@ impl Call {
             .initial_window_size(WINDOW)
             .initial_connection_window_size(WINDOW)
             .max_header_list_size(HEADER_BYTES_MAX)
-            .handshake::<_, Bytes>(stream)
+            // The preface goes out with the request, and not in a packet of its own.
+            .handshake::<_, Bytes>(BufWriter::with_capacity(REQUEST_BYTES, stream))
             .await
             .map_err(failure)?;
         alongside(self.exchange(requests, uri), connection).await
@@ -129,6 +130,10 @@ fn failure(error: h2::Error) -> ProbeFailure {
     }
     if error.is_remote() { ProbeFailure::Reset } else { ProbeFailure::Malformed }
 }
+
+/// The preface, the settings and a request with the longest service are less than this as a rule;
+/// what is more goes out in several packets.
+const REQUEST_BYTES: usize = 512;
 
 /// A reply has seven bytes; more are read only to say that it is too long.
 const REPLY_BYTES_MAX: usize = 1024;

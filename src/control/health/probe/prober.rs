@@ -2,11 +2,13 @@
 //! when it is asked and what follows.
 
 use std::fmt;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
 use super::failure::ProbeFailure;
@@ -114,27 +116,65 @@ impl Prober {
     }
 
     async fn ask(&self, name: &str, address: SocketAddr) -> Result<(), ProbeFailure> {
-        let connect = || dial::connect(address, &self.source_addresses);
         match &self.check {
             Ready::Tcp => Ok(dial::knock(address, &self.source_addresses).await?),
-            Ready::Tls(settings) => settings.ask(connect().await?, name, address.ip()).await,
-            Ready::TlsHello { hello } => hello::ask(connect().await?, hello).await,
-            Ready::Http { question, tls: None } => question.ask(connect().await?, address).await,
-            Ready::Http { question, tls: Some(tls) } => {
-                question.ask(tls.connect(connect().await?).await?, address).await
+            // Apart, because what they need room for would make every probe larger.
+            Ready::Tls(settings) => {
+                Box::pin(async {
+                    settings.ask(self.converse(address).await?, name, address.ip()).await
+                })
+                .await
             }
-            Ready::Grpc { call, tls: None, .. } => {
-                call.ask(connect().await?, "http", &address.to_string()).await
-            }
-            Ready::Grpc { call, authority, tls: Some(tls) } => {
-                let address = address.to_string();
-                let authority = authority.as_deref().unwrap_or(&address);
-                call.ask(tls.connect(connect().await?).await?, "https", authority).await
+            Ready::TlsHello { hello } => hello::ask(self.connect(address).await?, hello).await,
+            Ready::Http { question, tls: None } => {
+                question.ask(self.connect(address).await?, address).await
             }
             Ready::SendExpect { send, expect } => {
-                send_expect::ask(connect().await?, send, expect).await
+                send_expect::ask(self.connect(address).await?, send, expect).await
+            }
+            Ready::Http { question, tls: Some(tls) } => {
+                Box::pin(async {
+                    let stream = tls.connect(self.converse(address).await?).await?;
+                    question.ask(stream, address).await
+                })
+                .await
+            }
+            Ready::Grpc { call, authority, tls } => {
+                let authority = authority.as_deref();
+                Box::pin(self.call(address, call, authority, tls.as_ref())).await
             }
         }
+    }
+
+    async fn call(
+        &self,
+        address: SocketAddr,
+        call: &Call,
+        authority: Option<&str>,
+        tls: Option<&Tls>,
+    ) -> Result<(), ProbeFailure> {
+        let stream = self.converse(address).await?;
+        let address = address.to_string();
+        match tls {
+            None => call.ask(stream, "http", &address).await,
+            Some(tls) => {
+                let stream = tls.connect(stream).await?;
+                call.ask(stream, "https", authority.unwrap_or(&address)).await
+            }
+        }
+    }
+
+    /// For who sends once and waits for the answer.
+    async fn connect(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        dial::connect(address, &self.source_addresses).await
+    }
+
+    /// For who sends several times.
+    async fn converse(&self, address: SocketAddr) -> io::Result<TcpStream> {
+        let stream = self.connect(address).await?;
+        // Else what is sent second would wait until the first is acknowledged.
+        stream.set_nodelay(true)?;
+        Ok(stream)
     }
 }
 
