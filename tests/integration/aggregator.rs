@@ -10,7 +10,9 @@ use std::thread::JoinHandle;
 use rustix::net::connect_unspec;
 use socket2::SockRef;
 
-/// It answers each line with its own name and the line.
+use super::vector::{answer_calls, is_call};
+
+/// It answers each line with its own name and the line, and Vector's health check.
 pub struct Aggregator {
     pub name: String,
     pub address: SocketAddr,
@@ -27,6 +29,8 @@ pub enum Manner {
     Withholds,
     /// It resets the connection at the first line.
     Resets,
+    /// It answers, and says of itself that it is not well.
+    Ails,
 }
 
 struct Shared {
@@ -118,12 +122,16 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) -> JoinHandle<()> {
 /// Until the client ends its stream; a reset is an end too.
 fn serve(stream: Arc<TcpStream>, shared: &Shared) {
     stream.set_nodelay(true).unwrap_or_default();
+    if is_call(&stream) {
+        let manner = *shared.manner.lock().unwrap();
+        return answer_calls(&stream, manner != Manner::Ails);
+    }
     for line in BufReader::new(&*stream).lines().map_while(Result::ok) {
         let answer = format!("{} {line}\n", shared.name);
         *shared.received.lock().unwrap().entry(line).or_default() += 1;
         let manner = *shared.manner.lock().unwrap();
         let taken = match manner {
-            Manner::Answers => (&*stream).write_all(answer.as_bytes()),
+            Manner::Answers | Manner::Ails => (&*stream).write_all(answer.as_bytes()),
             Manner::Withholds => Ok(()),
             Manner::Resets => connect_unspec(&*stream).map_err(Into::into),
         };

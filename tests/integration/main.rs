@@ -2,8 +2,8 @@
 //! proxy as a process of its own. Does not look inside it: addresses, logs and metrics are enough.
 //!
 //! `patience`, `peer`, `proxy` and `stream` are what all tests are made of; `agents`,
-//! `aggregator`, `dns`, `fleet` and `load` those of the control plane. The other modules are the
-//! tests, by the promise they hold the program to.
+//! `aggregator`, `dns`, `fleet`, `load` and `vector` those of the control plane. The other modules
+//! are the tests, by the promise they hold the program to.
 
 mod agents;
 mod aggregator;
@@ -15,6 +15,7 @@ mod patience;
 mod peer;
 mod proxy;
 mod stream;
+mod vector;
 
 mod answers;
 mod balancing;

@@ -1,10 +1,10 @@
-//! The fleet of RFC 7469: aggregators found by SRV records, scaled out and in under load with the
-//! preset as it is shipped, but for its addresses and its longest times.
+//! The fleet of RFC 7469: aggregators found by SRV records, with the preset as it is shipped, but
+//! for its ports and its nameserver; and scaled out and in under load, but for its longest times.
 
 use std::path::Path;
 
 use super::agents::Agents;
-use super::aggregator::Aggregator;
+use super::aggregator::{Aggregator, Manner};
 use super::dns::DnsServer;
 use super::fleet::services;
 use super::load::{Load, report};
@@ -25,14 +25,21 @@ fn preset(replacements: &[(&str, String)]) -> String {
     format!("{text}\n[log]\nformat = \"json\"\n")
 }
 
-fn start(dns: &DnsServer) -> Proxy {
-    let server = format!("nameservers = [\"{}\"]\nsearch = []\nndots = 1", dns.address());
-    let text = preset(&[
+/// Where it listens and whom it asks.
+fn elsewhere(dns: &DnsServer) -> [(&'static str, String); 3] {
+    [
         ("listen = \"127.0.0.1:9607\"", format!("listen = \"{}\"", vacant())),
         ("listen = \"0.0.0.0:6001\"", "listen = \"127.0.0.1:0\"".to_owned()),
-        ("nameservers = \"system\"", server),
-        // The aggregators here speak in lines.
-        ("check = \"vector\"", "check = \"tcp\"".to_owned()),
+        ("nameservers = \"system\"", format!("nameservers = [\"{}\"]", dns.address())),
+    ]
+}
+
+fn start(dns: &DnsServer) -> Proxy {
+    let [admin, listener, nameservers] = elsewhere(dns);
+    let text = preset(&[
+        admin,
+        listener,
+        nameservers,
         // What takes half a minute otherwise.
         ("slow_start = \"10s\"", "slow_start = \"1s\"".to_owned()),
         ("on_removal = \"30s\"", "on_removal = \"500ms\"".to_owned()),
@@ -46,6 +53,43 @@ fn imbalance(aggregators: &[&Aggregator]) -> f64 {
     let counts: Vec<usize> = aggregators.iter().map(|it| it.connections()).collect();
     let mean = counts.iter().sum::<usize>() as f64 / counts.len() as f64;
     *counts.iter().max().unwrap() as f64 / mean
+}
+
+#[test]
+fn the_preset_finds_checks_and_follows_a_fleet_as_it_is() {
+    let fleet: Vec<Aggregator> =
+        (0..6).map(|index| Aggregator::start(&format!("agg-{index}"))).collect();
+    let names: Vec<&str> = fleet.iter().map(|aggregator| &*aggregator.name).collect();
+    let dns = DnsServer::start();
+    let scale = |serving: &[Aggregator]| {
+        dns.set(NAME, services(&dns, &serving.iter().collect::<Vec<_>>()));
+    };
+    scale(&fleet[..3]);
+    let proxy = Proxy::start(&preset(&elsewhere(&dns)), run);
+    let address = proxy.listener("vector");
+    let (agents, load) = (Agents::start(address, 12), Load::start(address));
+    load.await_answers(&names[..3], now());
+    // Vector's own check, on the traffic's port.
+    proxy.await_metric("backend_probe_success", |well| well == 3);
+
+    let change = now();
+    scale(&fleet);
+    report("as shipped, 3 to 6 aggregators", load.await_answers(&names, change));
+    let change = now();
+    fleet[0].behave(Manner::Ails);
+    report("as shipped, one says it is not well", load.await_answers(&names[1..], change));
+    proxy.await_words("it says that it does not serve, with the value 1");
+    let change = now();
+    fleet[0].behave(Manner::Answers);
+    report("as shipped, it is well again", load.await_answers(&names, change));
+
+    let change = now();
+    scale(&fleet[..2]);
+    proxy.await_words("4 of 6 backends would vanish; a second answer must confirm it");
+    report("as shipped, 6 to 2 aggregators", load.await_answers(&names[..2], change));
+    agents.next(4);
+    load.finish("as shipped");
+    agents.finish("as shipped", &fleet.iter().collect::<Vec<_>>());
 }
 
 #[test]
