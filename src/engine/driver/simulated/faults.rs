@@ -12,6 +12,9 @@ pub struct Faults {
     pub short_send: u16,
     /// A receive or send that could move bytes completes with EAGAIN.
     pub spurious_again: u16,
+    /// A receive of one piece that finds none completes with EAGAIN instead of waiting, as one on
+    /// a non-blocking socket does where the kernel knows no caps.
+    pub empty_again: u16,
     /// A poll ends with POLLRDHUP alone, which nobody asked for, at a socket whose peer has ended
     /// its stream: Linux's one-shot polls always do.
     pub idle_poll: u16,
@@ -48,6 +51,7 @@ impl Faults {
             short_receive: 0,
             short_send: 0,
             spurious_again: 0,
+            empty_again: 0,
             idle_poll: 0,
             no_buffers: 0,
             reordered: 0,
@@ -90,6 +94,8 @@ impl Faults {
             cut_timeout: draw(50),
             submission_capacity: if random.bool() { random.usize(1..=8) } else { 1024 },
             caps_receives: random.bool(),
+            // Drawn last, so that the others are what they were before there was this one.
+            empty_again: if random.bool() { random.u16(1..=1000) } else { 0 },
         }
     }
 }

@@ -241,8 +241,9 @@ impl Kernel {
 
     /// Receives until the cap is used up or nothing is left. The last piece may go over the cap.
     fn attempt_receives(&mut self, ring: RingId, token: Token, end: EndpointId, cap: usize) {
+        let single = cap == 1 || !self.dice.faults.caps_receives;
         loop {
-            let attempt = self.attempt_receive(ring, end);
+            let attempt = self.attempt_receive(ring, end, single);
             let Attempt::Filled { length, buffer } = attempt else {
                 return self.finish(ring, token, attempt);
             };
@@ -264,7 +265,7 @@ impl Kernel {
         }
     }
 
-    fn attempt_receive(&mut self, ring: RingId, end: EndpointId) -> Attempt {
+    fn attempt_receive(&mut self, ring: RingId, end: EndpointId, single: bool) -> Attempt {
         // Linux picks the buffer before it looks at the socket: without one, an empty socket, an
         // end of the stream and an error all give ENOBUFS, and the error stays to be told.
         let Some(buffer) = self.ring(ring).next_buffer() else {
@@ -286,6 +287,9 @@ impl Kernel {
             Ok(length) => {
                 self.ring(ring).use_buffer();
                 Attempt::Filled { length, buffer: buffer.id }
+            }
+            Err(Errno::AGAIN) if single && self.dice.strikes(|faults| faults.empty_again) => {
+                Attempt::Completed(Err(Errno::AGAIN))
             }
             Err(Errno::AGAIN) => Attempt::Waits,
             Err(errno) => Attempt::Completed(Err(errno)),

@@ -73,6 +73,27 @@ fn a_poll_can_end_for_a_peer_that_has_ended() {
 }
 
 #[test]
+fn a_receive_that_finds_nothing_can_say_so_unless_it_lasts() {
+    let mut process = Process::new(Faults { empty_again: 1000, ..Faults::none() });
+    process.provide(16);
+    let (socket, peer) = process.accepted();
+    assert_eq!(process.receive(socket).result, errno(Errno::AGAIN));
+    for (wait_first, cap) in [(true, 1), (false, 16)] {
+        let token = process.submit(Operation::Receive { socket, wait_first, cap });
+        process.pass();
+        assert!(process.early.is_empty(), "this one waits");
+        process.driver.cancel(token);
+        assert_eq!(process.completion(token).result, errno(Errno::CANCELED));
+    }
+    kernel(&process.world).dice.faults.caps_receives = false;
+    let result = process.result(Operation::Receive { socket, wait_first: false, cap: 16 });
+    assert_eq!(result, errno(Errno::AGAIN));
+    process.write(peer, b"there");
+    process.pass();
+    assert_eq!(process.received(socket).unwrap(), b"there");
+}
+
+#[test]
 fn a_multishot_can_end_with_a_connection() {
     let ending = [
         Faults { multishot_ends: 1000, ..Faults::none() },
