@@ -11,6 +11,7 @@ use super::driver::SocketOptions;
 use super::driver::uring::{RingSizes, Uring};
 use super::*;
 
+mod recalling;
 mod receiving;
 
 fn engine(buffers: u16, stalled_share: usize) -> Engine {
