@@ -7,7 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use ringmain::config::{self, Config};
-use ringmain::control::Control;
+use ringmain::control::{Control, ProbeTls};
 use ringmain::observe::{Inquirer, PoolsReport};
 use rustix::thread::{Pid, gettid};
 use tokio::sync::oneshot;
@@ -105,7 +105,7 @@ fn start(config: Config) -> Result<Running, Failure> {
             Err(error) => return tell.send(Err(Failure::System(error))).unwrap_or_default(),
         };
         runtime.block_on(async {
-            let control = match Control::new(&config, 1) {
+            let control = match Control::new(&config, &ProbeTls::new(), 1) {
                 Ok(control) => control,
                 Err(error) => {
                     let failure = Failure::Control(error.to_string());
