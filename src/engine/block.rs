@@ -50,6 +50,11 @@ impl Block {
         Block { engine: engine.clone(), memory: Some(memory) }
     }
 
+    /// How much one of this size holds.
+    pub fn capacity(engine: &Engine, size: BlockSize) -> usize {
+        engine.core().io.borrow().blocks.capacities[size as usize]
+    }
+
     /// What it has been filled with.
     pub fn filled(&self) -> &[u8] {
         self.memory.as_ref().map_or(&[], |memory| &memory.bytes[..memory.length])

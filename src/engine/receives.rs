@@ -32,15 +32,14 @@ pub(super) struct Piece {
 }
 
 impl Io {
-    /// Starts a receive that goes on until it has filled so many buffers.
+    /// Starts a receive that goes on until it has filled as much as a buffer.
     pub(super) fn start_receive(
         &mut self,
         socket: Descriptor,
         wait_first: bool,
-        buffers: u32,
         now: Time,
     ) -> Token {
-        let cap = self.buffers.size().saturating_mul(buffers);
+        let cap = self.buffers.size();
         self.begin(Operation::Receive { socket, wait_first, cap }, now)
     }
 

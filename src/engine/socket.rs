@@ -104,23 +104,12 @@ impl Socket {
     /// The next piece of the stream; `None` at its end. From now on, pieces are received whether
     /// somebody waits for them or not, up to the size of a buffer; the next call begins anew.
     pub fn receive(&self) -> Receive<'_> {
-        self.receive_up_to(1)
-    }
-
-    /// The same, for pieces up to the size of so many buffers.
-    pub fn receive_up_to(&self, buffers: u32) -> Receive<'_> {
         if !self.is_receiving() {
             let (wait_first, now) = (self.drained.get(), self.engine.now());
             let mut io = self.engine.core().io.borrow_mut();
-            self.receiving.set(io.start_receive(self.descriptor, wait_first, buffers, now));
+            self.receiving.set(io.start_receive(self.descriptor, wait_first, now));
         }
         Receive(self)
-    }
-
-    /// The next piece that was received and that nobody has taken; `None` if there is none yet.
-    pub fn received(&self) -> Option<Buffer> {
-        let piece = self.engine.core().io.borrow_mut().take_received(self.receiving.get())?;
-        Some(self.hand_over(piece))
     }
 
     fn hand_over(&self, piece: Piece) -> Buffer {
@@ -235,6 +224,19 @@ impl Socket {
     /// Moves bytes out of the pipe without blocking.
     pub fn splice_from(&self, pipe: &mut Pipe) -> io::Result<usize> {
         pipe.drain(self.descriptor)
+    }
+
+    /// Receives what is there without blocking; 0 is the end of the stream. Nothing is being
+    /// received meanwhile, since that would come before it.
+    pub fn read(&self, room: &mut [u8]) -> io::Result<usize> {
+        assert!(!self.is_receiving(), "what was received comes before what is read");
+        self.engine.core().io.borrow_mut().driver.read(self.descriptor, room)
+    }
+
+    /// Sends as much of `bytes` as there is room for without blocking. No send is in flight
+    /// meanwhile, since its bytes would come before them.
+    pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.engine.core().io.borrow_mut().driver.write(self.descriptor, bytes)
     }
 
     fn start(&self, operation: Operation, keep: Keep) -> Pending<'_> {

@@ -15,7 +15,7 @@ use crate::engine::{
     Block, BlockSize, Buffer, Engine, Notified, Notify, Send, Sent, Socket, Time, race,
 };
 use crate::observe::{HandshakeCause, HandshakeTally, TlsFailure, TlsRecord};
-use crate::tls::{Connection, Failure};
+use crate::tls::{Connection, Failure, Gathered, Plain, Room};
 
 use super::session::Session;
 use super::signer::Signer;
@@ -119,7 +119,7 @@ impl Refusal {
 /// Counts how a handshake ended.
 pub(super) fn count(tally: &HandshakeTally, outcome: &Result<Tls, Refusal>) {
     match outcome {
-        Ok(tls) if tls.connection.borrow().is_resumed() => tally.resumed.add(1),
+        Ok(tls) if tls.is_resumed() => tally.resumed.add(1),
         Ok(_) => tally.full.add(1),
         Err(refusal) => tally.failures.add(refusal.cause()),
     }
@@ -134,7 +134,8 @@ pub(super) async fn shake_hands(
     first: Vec<u8>,
     slow: bool,
 ) -> Result<Tls, Refusal> {
-    let handshake = Handshake { worker: &session.worker, socket, connection, early: Vec::new() };
+    let handshake =
+        Handshake { worker: &session.worker, socket, connection, early: Gathered::default() };
     handshake.run(first, slow).await
 }
 
@@ -142,7 +143,7 @@ struct Handshake<'s> {
     worker: &'s Worker,
     socket: &'s Socket,
     connection: Connection,
-    early: Vec<u8>,
+    early: Gathered,
 }
 
 impl Handshake<'_> {
@@ -167,7 +168,7 @@ impl Handshake<'_> {
             }
             stepped.map_err(Refusal::Failed)?;
             if !self.connection.is_handshaking() {
-                return Ok(Tls::new(self.connection, self.early));
+                return Ok(Tls::new(self.connection, self.early.into_bytes()));
             }
             let mut buffer = match receiving.await {
                 Ok(Some(buffer)) => buffer,
@@ -179,19 +180,14 @@ impl Handshake<'_> {
 
     /// Whether what is to be sent can go with the first data: the tickets of TLS 1.3.
     fn may_wait(&self) -> bool {
-        let state = self.connection.state();
-        !state.is_handshaking()
-            && self.connection.is_server()
-            && state.protocol_version() == Some(ProtocolVersion::TLSv1_3)
+        self.connection
+            .agreed()
+            .is_some_and(|agreed| agreed.server && agreed.version == Some(ProtocolVersion::TLSv1_3))
     }
 
     async fn step(&mut self, bytes: &mut [u8]) -> Result<(), Failure> {
         self.worker.handshakes.step(&self.worker.engine).await;
-        let early = &mut self.early;
-        self.connection.receive(bytes, &mut |plain| {
-            early.extend_from_slice(plain);
-            Some(())
-        })
+        self.connection.receive(bytes, &mut self.early)
     }
 
     /// The same, on the thread for long signatures.
@@ -201,10 +197,7 @@ impl Handshake<'_> {
     ) -> Result<(Self, Result<(), Failure>), Refusal> {
         let Handshake { worker, socket, mut connection, mut early } = self;
         let stepped = worker.handshakes.signer.run(move || {
-            let outcome = connection.receive(&mut bytes, &mut |plain| {
-                early.extend_from_slice(plain);
-                Some(())
-            });
+            let outcome = connection.receive(&mut bytes, &mut early);
             (connection, early, outcome)
         });
         // Without an outcome the step has panicked, which was told.
@@ -268,19 +261,39 @@ impl Tls {
 
     /// Decrypts what was received, behind what `block` holds.
     pub(super) fn decrypt(&self, mut buffer: Buffer, block: &mut Block) -> Result<(), Failure> {
+        let mut room = Room::new(block.room());
+        let opened = self.open(buffer.bytes_mut(), &mut room);
+        let filled = room.filled();
+        block.fill(filled);
+        opened
+    }
+
+    /// Decrypts what was received.
+    pub(super) fn open(&self, sealed: &mut [u8], plain: &mut dyn Plain) -> Result<(), Failure> {
         let mut connection = self.connection.borrow_mut();
-        let received = connection.receive(buffer.bytes_mut(), &mut |plain| block.append(plain));
+        let received = connection.receive(sealed, plain);
         if connection.has_output() {
             self.wanted.notify_all();
         }
         received.inspect_err(|failure| self.failed(failure))
     }
 
+    /// Bytes that were received and wait for the rest of their record.
+    pub(super) fn carried(&self) -> usize {
+        self.connection.borrow().carried()
+    }
+
     /// Encrypts behind what `block` holds, and behind what else is to be sent.
     pub(super) fn encrypt(&self, plain: &[u8], block: &mut Block) -> Result<(), Failure> {
-        let written = self.connection.borrow_mut().encrypt(plain, block.room());
-        block.fill(written.inspect_err(|failure| self.failed(failure))?);
+        let written = self.seal(plain, block.room())?;
+        block.fill(written);
         Ok(())
+    }
+
+    /// Encrypts behind what else is to be sent; how much room that took.
+    pub(super) fn seal(&self, plain: &[u8], room: &mut [u8]) -> Result<usize, Failure> {
+        let written = self.connection.borrow_mut().encrypt(plain, room);
+        written.inspect_err(|failure| self.failed(failure))
     }
 
     fn failed(&self, failure: &Failure) {
@@ -322,17 +335,17 @@ impl Tls {
     /// What was agreed on, for the log.
     pub(super) fn describe(&self, record: &mut TlsRecord) {
         let connection = self.connection.borrow();
-        let state = connection.state();
-        record.version = state.protocol_version().and_then(|version| match version {
+        let Some(agreed) = connection.agreed() else { return };
+        record.version = agreed.version.and_then(|version| match version {
             ProtocolVersion::TLSv1_2 => Some("1.2"),
             ProtocolVersion::TLSv1_3 => Some("1.3"),
             _ => None,
         });
-        record.cipher = state.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
-        let protocol = state.alpn_protocol();
-        record.protocol = protocol.map(|name| String::from_utf8_lossy(name).into());
-        record.client = connection.peer().map(Into::into);
-        record.resumed = connection.is_resumed();
+        record.cipher = agreed.suite.and_then(|suite| suite.as_str());
+        record.protocol =
+            agreed.protocol.as_deref().map(|name| String::from_utf8_lossy(name).into());
+        record.client = agreed.peer.clone();
+        record.resumed = agreed.resumed;
     }
 
     /// What was wrong with it, if anything.
@@ -340,9 +353,13 @@ impl Tls {
         self.failure.borrow().as_ref().map(told)
     }
 
+    fn is_resumed(&self) -> bool {
+        self.connection.borrow().agreed().is_some_and(|agreed| agreed.resumed)
+    }
+
     /// The protocol that was agreed on.
     pub(super) fn protocol(&self) -> Option<Vec<u8>> {
-        self.connection.borrow().state().alpn_protocol().map(<[u8]>::to_vec)
+        Some(self.connection.borrow().agreed()?.protocol.as_deref()?.to_vec())
     }
 }
 

@@ -15,6 +15,7 @@ use super::accounts::Accounts;
 use super::control::Controls;
 use super::listener;
 use super::queue::Queues;
+use super::relay::Workbench;
 use super::signer::Signer;
 use super::tls::Handshakes;
 
@@ -69,6 +70,8 @@ pub(super) struct Worker {
     pub(super) accounts: Accounts,
     pub(super) queues: Queues,
     pub(super) handshakes: Handshakes,
+    /// Borrowed only within a step that does not wait.
+    pub(super) workbench: RefCell<Workbench>,
     random: RefCell<fastrand::Rng>,
     next_source: Cell<usize>,
     /// What the tallies have been told of the engine's own counts.
@@ -127,6 +130,7 @@ impl Worker {
             chooser: RefCell::new(chooser),
             queues: Queues::default(),
             handshakes: Handshakes::new(handshakes, parts.signer),
+            workbench: RefCell::default(),
             random: RefCell::new(random),
             accounts: Accounts::new(Arc::clone(&parts.metrics)),
             metrics: parts.metrics,

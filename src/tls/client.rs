@@ -321,6 +321,8 @@ fn configure(
         false => Resumption::disabled(),
     };
     config.enable_early_data = false;
+    // The records that follow the handshake are sealed and opened without rustls.
+    config.enable_secret_extraction = true;
     Ok(config)
 }
 

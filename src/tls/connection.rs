@@ -1,36 +1,118 @@
-//! One side of a TLS connection without a socket: bytes in, bytes out. The one place that knows
-//! how rustls wants to be driven; decides nothing about when to read, to send or to give up.
+//! One side of a TLS connection without a socket: bytes in, bytes out. rustls shakes hands; the
+//! records that follow are ours in TLS 1.3, and rustls' in TLS 1.2. Decides nothing about when to
+//! read, to send or to give up.
 
 use std::sync::Arc;
 
-use rustls::client::{ClientConnectionData, UnbufferedClientConnection};
+use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
-use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
-use rustls::unbuffered::{
-    ConnectionState, EncodeError, EncryptError, UnbufferedStatus, WriteTraffic,
-};
+use rustls::server::UnbufferedServerConnection;
+use rustls::unbuffered::EncryptError;
 use rustls::{
-    AlertDescription, CertificateError, ClientConfig, CommonState, Error, HandshakeKind,
-    ServerConfig,
+    AlertDescription, CertificateError, CipherSuite, ClientConfig, Error, HandshakeKind,
+    ProtocolVersion, ServerConfig,
 };
 
 use super::certificate::owner;
+use super::records::{Opened, Records};
+use super::unbuffered::Unbuffered;
 
 /// A TLS connection of which the bytes are moved by somebody else.
 pub struct Connection {
-    role: Role,
+    stage: Stage,
+    /// Known once hands are shaken.
+    agreed: Option<Box<Agreed>>,
     /// What was received and not yet used: a part of a record, or of a message in several.
     carry: Vec<u8>,
     /// Records to be sent that carry no data: the handshake's, alerts, changes of keys.
     output: Vec<u8>,
     peer_closed: bool,
-    /// What it has failed for.
+    /// What it has failed for. A connection that has failed is not used again.
     failure: Option<Failure>,
 }
 
-enum Role {
-    Server(Box<UnbufferedServerConnection>),
-    Client(Box<UnbufferedClientConnection>),
+/// Who deals with what is received and sent.
+enum Stage {
+    Rustls(Unbuffered),
+    Records(Box<Records>),
+    /// It failed on the way from one to the other.
+    Over,
+}
+
+/// What both sides have agreed on.
+#[derive(Debug)]
+pub struct Agreed {
+    pub version: Option<ProtocolVersion>,
+    pub suite: Option<CipherSuite>,
+    /// By ALPN.
+    pub protocol: Option<Box<[u8]>>,
+    /// Whom the peer's certificate speaks for, if it has shown one.
+    pub peer: Option<Box<str>>,
+    /// From a ticket, without certificates.
+    pub resumed: bool,
+    /// This side was connected to.
+    pub server: bool,
+}
+
+/// Where decrypted bytes go.
+pub trait Plain {
+    /// Room for so many bytes behind what was kept; `None` if there is less.
+    fn place(&mut self, length: usize) -> Option<&mut [u8]>;
+
+    /// Keeps so many bytes of the last place, from its beginning.
+    fn keep(&mut self, length: usize);
+}
+
+/// Decrypted bytes in memory that is there already.
+pub struct Room<'m> {
+    memory: &'m mut [u8],
+    filled: usize,
+}
+
+/// Decrypted bytes, as many as come.
+#[derive(Default)]
+pub struct Gathered {
+    bytes: Vec<u8>,
+    kept: usize,
+}
+
+impl<'m> Room<'m> {
+    pub fn new(memory: &'m mut [u8]) -> Room<'m> {
+        Room { memory, filled: 0 }
+    }
+
+    /// How many bytes were kept.
+    pub fn filled(&self) -> usize {
+        self.filled
+    }
+}
+
+impl Plain for Room<'_> {
+    fn place(&mut self, length: usize) -> Option<&mut [u8]> {
+        self.memory.get_mut(self.filled..)?.get_mut(..length)
+    }
+
+    fn keep(&mut self, length: usize) {
+        self.filled += length;
+    }
+}
+
+impl Gathered {
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        self.bytes.truncate(self.kept);
+        self.bytes
+    }
+}
+
+impl Plain for Gathered {
+    fn place(&mut self, length: usize) -> Option<&mut [u8]> {
+        self.bytes.resize(self.kept + length, 0);
+        self.bytes.get_mut(self.kept..)
+    }
+
+    fn keep(&mut self, length: usize) {
+        self.kept += length;
+    }
 }
 
 /// Why a connection cannot go on.
@@ -103,7 +185,8 @@ impl From<EncryptError> for Failure {
 impl Connection {
     /// The side that was connected to.
     pub fn server(config: Arc<ServerConfig>) -> Result<Connection, Failure> {
-        Ok(Connection::new(Role::Server(Box::new(UnbufferedServerConnection::new(config)?))))
+        let server = UnbufferedServerConnection::new(config)?;
+        Ok(Connection::new(Unbuffered::Server(Box::new(server))))
     }
 
     /// The side that connects, to somebody of this name. Its hello is to be sent at once.
@@ -111,24 +194,36 @@ impl Connection {
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
     ) -> Result<Connection, Failure> {
-        let role = Role::Client(Box::new(UnbufferedClientConnection::new(config, name)?));
-        let mut connection = Connection::new(role);
-        connection.receive(&mut [], &mut |_| None)?;
+        let client = UnbufferedClientConnection::new(config, name)?;
+        let mut connection = Connection::new(Unbuffered::Client(Box::new(client)));
+        connection.receive(&mut [], &mut Gathered::default())?;
         Ok(connection)
     }
 
-    fn new(role: Role) -> Connection {
-        let (carry, output) = (Vec::new(), Vec::new());
-        Connection { role, carry, output, peer_closed: false, failure: None }
+    fn new(unbuffered: Unbuffered) -> Connection {
+        Connection {
+            stage: Stage::Rustls(unbuffered),
+            agreed: None,
+            carry: Vec::new(),
+            output: Vec::new(),
+            peer_closed: false,
+            failure: None,
+        }
     }
 
-    /// Takes in what was received, which is decrypted where it lies. What it says in the clear goes
-    /// to `plain`, piece by piece; `None` from there means that there was no room.
-    pub fn receive(
-        &mut self,
-        bytes: &mut [u8],
-        plain: &mut dyn FnMut(&[u8]) -> Option<()>,
-    ) -> Result<(), Failure> {
+    /// Takes in what was received, which may be decrypted where it lies. What it says in the clear
+    /// goes to `plain`.
+    pub fn receive(&mut self, bytes: &mut [u8], plain: &mut dyn Plain) -> Result<(), Failure> {
+        let taken = self.check().and_then(|()| self.take_in(bytes, plain));
+        let settled = taken.and_then(|()| self.settle());
+        settled.inspect_err(|failure| self.failure = Some(failure.clone()))
+    }
+
+    fn check(&self) -> Result<(), Failure> {
+        self.failure.clone().map_or(Ok(()), Err)
+    }
+
+    fn take_in(&mut self, bytes: &mut [u8], plain: &mut dyn Plain) -> Result<(), Failure> {
         let mut rest = bytes;
         while let Some(missing) = self.missing() {
             // Only what completes the record is moved to it; the others are used where they are.
@@ -156,7 +251,7 @@ impl Connection {
         Some(length.checked_sub(self.carry.len()).filter(|count| *count > 0).unwrap_or(usize::MAX))
     }
 
-    fn use_carry(&mut self, plain: &mut dyn FnMut(&[u8]) -> Option<()>) -> Result<(), Failure> {
+    fn use_carry(&mut self, plain: &mut dyn Plain) -> Result<(), Failure> {
         let mut carry = std::mem::take(&mut self.carry);
         let used = self.process(&mut carry, plain)?;
         carry.drain(..used);
@@ -167,57 +262,71 @@ impl Connection {
         Ok(())
     }
 
-    fn process(
-        &mut self,
-        bytes: &mut [u8],
-        plain: &mut dyn FnMut(&[u8]) -> Option<()>,
-    ) -> Result<usize, Failure> {
-        self.check()?;
-        let Connection { role, output, peer_closed, .. } = self;
-        let processed = match role {
-            Role::Server(server) => process(&mut **server, bytes, plain, output, peer_closed),
-            Role::Client(client) => process(&mut **client, bytes, plain, output, peer_closed),
-        };
-        processed.inspect_err(|failure| self.failure = Some(failure.clone()))
+    fn process(&mut self, bytes: &mut [u8], plain: &mut dyn Plain) -> Result<usize, Failure> {
+        let Connection { stage, output, peer_closed, .. } = self;
+        match stage {
+            Stage::Rustls(unbuffered) => unbuffered.process(bytes, plain, output, peer_closed),
+            Stage::Records(records) => open_all(records, bytes, plain, output, peer_closed)
+                .inspect_err(|failure| records.refuse(failure, output)),
+            Stage::Over => Ok(0),
+        }
     }
 
-    /// A connection that has failed is not used again: it may still hold places in what was
-    /// received, which is gone.
-    fn check(&self) -> Result<(), Failure> {
-        self.failure.clone().map_or(Ok(()), Err)
+    /// Notes what was agreed on once hands are shaken, and takes over from rustls.
+    fn settle(&mut self) -> Result<(), Failure> {
+        let Stage::Rustls(unbuffered) = &self.stage else { return Ok(()) };
+        let state = unbuffered.state();
+        if state.is_handshaking() {
+            return Ok(());
+        }
+        let agreed = self.agreed.get_or_insert_with(|| Agreed::of(unbuffered));
+        let ours = agreed.version == Some(ProtocolVersion::TLSv1_3);
+        // Whole records that wait are parts of a message that rustls is gathering.
+        let gathering = self.carry.len() >= HEADER && self.missing() == Some(usize::MAX);
+        if !ours || gathering || self.peer_closed || state.wants_write() {
+            return Ok(());
+        }
+        if let Stage::Rustls(unbuffered) = std::mem::replace(&mut self.stage, Stage::Over) {
+            self.stage = Stage::Records(Box::new(unbuffered.into_records()?));
+        }
+        Ok(())
     }
 
     /// Encrypts `plain` behind what else is to be sent; how many bytes of `room` that took. There
     /// has to be room for both and for the [`overhead`].
     pub fn encrypt(&mut self, plain: &[u8], room: &mut [u8]) -> Result<usize, Failure> {
-        self.write(|traffic, output| {
-            let before = output.len();
-            let (head, rest) = room.split_at_mut_checked(before).ok_or(Failure::NoRoom)?;
-            let written = traffic.encrypt(plain, rest)?;
-            head.copy_from_slice(&std::mem::take(output));
-            Ok(before + written)
-        })
+        self.check()?;
+        let Connection { stage, carry, output, peer_closed, .. } = self;
+        let (before, length) = match stage {
+            Stage::Records(records) => (output.len(), records.seal(plain, behind(output, room)?)?),
+            Stage::Rustls(unbuffered) => {
+                // To come to where it writes, rustls may have more to say.
+                unbuffered.write(carry, output, peer_closed, |traffic, output| {
+                    Ok((output.len(), traffic.encrypt(plain, behind(output, room)?)?))
+                })?
+            }
+            Stage::Over => return Err(Failure::NoRoom),
+        };
+        room[..before].copy_from_slice(&self.output);
+        self.output_taken(before);
+        Ok(before + length)
     }
 
     /// Says that nothing more will be sent; what is to be sent for it is output.
     pub fn close(&mut self) -> Result<(), Failure> {
-        self.write(|traffic, output| {
-            let mut notice = [0; 64];
-            let length = traffic.queue_close_notify(&mut notice)?;
-            output.extend_from_slice(&notice[..length]);
-            Ok(())
-        })
-    }
-
-    fn write<T>(
-        &mut self,
-        write: impl FnOnce(&mut dyn Write, &mut Vec<u8>) -> Result<T, Failure>,
-    ) -> Result<T, Failure> {
         self.check()?;
-        let Connection { role, carry, output, peer_closed, .. } = self;
-        match role {
-            Role::Server(server) => while_writing(&mut **server, carry, output, peer_closed, write),
-            Role::Client(client) => while_writing(&mut **client, carry, output, peer_closed, write),
+        let Connection { stage, carry, output, peer_closed, .. } = self;
+        match stage {
+            Stage::Records(records) => records.close(output),
+            Stage::Rustls(unbuffered) => {
+                unbuffered.write(carry, output, peer_closed, |traffic, output| {
+                    let mut notice = [0; 64];
+                    let length = traffic.queue_close_notify(&mut notice)?;
+                    output.extend_from_slice(&notice[..length]);
+                    Ok(())
+                })
+            }
+            Stage::Over => Ok(()),
         }
     }
 
@@ -230,12 +339,20 @@ impl Connection {
     pub fn take_output(&mut self, room: &mut [u8]) -> usize {
         let length = self.output.len().min(room.len());
         room[..length].copy_from_slice(&self.output[..length]);
-        self.output.drain(..length);
-        if self.output.is_empty() {
-            // An idle connection keeps no memory for it.
-            self.output = Vec::new();
-        }
+        self.output_taken(length);
         length
+    }
+
+    fn output_taken(&mut self, length: usize) {
+        self.output.drain(..length);
+        if !self.output.is_empty() {
+            return;
+        }
+        // An idle connection keeps no memory for it.
+        self.output = Vec::new();
+        if let Stage::Records(records) = &mut self.stage {
+            records.answered();
+        }
     }
 
     /// Bytes that wait to be sent.
@@ -243,12 +360,13 @@ impl Connection {
         self.output.len()
     }
 
-    pub fn is_server(&self) -> bool {
-        matches!(self.role, Role::Server(_))
+    /// Bytes that were received and wait for the rest of their record.
+    pub fn carried(&self) -> usize {
+        self.carry.len()
     }
 
     pub fn is_handshaking(&self) -> bool {
-        self.state().is_handshaking()
+        self.agreed.is_none()
     }
 
     /// The peer has said that it will send no more.
@@ -256,179 +374,60 @@ impl Connection {
         self.peer_closed
     }
 
-    /// What was agreed: version, cipher suite, protocol and who the peer is.
-    pub fn state(&self) -> &CommonState {
-        match &self.role {
-            Role::Server(server) => server,
-            Role::Client(client) => client,
-        }
+    /// What was agreed on, once hands are shaken.
+    pub fn agreed(&self) -> Option<&Agreed> {
+        self.agreed.as_deref()
     }
+}
 
-    /// Whom the peer's certificate speaks for, if it has shown one.
-    pub fn peer(&self) -> Option<String> {
-        owner(self.state().peer_certificates()?.first()?)
+#[cfg(test)]
+impl Connection {
+    pub(super) fn records(&mut self) -> &mut Records {
+        let Stage::Records(records) = &mut self.stage else { panic!("rustls has them") };
+        records
     }
+}
 
-    pub fn is_resumed(&self) -> bool {
-        self.state().handshake_kind() == Some(HandshakeKind::Resumed)
+impl Agreed {
+    fn of(unbuffered: &Unbuffered) -> Box<Agreed> {
+        let state = unbuffered.state();
+        let peer = state.peer_certificates().and_then(|chain| owner(chain.first()?));
+        Box::new(Agreed {
+            version: state.protocol_version(),
+            suite: state.negotiated_cipher_suite().map(|suite| suite.suite()),
+            protocol: state.alpn_protocol().map(Into::into),
+            peer: peer.map(Into::into),
+            resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
+            server: matches!(unbuffered, Unbuffered::Server(_)),
+        })
     }
+}
+
+/// The room behind what is to be sent first.
+fn behind<'m>(output: &[u8], room: &'m mut [u8]) -> Result<&'m mut [u8], Failure> {
+    room.get_mut(output.len()..).ok_or(Failure::NoRoom)
+}
+
+/// Opens the whole records that `bytes` begin with; how many bytes that were. What follows an end
+/// is not looked at.
+fn open_all(
+    records: &mut Records,
+    bytes: &[u8],
+    plain: &mut dyn Plain,
+    output: &mut Vec<u8>,
+    peer_closed: &mut bool,
+) -> Result<usize, Failure> {
+    let mut used = 0;
+    while !*peer_closed && let Some(record) = Records::first(&bytes[used..])? {
+        *peer_closed = records.open(record, plain, output)? == Opened::Closed;
+        used += record.len();
+    }
+    Ok(if *peer_closed { bytes.len() } else { used })
 }
 
 /// What encrypting `length` bytes adds at most, in front of them what else was to be sent.
 pub const fn overhead(length: usize) -> usize {
     (length / RECORD + 1) * 64
-}
-
-/// What rustls' two kinds of unbuffered connection have in common.
-trait Process {
-    type Data;
-    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
-    /// Whether something is to be encoded before anything else is looked at.
-    fn has_output(&self) -> bool;
-}
-
-impl Process for UnbufferedServerConnection {
-    type Data = ServerConnectionData;
-    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
-        self.process_tls_records(bytes)
-    }
-
-    fn has_output(&self) -> bool {
-        self.wants_write()
-    }
-}
-
-impl Process for UnbufferedClientConnection {
-    type Data = ClientConnectionData;
-    fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data> {
-        self.process_tls_records(bytes)
-    }
-
-    fn has_output(&self) -> bool {
-        self.wants_write()
-    }
-}
-
-/// What can be written once the handshake is done.
-trait Write {
-    fn encrypt(&mut self, plain: &[u8], room: &mut [u8]) -> Result<usize, Failure>;
-    fn queue_close_notify(&mut self, room: &mut [u8]) -> Result<usize, Failure>;
-}
-
-impl<Data> Write for WriteTraffic<'_, Data> {
-    fn encrypt(&mut self, plain: &[u8], room: &mut [u8]) -> Result<usize, Failure> {
-        Ok(WriteTraffic::encrypt(self, plain, room)?)
-    }
-
-    fn queue_close_notify(&mut self, room: &mut [u8]) -> Result<usize, Failure> {
-        Ok(WriteTraffic::queue_close_notify(self, room)?)
-    }
-}
-
-/// Goes on as far as `bytes` lead; how many of them were used up. After a failure the alert that
-/// tells the peer is output.
-fn process<C: Process>(
-    connection: &mut C,
-    bytes: &mut [u8],
-    plain: &mut dyn FnMut(&[u8]) -> Option<()>,
-    output: &mut Vec<u8>,
-    peer_closed: &mut bool,
-) -> Result<usize, Failure> {
-    let mut used = 0;
-    loop {
-        let UnbufferedStatus { mut discard, state } = connection.process(&mut bytes[used..]);
-        let error = match state {
-            Ok(ConnectionState::ReadTraffic(mut traffic)) => {
-                while let Some(record) = traffic.next_record() {
-                    let record = record?;
-                    discard += record.discard;
-                    plain(record.payload).ok_or(Failure::NoRoom)?;
-                }
-                None
-            }
-            Ok(ConnectionState::EncodeTlsData(mut data)) => {
-                encode(output, |room| data.encode(room))?;
-                None
-            }
-            Ok(ConnectionState::TransmitTlsData(data)) => {
-                data.done();
-                None
-            }
-            Ok(ConnectionState::PeerClosed) => {
-                *peer_closed = true;
-                None
-            }
-            // Early data is off.
-            Ok(ConnectionState::ReadEarlyData(_)) => return Err(Failure::NoRoom),
-            // What follows an end is not looked at.
-            Ok(_) => return Ok(if *peer_closed { bytes.len() } else { used + discard }),
-            Err(error) => Some(error),
-        };
-        used += discard;
-        if let Some(error) = error {
-            gather_alerts(connection, &mut bytes[used..], output)?;
-            return Err(error.into());
-        }
-    }
-}
-
-/// After a failure, what is still to be sent. The connection is not asked for anything else: it
-/// would look at what it has failed for once more.
-fn gather_alerts<C: Process>(
-    connection: &mut C,
-    bytes: &mut [u8],
-    output: &mut Vec<u8>,
-) -> Result<(), Failure> {
-    while connection.has_output() {
-        let UnbufferedStatus { state, .. } = connection.process(bytes);
-        let Ok(ConnectionState::EncodeTlsData(mut data)) = state else { return Ok(()) };
-        encode(output, |room| data.encode(room))?;
-    }
-    Ok(())
-}
-
-/// Appends what rustls encodes, which says how much room it needs.
-fn encode(
-    output: &mut Vec<u8>,
-    mut encode: impl FnMut(&mut [u8]) -> Result<usize, EncodeError>,
-) -> Result<(), Failure> {
-    let before = output.len();
-    let mut room = 0;
-    loop {
-        output.resize(before + room, 0);
-        match encode(&mut output[before..]) {
-            Ok(written) => {
-                output.truncate(before + written);
-                return Ok(());
-            }
-            Err(EncodeError::InsufficientSize(error)) if error.required_size > room => {
-                room = error.required_size;
-            }
-            Err(_) => return Err(Failure::NoRoom),
-        }
-    }
-}
-
-/// Has rustls come to where it takes data, and writes.
-fn while_writing<C: Process, T>(
-    connection: &mut C,
-    carry: &mut [u8],
-    output: &mut Vec<u8>,
-    peer_closed: &mut bool,
-    write: impl FnOnce(&mut dyn Write, &mut Vec<u8>) -> Result<T, Failure>,
-) -> Result<T, Failure> {
-    loop {
-        // What was received has been used as far as it goes, so none of it is used up here.
-        let UnbufferedStatus { discard, state } = connection.process(carry);
-        debug_assert_eq!(discard, 0, "everything that was received has been used");
-        match state? {
-            ConnectionState::WriteTraffic(mut traffic) => return write(&mut traffic, output),
-            ConnectionState::EncodeTlsData(mut data) => encode(output, |room| data.encode(room))?,
-            ConnectionState::TransmitTlsData(data) => data.done(),
-            ConnectionState::PeerClosed => *peer_closed = true,
-            _ => return Err(Failure::Protocol(Error::HandshakeNotComplete)),
-        }
-    }
 }
 
 const HEADER: usize = 5;
@@ -453,12 +452,19 @@ mod tests {
         let key = PrivateKeyDer::Pkcs8(made.signing_key.serialize_der().into());
         let mut roots = RootCertStore::empty();
         roots.add(made.cert.der().clone()).unwrap();
-        let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let server = ServerConfig::builder()
+        let mut client =
+            ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        client.enable_secret_extraction = true;
+        let mut server = ServerConfig::builder()
             .with_no_client_auth()
             .with_single_cert(vec![made.cert.der().clone()], key)
             .unwrap();
+        server.enable_secret_extraction = true;
         (Arc::new(client), Arc::new(server))
+    }
+
+    fn nothing() -> Room<'static> {
+        Room::new(&mut [])
     }
 
     fn pair() -> Pair {
@@ -480,11 +486,9 @@ mod tests {
     fn received(connection: &mut Connection, bytes: &[u8], piece: usize) -> Vec<u8> {
         let mut said = Vec::new();
         for piece in bytes.to_vec().chunks_mut(piece) {
-            let mut plain = |bytes: &[u8]| {
-                said.extend_from_slice(bytes);
-                Some(())
-            };
+            let mut plain = Gathered::default();
             connection.receive(piece, &mut plain).unwrap();
+            said.extend(plain.into_bytes());
         }
         said
     }
@@ -563,34 +567,17 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_keys_is_answered_with_what_is_said_next() {
-        let mut pair = pair();
-        shake_hands(&mut pair, usize::MAX);
-        let Role::Client(client) = &mut pair.client.role else { unreachable!() };
-        let ConnectionState::WriteTraffic(traffic) =
-            client.process_tls_records(&mut []).state.unwrap()
-        else {
-            panic!("the handshake is done")
-        };
-        traffic.refresh_traffic_keys().unwrap();
-        let sent = encrypted(&mut pair.client, b"under new keys");
-        assert_eq!(received(&mut pair.server, &sent, 7), b"under new keys");
-        for text in [&b"an answer"[..], b"another"] {
-            let sent = encrypted(&mut pair.server, text);
-            assert_eq!(received(&mut pair.client, &sent, 7), text);
-        }
-    }
-
-    #[test]
     fn bytes_that_were_changed_are_refused_with_an_alert() {
         let mut pair = pair();
         shake_hands(&mut pair, usize::MAX);
         let mut sent = encrypted(&mut pair.client, b"hello");
         *sent.last_mut().unwrap() ^= 1;
-        let error = pair.server.receive(&mut sent, &mut |_| panic!("nothing is said")).unwrap_err();
+        let mut said = Gathered::default();
+        let error = pair.server.receive(&mut sent, &mut said).unwrap_err();
+        assert!(said.into_bytes().is_empty());
         assert_eq!(error.as_str(), "decrypt");
         let mut alert = output(&mut pair.server);
-        let heard = pair.client.receive(&mut alert, &mut |_| None).unwrap_err();
+        let heard = pair.client.receive(&mut alert, &mut Gathered::default()).unwrap_err();
         assert_eq!(heard, Failure::Alert(AlertDescription::BadRecordMac));
     }
 
@@ -598,7 +585,8 @@ mod tests {
     fn a_peer_without_anything_in_common_is_told_so() {
         let (_, server) = configs();
         let mut server = Connection::server(server).unwrap();
-        let error = server.receive(&mut b"GET / HTTP/1.1\r\n\r\n".to_vec(), &mut |_| None);
+        let error =
+            server.receive(&mut b"GET / HTTP/1.1\r\n\r\n".to_vec(), &mut Gathered::default());
         assert_eq!(error.unwrap_err().as_str(), "protocol");
         assert!(server.has_output(), "an alert");
     }
@@ -614,12 +602,15 @@ mod tests {
         let mut server = Connection::server(server).unwrap();
         received(&mut server, &output(&mut client), usize::MAX);
         let mut answer = output(&mut server);
-        let error = client.receive(&mut answer, &mut |_| None).unwrap_err();
+        let error = client.receive(&mut answer, &mut Gathered::default()).unwrap_err();
         assert_eq!(error.as_str(), "certificate");
         assert_eq!(client.close(), Err(error.clone()));
         let mut alert = output(&mut client);
-        assert!(matches!(server.receive(&mut alert, &mut |_| None), Err(Failure::Alert(_))));
-        assert_eq!(client.receive(&mut [0; 10], &mut |_| None), Err(error));
+        assert!(matches!(
+            server.receive(&mut alert, &mut Gathered::default()),
+            Err(Failure::Alert(_))
+        ));
+        assert_eq!(client.receive(&mut [0; 10], &mut Gathered::default()), Err(error));
     }
 
     #[test]
@@ -628,6 +619,6 @@ mod tests {
         shake_hands(&mut pair, usize::MAX);
         assert_eq!(pair.client.encrypt(b"hello", &mut [0; 10]), Err(Failure::NoRoom));
         let mut sent = encrypted(&mut pair.client, b"hello");
-        assert_eq!(pair.server.receive(&mut sent, &mut |_| None), Err(Failure::NoRoom));
+        assert_eq!(pair.server.receive(&mut sent, &mut nothing()), Err(Failure::NoRoom));
     }
 }

@@ -5,7 +5,8 @@
 //! `identities` (certificates with their keys, and which one serves), `trust` (whom to believe),
 //! `tickets` and `remembered` (resumption), `certificate` and `der` (what a certificate says),
 //! `files` and `problem` (reading, and what can be wrong), `settings` (what both sides share),
-//! `connection` (one side of a connection).
+//! `connection` (one side of a connection), `unbuffered` (its handshake) and `records` (what
+//! follows).
 
 mod certificate;
 mod client;
@@ -16,6 +17,7 @@ mod identities;
 mod identity;
 mod part;
 mod problem;
+mod records;
 mod remembered;
 mod server;
 mod settings;
@@ -23,10 +25,11 @@ mod settings;
 mod tests;
 mod tickets;
 mod trust;
+mod unbuffered;
 
 pub use certificate::owner;
 pub use client::{Alpn, Authorities, ClientOptions, ClientTls, NameError, NameSource};
-pub use connection::{Connection, Failure, overhead};
+pub use connection::{Agreed, Connection, Failure, Gathered, Plain, Room, overhead};
 pub use problem::{Concern, MaterialError, MaterialWarning, Problem, Renewal};
 pub use server::{CertificateFiles, ClientAuth, ServerOptions, ServerTls, TicketOptions};
 pub use settings::{Clock, Expiry, Kind, MinVersion};

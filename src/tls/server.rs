@@ -311,6 +311,8 @@ fn configure(
     // Whoever lists suites means the order.
     config.ignore_client_order = !options.cipher_suites.is_empty();
     config.max_early_data_size = 0;
+    // The records that follow the handshake are sealed and opened without rustls.
+    config.enable_secret_extraction = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     // An agent holds one connection and comes back with one: a second ticket would be made, sent
     // and thrown away.

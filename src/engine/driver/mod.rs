@@ -1,8 +1,8 @@
 //! The seam between the executor and a kernel: operations go down, completions come up.
 //!
 //! Two drivers stand behind the same trait: `uring` talks to Linux, `simulated` to a world made
-//! from a seed. What a socket needs besides ring operations (options, splice, shutdown, close)
-//! goes through the driver too, so that a worker and its sessions run unmodified on either.
+//! from a seed. What a socket needs besides ring operations (options, splice, bulk, shutdown,
+//! close) goes through the driver too, so that a worker and its sessions run unmodified on either.
 
 mod buffer_ring;
 mod capped_receive;
@@ -115,6 +115,12 @@ pub trait Driver {
 
     /// Bytes not yet acknowledged by the peer.
     fn unsent(&mut self, socket: Descriptor) -> io::Result<usize>;
+
+    /// Receives what is there into `room` without blocking; 0 is the end of the stream.
+    fn read(&mut self, socket: Descriptor, room: &mut [u8]) -> io::Result<usize>;
+
+    /// Sends as much of `bytes` as the socket takes without blocking.
+    fn write(&mut self, socket: Descriptor, bytes: &[u8]) -> io::Result<usize>;
 
     /// Moves at most `length` bytes between a socket and a pipe without blocking; 0 is the end.
     fn splice(&mut self, from: Descriptor, to: Descriptor, length: usize) -> io::Result<usize>;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use io_uring::{IoUring, cqueue, opcode, squeue, types};
-use rustix::net::SocketFlags;
+use rustix::net::{RecvFlags, SendFlags, SocketFlags};
 use rustix::pipe::{PipeFlags, SpliceFlags};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 
@@ -378,6 +378,15 @@ impl Driver for Uring {
             return Err(io::Error::last_os_error());
         }
         Ok(usize::try_from(bytes).unwrap_or(0))
+    }
+
+    fn read(&mut self, socket: Descriptor, room: &mut [u8]) -> io::Result<usize> {
+        Ok(rustix::net::recv(borrow(socket), room, RecvFlags::DONTWAIT)?.0)
+    }
+
+    fn write(&mut self, socket: Descriptor, bytes: &[u8]) -> io::Result<usize> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        Ok(rustix::net::send(borrow(socket), bytes, flags)?)
     }
 
     fn splice(&mut self, from: Descriptor, to: Descriptor, length: usize) -> io::Result<usize> {

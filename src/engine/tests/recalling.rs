@@ -99,7 +99,6 @@ fn a_receive_that_is_recalled_when_its_poll_has_just_ended_takes_what_is_there()
         settle(&scene.engine).await;
         scene.deliver(peer, b"before");
         socket.recall();
-        drop(waiting);
         scene.expect(&socket, peer, b"before").await;
     });
 }

@@ -140,7 +140,7 @@ impl<'s> Flow<'s> {
         let mut full_in_a_row = 0;
         // It has filled many buffers, and nothing that comes behind them is received any more.
         let mut grown;
-        let (mut receiving, mut looked_last) = self.receive_on(1);
+        let (mut receiving, mut looked_last) = self.receive_on();
         loop {
             let mut begun_beside = false;
             let mut sending = match (&mut receiving).await {
@@ -162,7 +162,7 @@ impl<'s> Flow<'s> {
                     if looked_last {
                         return Err(self.stop_here());
                     }
-                    (receiving, looked_last) = self.receive_on(1);
+                    (receiving, looked_last) = self.receive_on();
                     continue;
                 }
                 Err(error) => return Err(End::SourceFailed(error)),
@@ -185,16 +185,16 @@ impl<'s> Flow<'s> {
                     return Ok(pipe);
                 }
             }
-            (receiving, looked_last) = self.receive_on(1);
+            (receiving, looked_last) = self.receive_on();
         }
     }
 
     /// The next receive, and whether it only takes what is there. What is being received comes
     /// first; when that is recalled, it has not looked for more.
-    pub(super) fn receive_on(&self, buffers: u32) -> (Receive<'s>, bool) {
+    pub(super) fn receive_on(&self) -> (Receive<'s>, bool) {
         match self.is_stopping() && !self.source.is_receiving() {
             true => (self.source.receive_now(), true),
-            false => (self.source.receive_up_to(buffers), false),
+            false => (self.source.receive(), false),
         }
     }
 
@@ -268,7 +268,7 @@ impl<'s> Flow<'s> {
         }
     }
 
-    async fn readable_or_stopped(&self) -> io::Result<()> {
+    pub(super) async fn readable_or_stopped(&self) -> io::Result<()> {
         let mut ready = pin!(self.source.ready(Interest::READ));
         poll_fn(|context| match ready.as_mut().poll(context) {
             Poll::Pending if self.is_stopping() => Poll::Ready(Ok(())),
@@ -390,13 +390,13 @@ const PRELUDE_PIECE: usize = 16 << 10;
 /// Full buffers in a row that show a bulk flow: 64 KiB with the default buffers.
 const PROMOTE_AFTER: u32 = 4;
 /// What was moved between two waits, if less: the flow is small.
-const SMALL: usize = 16 << 10;
-/// Small moves in a row that end the use of a pipe.
-const DEMOTE_AFTER: u32 = 8;
+pub(super) const SMALL: usize = 16 << 10;
+/// Small moves in a row that end the use of a pipe or of the workbench.
+pub(super) const DEMOTE_AFTER: u32 = 8;
 /// What was moved between two waits, if more: the flow is fast, about 4 Gbit/s and above.
 const PLENTY: usize = 512 << 10;
 /// Timers round up to their tick of about a millisecond, so that the flows that wait for it go on
 /// in the same turn.
 const BEAT: Duration = Duration::from_nanos(1);
 /// Bytes that one flow moves before the others get their turn.
-const FAIR_BYTES: usize = 1 << 20;
+pub(super) const FAIR_BYTES: usize = 1 << 20;

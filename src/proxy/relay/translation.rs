@@ -10,15 +10,16 @@ use std::io;
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::engine::{Block, BlockSize, Buffer, Receive, Send, Sent};
+use crate::engine::{Block, BlockSize, Buffer, Send, Sent};
 use crate::proxy::tls::Tls;
 use crate::tls::Failure;
 
 use super::flow::{End, Flow, Stopping};
 
 /// What a flow through TLS goes on with.
-enum Next {
-    Received(io::Result<Option<Buffer>>),
+pub(super) enum Next<T> {
+    /// What was waited for.
+    Arrived(T),
     /// What the target's connection has to say.
     Output(Block),
 }
@@ -27,32 +28,41 @@ impl Flow<'_> {
     /// Moves bytes to the end, which is the error.
     pub(super) async fn translate(&self) -> Result<Infallible, End> {
         self.forward_early().await?;
-        // How much is received at a time: more, while it comes in full buffers.
-        let mut buffers = 1;
-        let (mut receiving, mut looked_last) = self.receive_on(buffers);
         loop {
-            let block = match self.next(&mut receiving).await {
-                Next::Received(Ok(Some(buffer))) => {
-                    buffers = if buffer.is_full() { SEVERAL } else { 1 };
-                    self.turn_all(buffer)?
+            self.translate_pieces().await?;
+            Box::pin(self.translate_bulk()).await?;
+        }
+    }
+
+    /// Moves bytes until the flow has grown so that it pays to read all that is there.
+    async fn translate_pieces(&self) -> Result<(), End> {
+        let mut full_in_a_row = 0;
+        let (mut receiving, mut looked_last) = self.receive_on();
+        loop {
+            let block = match self.unless_output(&mut receiving).await {
+                Next::Arrived(Ok(Some(buffer))) => {
+                    full_in_a_row = if buffer.is_full() { full_in_a_row + 1 } else { 0 };
+                    self.turn(buffer)?
                 }
-                Next::Received(Ok(None)) => return Err(self.end_of_translation().await?),
-                Next::Received(Err(error)) if error.raw_os_error() == Some(libc::ECANCELED) => {
+                Next::Arrived(Ok(None)) => return Err(self.end_of_translation().await?),
+                Next::Arrived(Err(error)) if error.raw_os_error() == Some(libc::ECANCELED) => {
                     if looked_last {
                         return Err(self.end_here().await?);
                     }
-                    (receiving, looked_last) = self.receive_on(buffers);
+                    (receiving, looked_last) = self.receive_on();
                     continue;
                 }
-                Next::Received(Err(error)) => return Err(End::SourceFailed(error)),
+                Next::Arrived(Err(error)) => return Err(End::SourceFailed(error)),
                 Next::Output(block) => block,
             };
             let ended = self.source_tls.is_some_and(Tls::peer_closed);
+            // Nothing that comes behind the last piece is received any more.
+            let grown = full_in_a_row >= BULK_AFTER && !self.source.is_receiving();
             if !block.is_empty() {
-                let sending = if ended || self.is_stopping() {
+                let sending = if ended || grown || self.is_stopping() {
                     self.target.send(block)
                 } else {
-                    receiving = self.source.receive_up_to(buffers);
+                    receiving = self.source.receive();
                     self.target.send_beside(block, &receiving)
                 };
                 self.deliver(sending).await?;
@@ -63,64 +73,55 @@ impl Flow<'_> {
             if self.stopping.get() == Stopping::AtOnce && !self.source.is_receiving() {
                 return Err(self.end_here().await?);
             }
-            (receiving, looked_last) = self.receive_on(buffers);
+            if grown {
+                return Ok(());
+            }
+            (receiving, looked_last) = self.receive_on();
         }
     }
 
-    /// Turns what was received, and what has come behind it, into one block.
-    fn turn_all(&self, first: Buffer) -> Result<Block, End> {
-        let engine = &self.session.worker.engine;
-        let mut second = first.is_full().then(|| self.source.received()).flatten();
-        let size = if second.is_some() { BlockSize::Several } else { BlockSize::One };
-        let mut block = Block::new(engine, size);
-        self.turn(first, &mut block)?;
-        let mut more = SEVERAL - 1;
-        while let Some(buffer) = second {
-            self.turn(buffer, &mut block)?;
-            more -= 1;
-            second = if more > 0 { self.source.received() } else { None };
-        }
-        Ok(block)
-    }
-
-    /// The next piece of the source, or what the target's connection has to say before.
-    async fn next(&self, receiving: &mut Receive<'_>) -> Next {
+    /// What is waited for, or what the target's connection has to say before.
+    pub(super) async fn unless_output<T>(&self, waiting: impl Future<Output = T>) -> Next<T> {
         let Some(tls) = self.target_tls else {
-            return Next::Received(receiving.await);
+            return Next::Arrived(waiting.await);
         };
-        let engine = &self.session.worker.engine;
         let mut wanted = pin!(tls.output_wanted());
-        let mut received = pin!(receiving);
+        let mut waiting = pin!(waiting);
         poll_fn(|context| {
             // Looked at first: the bell rings for those who wait already.
-            if let Some(block) = tls.output(engine) {
+            if let Some(block) = self.output() {
                 return Poll::Ready(Next::Output(block));
             }
             if wanted.as_mut().poll(context).is_ready() {
                 wanted.set(tls.output_wanted());
                 context.waker().wake_by_ref();
             }
-            received.as_mut().poll(context).map(Next::Received)
+            waiting.as_mut().poll(context).map(Next::Arrived)
         })
         .await
     }
 
-    /// Fills the block with what the target is to get for what was received.
-    fn turn(&self, buffer: Buffer, block: &mut Block) -> Result<(), End> {
+    /// What the target's connection has to say for itself.
+    pub(super) fn output(&self) -> Option<Block> {
+        self.target_tls?.output(&self.session.worker.engine)
+    }
+
+    /// What the target is to get for what was received.
+    fn turn(&self, buffer: Buffer) -> Result<Block, End> {
+        let mut block = Block::new(&self.session.worker.engine, BlockSize::One);
         let Some(source) = self.source_tls else {
             self.moved(buffer.len());
-            return self.encrypt(&buffer, block);
+            self.encrypt(&buffer, &mut block)?;
+            return Ok(block);
         };
+        source.decrypt(buffer, &mut block).map_err(source_failed)?;
+        self.moved(block.filled().len());
         if self.target_tls.is_none() {
-            let before = block.filled().len();
-            source.decrypt(buffer, block).map_err(source_failed)?;
-            self.moved(block.filled().len() - before);
-            return Ok(());
+            return Ok(block);
         }
-        let mut plain = Block::new(&self.session.worker.engine, BlockSize::One);
-        source.decrypt(buffer, &mut plain).map_err(source_failed)?;
-        self.moved(plain.filled().len());
-        self.encrypt(plain.filled(), block)
+        let mut sealed = Block::new(&self.session.worker.engine, BlockSize::One);
+        self.encrypt(block.filled(), &mut sealed)?;
+        Ok(sealed)
     }
 
     fn encrypt(&self, plain: &[u8], block: &mut Block) -> Result<(), End> {
@@ -153,7 +154,7 @@ impl Flow<'_> {
     }
 
     /// Waits until everything is with the kernel.
-    async fn deliver(&self, mut sending: Send<'_>) -> Result<(), End> {
+    pub(super) async fn deliver(&self, mut sending: Send<'_>) -> Result<(), End> {
         match (&mut sending).await {
             Sent::Done => Ok(()),
             Sent::Stalled => Box::pin(self.outlast(&mut sending)).await,
@@ -163,7 +164,7 @@ impl Flow<'_> {
     }
 
     /// The source has ended its stream: tell the target, in TLS and then by the socket.
-    async fn end_of_translation(&self) -> Result<End, End> {
+    pub(super) async fn end_of_translation(&self) -> Result<End, End> {
         if let Some(tls) = self.source_tls
             && !tls.peer_closed()
         {
@@ -176,7 +177,7 @@ impl Flow<'_> {
     }
 
     /// The flow was stopped, and the target has what the source had sent: tell it the end.
-    async fn end_here(&self) -> Result<End, End> {
+    pub(super) async fn end_here(&self) -> Result<End, End> {
         self.say_end().await?;
         Ok(self.stop_here())
     }
@@ -189,7 +190,7 @@ impl Flow<'_> {
     async fn say_end(&self) -> Result<(), End> {
         let Some(tls) = self.target_tls else { return Ok(()) };
         tls.close();
-        while let Some(block) = tls.output(&self.session.worker.engine) {
+        while let Some(block) = self.output() {
             match self.deliver(self.target.send(block)).await {
                 // A target that is gone needs no telling; whether that is an error is seen next.
                 Ok(()) | Err(End::TargetFailed(_)) => {}
@@ -200,15 +201,15 @@ impl Flow<'_> {
     }
 }
 
-fn source_failed(failure: Failure) -> End {
+pub(super) fn source_failed(failure: Failure) -> End {
     End::SourceFailed(io::Error::new(io::ErrorKind::InvalidData, failure.to_string()))
 }
 
-fn target_failed(failure: Failure) -> End {
+pub(super) fn target_failed(failure: Failure) -> End {
     End::TargetFailed(io::Error::new(io::ErrorKind::InvalidData, failure.to_string()))
 }
 
-/// Buffers that are turned into one block: as many as fit into a large one.
-const SEVERAL: u32 = 4;
+/// Full buffers in a row that show a bulk flow.
+const BULK_AFTER: u32 = 2;
 /// What goes into a block at a time, encrypted or not.
 const PIECE: usize = 16 << 10;

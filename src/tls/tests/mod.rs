@@ -1,9 +1,11 @@
-//! Loading, choosing and resuming, with material made on the spot and a clock set by hand.
+//! Loading, choosing, resuming and the records that follow, with material made on the spot and a
+//! clock set by hand.
 
 mod backends;
 mod choosing;
 mod clients;
 mod loading;
+mod records;
 mod renewing;
 mod resuming;
 mod ticket_keys;

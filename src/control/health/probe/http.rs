@@ -1,7 +1,7 @@
 //! The `http` check: a request is answered with a status in a range. The body is not asked for.
 //!
-//! The exchange is written here, on the parser that hyper uses: for this little of HTTP a client for
-//! all of it takes a tenth more CPU, and a thousand backends are asked every two seconds.
+//! The exchange is written here, on the parser that hyper uses: for this little of HTTP a client
+//! for all of it takes a tenth more CPU, and a thousand backends are asked every two seconds.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;

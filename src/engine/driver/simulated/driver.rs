@@ -113,6 +113,14 @@ impl Driver for SimulatedDriver {
         Ok(kernel.network.endpoint(kernel.descriptors.socket(socket)?).unacknowledged())
     }
 
+    fn read(&mut self, socket: Descriptor, room: &mut [u8]) -> io::Result<usize> {
+        Ok(self.state.borrow_mut().kernel.read(socket, room)?)
+    }
+
+    fn write(&mut self, socket: Descriptor, bytes: &[u8]) -> io::Result<usize> {
+        Ok(self.state.borrow_mut().kernel.write(socket, bytes)?)
+    }
+
     fn splice(&mut self, from: Descriptor, to: Descriptor, length: usize) -> io::Result<usize> {
         Ok(self.state.borrow_mut().kernel.splice(from, to, length)?)
     }

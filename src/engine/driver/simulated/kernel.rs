@@ -462,6 +462,25 @@ impl Kernel {
         Ok((reader, writer))
     }
 
+    pub(super) fn read(&mut self, socket: Descriptor, room: &mut [u8]) -> Result<usize, Errno> {
+        let end = self.descriptors.socket(socket)?;
+        if self.dice.strikes(|faults| faults.spurious_again) {
+            return Err(Errno::AGAIN);
+        }
+        let most = room.len().min(self.network.endpoint(end).readable());
+        let most = self.dice.shorten(most, |faults| faults.short_receive);
+        self.network.read(end, &mut room[..most])
+    }
+
+    pub(super) fn write(&mut self, socket: Descriptor, bytes: &[u8]) -> Result<usize, Errno> {
+        let end = self.descriptors.socket(socket)?;
+        if self.dice.strikes(|faults| faults.spurious_again) {
+            return Err(Errno::AGAIN);
+        }
+        let most = self.dice.shorten(bytes.len(), |faults| faults.short_send);
+        self.network.write(end, &bytes[..most])
+    }
+
     pub(super) fn splice(
         &mut self,
         from: Descriptor,
