@@ -95,7 +95,7 @@ fn a_receive_that_is_recalled_when_its_poll_has_just_ended_takes_what_is_there()
     let faults = Faults { caps_receives: false, empty_again: 1000, ..Faults::none() };
     Scene::new(faults, 4).run(async |scene| {
         let (socket, peer) = scene.connect().await;
-        let waiting = begin_without_waiting(scene, &socket, peer).await;
+        begin_without_waiting(scene, &socket, peer).await;
         settle(&scene.engine).await;
         scene.deliver(peer, b"before");
         socket.recall();
