@@ -26,9 +26,11 @@ pub struct Listener {
     /// The name of a pool of the same `Config`, for what no route matches. Without it there are
     /// routes, and the rest is refused.
     pub pool: Option<String>,
-    /// In the order of the file; no two hold for the same name and protocol. With any, or with
-    /// `tls`, each client's ClientHello is read first.
+    /// In the order of the file; no two hold for the same name and protocol.
     pub routes: Vec<Route>,
+    /// Each client's ClientHello is read first: with `tls`, with routes, and for a pool that
+    /// hashes the name in it.
+    pub reads_hellos: bool,
     /// For the whole ClientHello.
     pub hello_timeout: Duration,
     /// Bytes that a ClientHello may take, its records' headers included.
@@ -56,7 +58,7 @@ pub(super) fn read(
 ) -> Listener {
     names::check(name, section.reader, &section.place);
     let listen = section.required("listen", |field| listen(field, addresses));
-    let Preface { tls, pool, routes, hello_timeout, hello_size, plain_text } =
+    let Preface { tls, pool, routes, reads_hellos, hello_timeout, hello_size, plain_text } =
         preface::read(section, ways);
     Listener {
         name: name.to_owned(),
@@ -64,6 +66,7 @@ pub(super) fn read(
         tls,
         pool,
         routes,
+        reads_hellos,
         hello_timeout,
         hello_size,
         plain_text,

@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use toml::de::DeTable;
+
 use super::field::{Field, Read};
 use super::reader::Section;
 use crate::balance::{Balancing, Hashing, Key, MAGLEV_SIZE, Policy};
@@ -17,6 +19,12 @@ pub(super) fn read(section: &Section<'_>, backends: usize) -> Balancing {
             Ok(field.unless("off", |field| field.integer(1..=100))?.unwrap_or(0))
         }),
     }
+}
+
+/// Whether a pool's table asks for the server name as its key; what is wrong with it is told when
+/// it is read.
+pub(super) fn hashes_names(pool: &DeTable<'_>) -> bool {
+    pool.get("key").is_some_and(|key| key.get_ref().as_str() == Some(SERVER_NAME))
 }
 
 fn policy(section: &Section<'_>, backends: usize) -> Policy {
@@ -121,12 +129,15 @@ const WORDS: [(&str, Word); 6] = [
     ("rendezvous", Word::Rendezvous),
 ];
 
-const KEYS: [(&str, Key); 4] = [
+const KEYS: [(&str, Key); 5] = [
     ("source", Key::Source),
     ("source-port", Key::SourcePort),
     ("destination", Key::Destination),
     ("destination-port", Key::DestinationPort),
+    (SERVER_NAME, Key::ServerName),
 ];
+
+const SERVER_NAME: &str = "server-name";
 
 const SALT_MAX: usize = 255;
 
@@ -173,6 +184,7 @@ mod tests {
             ("source-port", Key::SourcePort),
             ("destination", Key::Destination),
             ("destination-port", Key::DestinationPort),
+            ("server-name", Key::ServerName),
         ];
         for (word, key) in cases {
             let lines = format!(
@@ -184,12 +196,11 @@ mod tests {
         }
         let off = balancing("policy = \"ring\"\nbounded_load = \"off\"").policy;
         assert_eq!(off.hashing().unwrap().bounded_load, None);
-        let name = refused("policy = \"ring\"\nkey = \"server-name\"");
+        let name = refused("policy = \"ring\"\nkey = \"name\"");
         assert_eq!(
             name,
-            ["7: pool.p.key: found \"server-name\"; give \"source\" or \"source-port\" or \
-              \"destination\" or \"destination-port\""],
-            "nothing reads server names yet"
+            ["7: pool.p.key: found \"name\"; give \"source\" or \"source-port\" or \
+              \"destination\" or \"destination-port\" or \"server-name\""]
         );
     }
 

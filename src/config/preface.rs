@@ -13,6 +13,7 @@ pub(super) struct Preface {
     pub tls: Option<String>,
     pub pool: Option<String>,
     pub routes: Vec<Route>,
+    pub reads_hellos: bool,
     pub hello_timeout: Duration,
     pub hello_size: usize,
     pub plain_text: PlainText,
@@ -25,7 +26,8 @@ pub(super) fn read(section: &Section<'_>, ways: &mut Ways<'_>) -> Preface {
     let routes = section.value_or("routes", None, |field| route::read(field, &tls, ways).map(Some));
     let plain_text =
         section.value_or("plain_text", PlainText::Reject, |field| field.choice(&PLAIN_TEXT));
-    let reads_hellos = section.gives("routes") || tls != Some(None);
+    let by_name = pool.as_ref().is_some_and(|pool: &String| ways.goes_by_name(pool));
+    let reads_hellos = section.gives("routes") || tls != Some(None) || by_name;
     if !reads_hellos {
         refuse_keys_of_hellos(section);
     }
@@ -50,6 +52,7 @@ pub(super) fn read(section: &Section<'_>, ways: &mut Ways<'_>) -> Preface {
         tls: tls.flatten(),
         pool,
         routes: routes.map(|routes| routes.routes).unwrap_or_default(),
+        reads_hellos,
         hello_timeout: section.value_or("hello_timeout", 5 * SECOND, |field| {
             field.duration(Duration::from_millis(100)..=HOUR)
         }),
@@ -61,7 +64,7 @@ pub(super) fn read(section: &Section<'_>, ways: &mut Ways<'_>) -> Preface {
 fn refuse_keys_of_hellos(section: &Section<'_>) {
     for key in ["hello_timeout", "hello_size", "plain_text"] {
         let message = "has no meaning where no ClientHello is read; \
-                       take it out, or give tls or routes";
+                       take it out, or give tls or routes, or a pool with key = \"server-name\"";
         section.refuse_if_given(key, message);
     }
 }
@@ -100,7 +103,7 @@ mod tests {
     use super::*;
 
     use crate::config::RouteTarget;
-    use crate::config::samples::{valid_entry, with_entry};
+    use crate::config::samples::{errors, valid, valid_entry, with_entry};
 
     const ROUTE: &str = "{ server_names = [\"a.b\"], pool = \"q\" }";
 
@@ -109,7 +112,7 @@ mod tests {
         for lines in ["pool = \"p\"", "pool = \"p\"\ntls = \"off\""] {
             let listener = valid_entry(lines);
             assert_eq!((listener.tls, listener.pool), (None, Some("p".to_owned())));
-            assert_eq!(listener.routes, []);
+            assert_eq!((listener.routes, listener.reads_hellos), (vec![], false));
         }
         for key in ["hello_timeout = \"5s\"", "hello_size = \"64KiB\"", "plain_text = \"reject\""] {
             let name = key.split(' ').next().unwrap();
@@ -117,13 +120,32 @@ mod tests {
                 with_entry(&format!("pool = \"p\"\n{key}")),
                 [format!(
                     "4: listener.l.{name}: has no meaning where no ClientHello is read; \
-                     take it out, or give tls or routes"
+                     take it out, or give tls or routes, or a pool with key = \"server-name\""
                 )]
             );
             for reading in ["tls = \"edge\"".to_owned(), format!("routes = [{ROUTE}]")] {
                 assert_eq!(with_entry(&format!("pool = \"p\"\n{key}\n{reading}")), [""; 0]);
             }
         }
+    }
+
+    #[test]
+    fn a_listener_whose_pool_goes_by_the_name_reads_it() {
+        let file = |listener: &str, key: &str| {
+            format!(
+                "[listener.l]\nlisten = \"0.0.0.0:1\"\npool = \"p\"\n{listener}\n\
+                 [pool.p]\npolicy = \"ring\"\nkey = \"{key}\"\nbackends = [\"10.0.0.1:1\"]\n"
+            )
+        };
+        let listener = |key| valid(&file("", key)).listeners.remove(0);
+        assert!(listener("server-name").reads_hellos);
+        assert!(!listener("source").reads_hellos);
+        let given = valid(&file("hello_timeout = \"1s\"\nplain_text = \"pass\"", "server-name"));
+        let given = &given.listeners[0];
+        assert_eq!((given.hello_timeout, given.plain_text), (SECOND, PlainText::Pass));
+        let wrapped = errors(&format!("{}tls = {{}}", file("", "server-name")));
+        assert_eq!(wrapped.len(), 1, "{wrapped:?}");
+        assert!(wrapped[0].contains("would be wrapped"), "{wrapped:?}");
     }
 
     #[test]

@@ -201,12 +201,24 @@ impl<'a> Section<'a> {
 
     /// The names that `sections` would meet, those of broken sections included.
     pub fn names(&self, key: &str) -> BTreeSet<&'a str> {
+        self.entries(key).map(|(name, _)| name).collect()
+    }
+
+    /// The names of those that are tables of which `holds` is true; for what has to be known
+    /// before they are read.
+    pub fn names_where(
+        &self,
+        key: &str,
+        holds: impl Fn(&DeTable<'_>) -> bool,
+    ) -> BTreeSet<&'a str> {
+        let tables = self.entries(key).filter_map(|(name, value)| Some((name, value.as_table()?)));
+        tables.filter(|(_, table)| holds(table)).map(|(name, _)| name).collect()
+    }
+
+    fn entries(&self, key: &str) -> impl Iterator<Item = (&'a str, &'a DeValue<'a>)> {
         let table = self.table.get(key).and_then(|value| value.get_ref().as_table());
-        table
-            .into_iter()
-            .flat_map(|table| table.keys())
-            .map(|name| name.get_ref().as_ref())
-            .collect()
+        let entries = table.into_iter().flat_map(|table| table.iter());
+        entries.map(|(name, value)| (name.get_ref().as_ref(), value.get_ref()))
     }
 
     fn field(&self, key: &'static str) -> Option<Field<'a>> {

@@ -4,16 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::field::{Field, Read};
-use super::names;
 use super::pool::Pool;
 use super::pool_tls::BackendName;
 use super::reader::{Place, Reader, Section};
 use super::tls::OFF;
+use super::{names, policy};
 
 /// The names that ways refer to, and the ways so far.
 pub(super) struct Ways<'a> {
     pools: BTreeSet<&'a str>,
     tls: BTreeSet<&'a str>,
+    /// The pools whose keys are the names that clients ask for.
+    by_name: BTreeSet<&'a str>,
     ways: Vec<Way>,
 }
 
@@ -38,7 +40,17 @@ pub(super) enum Load {
 
 impl<'a> Ways<'a> {
     pub fn new(document: &Section<'a>) -> Ways<'a> {
-        Ways { pools: document.names("pool"), tls: document.names("tls"), ways: Vec::new() }
+        Ways {
+            pools: document.names("pool"),
+            tls: document.names("tls"),
+            by_name: document.names_where("pool", policy::hashes_names),
+            ways: Vec::new(),
+        }
+    }
+
+    /// Whether the pool can only be chosen from once the ClientHello is read.
+    pub fn goes_by_name(&self, pool: &str) -> bool {
+        self.by_name.contains(pool)
     }
 
     pub fn pool(&self, field: &Field<'_>) -> Read<String> {

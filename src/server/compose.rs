@@ -97,7 +97,7 @@ impl<'a> Names<'a> {
 
     /// `None`: nothing is read of the listener's sessions first.
     fn preface(&self, listener: &config::Listener) -> Option<Preface> {
-        if listener.tls.is_none() && listener.routes.is_empty() {
+        if !listener.reads_hellos {
             return None;
         }
         let unmatched = match &listener.pool {
@@ -182,28 +182,32 @@ mod tests {
              { server_names = [\"old.a.b\"], reject = true }]\n\
              [listener.strict]\nlisten = \"0.0.0.0:3\"\n\
              routes = [{ server_names = [\"a.b\"], pool = \"p\" }]\n\
+             [listener.named]\nlisten = \"0.0.0.0:4\"\npool = \"by-name\"\n\
+             [pool.by-name]\npolicy = \"ring\"\nkey = \"server-name\"\n\
+             backends = [\"10.0.0.3:1\"]\n\
              [pool.p]\nbackends = [\"10.0.0.1:1\"]\nejection.window = \"3s\"\n\
              [pool.q]\nbackends = [\"10.0.0.2:1\"]\ntls.insecure_skip_verify = true\n",
         );
-        let [plain, routed, strict] = &view.listeners[..] else { panic!("three listeners") };
-        assert_eq!(plain.pool, Some(PoolId(1)));
+        let [named, plain, routed, strict] = &view.listeners[..] else { panic!("four listeners") };
+        assert_eq!((way(named, None), way(named, Some("a.b"))), (Some((0, None)), Some((0, None))));
+        assert_eq!(plain.pool, Some(PoolId(2)));
         assert!(plain.preface.is_none(), "nothing is read");
         let [edge, inner] = ["edge", "inner"].map(|name| Some(Arc::as_ptr(&servers[name])));
-        assert_eq!(way(routed, None), Some((1, edge)));
-        assert_eq!(way(routed, Some("x.y")), Some((1, edge)));
-        assert_eq!(way(routed, Some("a.b")), Some((0, edge)));
-        assert_eq!(way(routed, Some("x.a.b")), Some((0, None)));
-        assert_eq!(way(routed, Some("c.a.b")), Some((0, inner)));
+        assert_eq!(way(routed, None), Some((2, edge)));
+        assert_eq!(way(routed, Some("x.y")), Some((2, edge)));
+        assert_eq!(way(routed, Some("a.b")), Some((1, edge)));
+        assert_eq!(way(routed, Some("x.a.b")), Some((1, None)));
+        assert_eq!(way(routed, Some("c.a.b")), Some((1, inner)));
         assert_eq!(way(routed, Some("old.a.b")), None);
         let preface = routed.preface.as_ref().unwrap();
         assert_eq!((preface.timeout, preface.size), (Duration::from_secs(1), 4096));
-        assert_eq!((preface.plain_text, routed.pool), (PlainText::Pass, Some(PoolId(1))));
-        assert_eq!(way(strict, Some("a.b")), Some((0, None)));
+        assert_eq!((preface.plain_text, routed.pool), (PlainText::Pass, Some(PoolId(2))));
+        assert_eq!(way(strict, Some("a.b")), Some((1, None)));
         assert_eq!((way(strict, None), strict.pool), (None, None));
         assert_eq!(strict.preface.as_ref().unwrap().plain_text, PlainText::Reject);
-        assert_eq!(view.failure_windows, [Some(Duration::from_secs(3)), None]);
+        assert_eq!(view.failure_windows, [None, Some(Duration::from_secs(3)), None]);
         let have_tls: Vec<bool> = view.pools_tls.iter().map(Option::is_some).collect();
-        assert_eq!(have_tls, [false, true]);
+        assert_eq!(have_tls, [false, false, true]);
         assert_eq!(view.limits.handshakes, 7);
     }
 }
