@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crossbeam_utils::CachePadded;
@@ -33,6 +33,8 @@ struct Live {
     connections: AtomicU32,
     /// Of those, the ones that are being moved to other backends.
     moving: AtomicU32,
+    /// Connections that were ever asked to move.
+    moved: AtomicU64,
     /// Failures that the backend caused since something last succeeded.
     failures_in_a_row: AtomicU32,
     ejected: AtomicBool,
@@ -101,6 +103,11 @@ impl Backend {
         self.live.moving.load(Ordering::Relaxed)
     }
 
+    /// Connections that were ever asked to go to another backend.
+    pub fn moved(&self) -> u64 {
+        self.live.moved.load(Ordering::Relaxed)
+    }
+
     /// Whether a lease would be refused just now.
     pub(super) fn is_full(&self) -> bool {
         // In one order with `Lease::drop` and `WaitingPlace::listen`: whoever listens and then
@@ -152,6 +159,7 @@ impl Lease {
     pub fn moves(&self) {
         if !self.is_moving.replace(true) {
             self.backend.live.moving.fetch_add(1, Ordering::Relaxed);
+            self.backend.live.moved.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -194,7 +202,7 @@ mod tests {
         drop(other);
         assert_eq!(backend.moving(), 1);
         drop(lease);
-        assert_eq!((backend.connections(), backend.moving()), (0, 0));
+        assert_eq!((backend.connections(), backend.moving(), backend.moved()), (0, 0, 1));
     }
 
     #[test]

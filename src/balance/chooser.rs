@@ -72,7 +72,7 @@ impl Chooser {
         tried: &[Arc<str>],
     ) -> Result<Lease, NoChoice> {
         let pool = self.snapshot.pool(id);
-        let key = pool.keying.as_ref().map(|keying| keying.hash(traits));
+        let key = pool.key(traits);
         self.cursors[id.0].choose(&Request { pool, key, tried }, &mut self.tools)
     }
 }

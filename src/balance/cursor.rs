@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::backend::Lease;
 use super::chooser::NoChoice;
-use super::hash;
 use super::load;
 use super::pool::Pool;
 use super::rotation::Rotation;
@@ -36,7 +35,7 @@ struct Turns {
 /// would cost more than the pick, and with a counter for all, workers would wait for each other.
 #[derive(Debug, Default)]
 struct Load {
-    /// This worker's since are included.
+    /// This worker's since are included, and the one to come.
     connections: u64,
     weight: u64,
     /// Picks until they are counted again.
@@ -87,14 +86,12 @@ impl Cursor {
         tools: &mut Tools,
     ) -> Result<Lease, NoChoice> {
         let pool = request.pool;
-        let point = match request.key {
-            // Another hash than that which picks within the tier, or each tier but the first
-            // would see only a part of the keys, close to each other.
-            Some(key) => hash::part(hash::mix(key ^ TIER), WHOLE as usize) as u32,
-            None if pool.tiers().first().is_some_and(|tier| tier.share == WHOLE) => 0,
-            None => tools.random.u32(..WHOLE),
+        let due = match request.key {
+            Some(key) => pool.tier_of_key(key),
+            None if pool.tiers().first().is_some_and(|tier| tier.share == WHOLE) => Some(0),
+            None => pool.tier_at(tools.random.u32(..WHOLE)),
         };
-        let Some(due) = pool.tier_at(point) else { return Err(NoChoice::Exhausted) };
+        let Some(due) = due else { return Err(NoChoice::Exhausted) };
         let others = (0..pool.tiers().len()).filter(|index| *index != due);
         let order = std::iter::once(due).chain(others);
         let mut refusals = Refusals::default();
@@ -203,19 +200,16 @@ impl TierCursor {
 impl Load {
     fn bound(&mut self, tier: &Tier, percent: u16) -> Bound {
         if self.left == 0 {
-            let seats = || tier.open_seats().map(|(_, seat)| seat);
-            self.connections = seats().map(|seat| u64::from(seat.backend.connections())).sum();
-            self.weight = seats().map(|seat| u64::from(seat.weight)).sum();
+            let bound = Bound::of(tier, percent);
+            (self.connections, self.weight) = (bound.connections, bound.weight);
             self.left = tier.open.len() / COUNTED_PER_PICK;
         } else {
             self.left -= 1;
         }
-        Bound { percent, connections: self.connections + 1, weight: self.weight }
+        Bound { percent, connections: self.connections, weight: self.weight }
     }
 }
 
-/// Mixed into a key's hash where it chooses the tier.
-const TIER: u64 = 0x7469_6572;
 /// How often the last place of the best may be lost to another worker.
 const RACES: usize = 8;
 /// Backends counted per pick, on average.

@@ -8,6 +8,7 @@ mod chooser;
 mod cursor;
 mod draw;
 mod hash;
+mod home;
 mod key;
 mod load;
 mod maglev;
@@ -27,6 +28,7 @@ mod waiting;
 
 pub use backend::{Backend, Lease};
 pub use chooser::{Chooser, NoChoice, Traits};
+pub use home::Homes;
 pub use policy::{Hashing, Key, MAGLEV_SIZE, Policy};
 pub use pool::{Balancing, Keepalive, Member, Pool, PoolSettings, Queue, SocketOptions};
 pub use snapshot::{PoolId, Snapshot};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::backend::Lease;
 use super::hash;
-use super::tier::Tier;
+use super::tier::{Seat, Tier};
 
 /// What a policy asks about its candidates.
 pub(super) struct Trial<'a> {
@@ -53,8 +53,7 @@ impl Trial<'_> {
             self.refusals.full = true;
             return false;
         }
-        let over =
-            self.bound.is_some_and(|bound| bound.is_passed(backend.connections(), seat.weight));
+        let over = self.bound.is_some_and(|bound| bound.bars(seat));
         self.refusals.over_bound |= over;
         !over
     }
@@ -69,14 +68,12 @@ impl Trial<'_> {
         lease
     }
 
-    /// Takes the first that can be, of a walk in which some come up again and some never. Where
-    /// the search for those who never do begins, the key's hash says.
+    /// Takes the first that can be, of a walk in which some come up again and some never.
     pub(super) fn walk(&mut self, hash: u64, walk: impl Iterator<Item = usize>) -> Option<Lease> {
         let count = self.tier.seats.len();
         let mut left = self.tier.open.len();
         self.seen.clear(count);
-        // Most walks end at the first step, and of those that do not, almost all within these.
-        for index in walk.take(WALK_PER_SEAT * count + WALK) {
+        for index in candidates(hash, count, walk) {
             if self.tier.seats[index].weight == 0 || self.seen.has(index) {
                 continue;
             }
@@ -90,8 +87,7 @@ impl Trial<'_> {
                 return None;
             }
         }
-        let first = hash::part(hash::mix(hash), count);
-        (first..count).chain(0..first).find_map(|index| self.take_unseen(index))
+        None
     }
 
     /// Takes it, unless it was refused before in this choice.
@@ -107,7 +103,31 @@ impl Trial<'_> {
     }
 }
 
+/// Those of a walk, and then everyone, for who never comes up in it: where that search begins, the
+/// key's hash says.
+pub(super) fn candidates(
+    hash: u64,
+    count: usize,
+    walk: impl Iterator<Item = usize>,
+) -> impl Iterator<Item = usize> {
+    let first = hash::part(hash::mix(hash), count);
+    // Most walks end at the first step, and of those that do not, almost all within these.
+    walk.take(WALK_PER_SEAT * count + WALK).chain(first..count).chain(0..first)
+}
+
 impl Bound {
+    pub(super) fn of(tier: &Tier, percent: u16) -> Bound {
+        let seats = || tier.open_seats().map(|(_, seat)| seat);
+        let connections: u64 = seats().map(|seat| u64::from(seat.backend.connections())).sum();
+        let weight = seats().map(|seat| u64::from(seat.weight)).sum();
+        Bound { percent, connections: connections + 1, weight }
+    }
+
+    /// Whether it has as many as it may.
+    pub(super) fn bars(&self, seat: &Seat) -> bool {
+        self.is_passed(seat.backend.connections(), seat.weight)
+    }
+
     fn is_passed(&self, connections: u32, weight: u32) -> bool {
         let load = u128::from(connections) * 100 * u128::from(self.weight);
         load >= u128::from(self.connections) * u128::from(self.percent) * u128::from(weight)

@@ -13,7 +13,7 @@ use super::pool_tls::{self, BackendName, PoolTls};
 use super::reader::Section;
 use super::units::{DAY, MILLISECOND, SECOND};
 use super::{names, policy, socket};
-use crate::balance::{Balancing, Policy, Queue, SocketOptions};
+use crate::balance::{Balancing, Key, Policy, Queue, SocketOptions};
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pool {
@@ -60,12 +60,13 @@ pub enum OnLoss {
     CloseAfter(Duration),
 }
 
-/// How sessions move to a backend that has come.
+/// How sessions move to a backend that has come, or to the one that their key belongs to now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rebalance {
     /// Sessions closed per second at most, over all workers, at least 1.
     pub rate: u32,
-    /// How much more than its share a backend may keep, in percent of the share.
+    /// How much more than its share a backend may keep, in percent of the share. Without a meaning
+    /// where keys are hashed.
     pub tolerance: u16,
 }
 
@@ -152,10 +153,15 @@ fn rebalance(section: &Section<'_>, policy: &Policy) -> Option<Rebalance> {
         field.unless("off", |field| field.integer(1..=1_000_000))
     });
     let tolerance = section.value_or("rebalance_tolerance", 10, |field| field.integer(0..=1000));
-    if rate.is_some() && policy.hashing().is_some() {
-        let message = "keys decide where sessions go with this policy, and each would come back; \
-                       take it out, or give a policy that hashes nothing";
-        section.refuse_if_given("rebalance", message);
+    if let Some(hashing) = policy.hashing() {
+        let message = "has no meaning for a policy that hashes: its sessions move to where their \
+                       keys belong, however many there are; take it out";
+        section.refuse_if_given("rebalance_tolerance", message);
+        if rate.is_some() && hashing.key == Key::SourcePort {
+            let message = "would move sessions whose clients come back with another port, which is \
+                           another key; take it out, or give key = \"source\"";
+            section.refuse_if_given("rebalance", message);
+        }
     }
     rate.map(|rate| Rebalance { rate, tolerance })
 }
@@ -242,17 +248,22 @@ mod tests {
     }
 
     #[test]
-    fn sessions_that_a_key_has_placed_are_not_rebalanced() {
+    fn sessions_move_to_where_their_keys_belong_without_a_tolerance() {
         for policy in ["maglev", "ring", "rendezvous"] {
+            let lines = format!("policy = \"{policy}\"\nrebalance = 7");
+            assert_eq!(pool(&lines).rebalance.map(|rebalance| rebalance.rate), Some(7));
             assert_eq!(
-                refused(&format!("policy = \"{policy}\"\nrebalance = 1")),
-                ["7: pool.p.rebalance: keys decide where sessions go with this policy, and each \
-                  would come back; take it out, or give a policy that hashes nothing"]
+                refused(&format!("{lines}\nrebalance_tolerance = 5")),
+                ["8: pool.p.rebalance_tolerance: has no meaning for a policy that hashes: its \
+                  sessions move to where their keys belong, however many there are; take it out"]
             );
+            let by_port = format!("policy = \"{policy}\"\nkey = \"source-port\"\nrebalance = ");
             assert_eq!(
-                pool(&format!("policy = \"{policy}\"\nrebalance = \"off\"")).rebalance,
-                None
+                refused(&format!("{by_port}7")),
+                ["8: pool.p.rebalance: would move sessions whose clients come back with another \
+                  port, which is another key; take it out, or give key = \"source\""]
             );
+            assert_eq!(pool(&format!("{by_port}\"off\"")).rebalance, None);
         }
         let unknown = refused("policy = \"hash\"\nrebalance = 1");
         assert_eq!(unknown.len(), 1, "{unknown:?}");

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::discovery::{self, DiscoveryOptions, Found, PoolDiscovery, Question, Saved};
 use super::health::{self, Change, Entrant, PoolHealth, ProbeId};
+use super::homecoming::{Census, Homecoming, Step};
 use super::losses::{Loss, Losses};
 use super::rebalance::{Load, Rebalance};
 use crate::balance::{Backend, Member, Pool, PoolSettings, Standing};
@@ -25,6 +26,8 @@ pub struct Keeper {
     failures: Option<u32>,
     losses: Losses,
     rebalance: Option<Rebalance>,
+    /// In its place where keys are hashed.
+    homecoming: Option<Homecoming>,
     backends: HashMap<Arc<str>, Arc<Backend>>,
     /// Removed, with sessions that go on. One that is found again counts them again.
     gone: HashMap<Arc<str>, Arc<Backend>>,
@@ -65,6 +68,10 @@ pub enum Output {
         backend: Arc<str>,
         count: u32,
     },
+    /// So many sessions are to move to the backends that their keys belong to.
+    LeadHome {
+        count: u32,
+    },
     /// One line for the log.
     Note {
         text: String,
@@ -84,6 +91,7 @@ impl Keeper {
         let (name, settings): (Arc<str>, _) = (pool.name.as_str().into(), settings(pool));
         let nobody = Pool::new(Arc::clone(&name), settings.clone(), Vec::new(), None);
         let (health, ejection) = (pool.health.clone(), pool.ejection.clone());
+        let hashes = pool.balancing.policy.hashing().is_some();
         let mut keeper = Keeper {
             name,
             settings,
@@ -91,7 +99,8 @@ impl Keeper {
             failures: ejection.as_ref().map(|ejection| ejection.failures),
             health: PoolHealth::new(health, ejection, pool.slow_start, seed.rotate_left(32)),
             losses: Losses::new(pool.on_down, pool.on_removal, pool.on_drain),
-            rebalance: pool.rebalance.map(Rebalance::new),
+            rebalance: pool.rebalance.filter(|_| !hashes).map(Rebalance::new),
+            homecoming: pool.rebalance.filter(|_| hashes).map(Homecoming::new),
             backends: HashMap::new(),
             gone: HashMap::new(),
             pool: Arc::new(nobody),
@@ -166,6 +175,7 @@ impl Keeper {
             self.outputs.push_back(Output::EndSessions(name));
         }
         self.move_sessions(now);
+        self.lead_home(now);
     }
 
     /// Asks everything that discovery begins with.
@@ -211,8 +221,10 @@ impl Keeper {
 
     pub fn next_deadline(&self) -> Option<Duration> {
         let rebalance = self.rebalance.as_ref().and_then(Rebalance::next_deadline);
-        let deadlines = [self.discovery.next_deadline(), self.health.next_deadline(), rebalance];
-        deadlines.into_iter().chain([self.losses.next_deadline()]).flatten().min()
+        let homecoming = self.homecoming.as_ref().and_then(Homecoming::next_deadline);
+        let own = [rebalance, homecoming, self.losses.next_deadline()];
+        let deadlines = [self.discovery.next_deadline(), self.health.next_deadline()];
+        deadlines.into_iter().chain(own).flatten().min()
     }
 
     /// The pool is no longer what was last taken.
@@ -273,6 +285,7 @@ impl Keeper {
     /// Takes over the set that discovery has found.
     fn found(&mut self, now: Duration) {
         self.is_stale = true;
+        self.shares_changed(now);
         self.gone.retain(|_, backend| backend.connections() > 0);
         let mut known = std::mem::take(&mut self.backends);
         for found in self.discovery.found() {
@@ -323,10 +336,8 @@ impl Keeper {
 
     fn standing_changed(&mut self, change: &Change, now: Duration) {
         self.is_stale = true;
-        if change.to.is_eligible()
-            && let Some(rebalance) = &mut self.rebalance
-        {
-            rebalance.changed(now);
+        if change.to.is_eligible() {
+            self.shares_changed(now);
         }
         match change.to {
             Standing::Draining => self.losses.lost(&change.name, Loss::Drained, now),
@@ -336,6 +347,34 @@ impl Keeper {
         if !change.is_step() && change.cause != health::Cause::Unprobed {
             let is_warning = matches!(change.to, Standing::Down | Standing::Ejected);
             self.outputs.push_back(Output::Note { text: change.to_string(), is_warning });
+        }
+    }
+
+    /// A backend has come or gone, or gets another share of new sessions.
+    fn shares_changed(&mut self, now: Duration) {
+        if let Some(rebalance) = &mut self.rebalance {
+            rebalance.changed(now);
+        }
+        if let Some(homecoming) = &mut self.homecoming {
+            homecoming.changed(now);
+        }
+    }
+
+    fn lead_home(&mut self, now: Duration) {
+        let Some(homecoming) = &mut self.homecoming else { return };
+        let sum = |count: fn(&Backend) -> u64| self.backends.values().map(|it| count(it)).sum();
+        let census = Census {
+            connections: sum(|backend| backend.connections().into()),
+            moving: sum(|backend| backend.moving().into()),
+            moved: sum(Backend::moved),
+        };
+        match homecoming.take_due(&census, now) {
+            Some(Step::Lead(count)) => self.outputs.push_back(Output::LeadHome { count }),
+            Some(Step::Rest { led: led @ 1.. }) => {
+                let text = format!("{led} sessions have moved to where their keys belong");
+                self.outputs.push_back(Output::Note { text, is_warning: false });
+            }
+            Some(Step::Rest { led: 0 }) | None => {}
         }
     }
 
@@ -594,6 +633,28 @@ mod tests {
         assert!(!backend.is_ejected());
         assert_eq!(backend.failures_in_a_row(), 0);
         assert_eq!(standings(&mut keeper)[0].1, "up");
+    }
+
+    #[test]
+    fn where_keys_are_hashed_each_change_leads_sessions_home_until_nobody_is_left() {
+        let mut keeper = keeper("policy = \"maglev\"\nrebalance = 4");
+        list(&mut keeper, &[1, 2], SECOND);
+        let leases = connect(&mut keeper, "10.0.0.1:1", 9);
+        let step = [Output::LeadHome { count: 4 }];
+        assert_eq!(tick(&mut keeper, 2 * SECOND), step);
+        assert!(tick(&mut keeper, 3 * SECOND).is_empty(), "nobody was astray");
+        for (second, hosts) in [(10, &[1, 2, 3][..]), (20, &[1, 3])] {
+            list(&mut keeper, hosts, second * SECOND);
+            leases[second as usize / 10].moves();
+            assert_eq!(tick(&mut keeper, (second + 1) * SECOND), step, "{hosts:?}");
+            assert_eq!(tick(&mut keeper, (second + 2) * SECOND), step, "some are on their way");
+        }
+        drop(leases);
+        assert!(tick(&mut keeper, 30 * SECOND).is_empty());
+        let contents = Ok("10.0.0.1:1 weight=2\n10.0.0.3:1\n".to_owned());
+        let read = discovery::Input::FileRead { path: "/f".into(), contents };
+        keeper.handle(Input::Discovery(read), 40 * SECOND);
+        assert_eq!(tick(&mut keeper, 41 * SECOND), step, "a weight moves keys as well");
     }
 
     #[test]

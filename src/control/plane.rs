@@ -37,6 +37,9 @@ pub enum Told {
     EndSessions { pool: Arc<str>, backend: Arc<str> },
     /// So many sessions of a backend are to move to others, over all workers.
     Move { pool: Arc<str>, backend: Arc<str>, count: u32 },
+    /// So many sessions of a pool whose keys belong to other backends are to move to those, over
+    /// all workers.
+    LeadHome { pool: PoolId, count: u32 },
 }
 
 /// Why the control plane cannot begin.
@@ -366,6 +369,7 @@ impl Control {
                 told(Told::EndSessions { pool, backend });
             }
             Output::Move { backend, count } => told(Told::Move { pool, backend, count }),
+            Output::LeadHome { count } => told(Told::LeadHome { pool: PoolId(id), count }),
             Output::Note { text, is_warning } => self.note(&pool, &text, is_warning, now),
         }
     }

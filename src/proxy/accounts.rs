@@ -39,6 +39,10 @@ impl Account {
         self.owners.each_ref().map(|owner| **owner)
     }
 
+    pub(super) fn backend(&self) -> &str {
+        &self.backend.name
+    }
+
     pub(super) fn is_of(&self, pool: &str, backend: &str) -> bool {
         *self.backend.name == *backend && *self.pool == *pool
     }

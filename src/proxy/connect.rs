@@ -53,6 +53,9 @@ pub(super) async fn reach(session: &mut Session) -> Result<(Socket, Route), Clos
     let name = session.server_name().filter(|_| key(&pool) == Some(Key::ServerName));
     let name = name.map(Box::<str>::from);
     let traits = Traits { server_name: name.as_deref(), ..traits(session, &pool) };
+    if let Some(key) = pool.key(&traits) {
+        session.has_key(key);
+    }
     let mut patience = None;
     let mut reason = CloseReason::NoBackend;
     for _ in 0..pool.settings.tries {

@@ -29,6 +29,8 @@ struct Line {
     waker: Option<Waker>,
     in_use: bool,
     bond: Bond,
+    /// The hash by which its backend was chosen; 0 where nothing is hashed.
+    key: u64,
     /// When a byte moved last, in either direction; before that, when it was given its backend.
     last_activity: Time,
 }
@@ -83,6 +85,11 @@ impl Controls {
         line.asked = line.asked.filter(|reason| *reason != CloseReason::BackendLost);
     }
 
+    /// The session's backend is chosen by this hash.
+    pub(super) fn has_key(&self, number: LineNumber, key: u64) {
+        self.0.borrow_mut().lines[number.0 as usize].key = key;
+    }
+
     /// The session has reached its backend.
     pub(super) fn is_served(&self, number: LineNumber, account: &Rc<Account>, now: Time) {
         let line = &mut self.0.borrow_mut().lines[number.0 as usize];
@@ -120,15 +127,16 @@ impl Controls {
         }
     }
 
-    /// Asks up to `count` sessions that a backend serves to end in order: those in which no byte
-    /// has moved for the longest time.
-    pub(super) fn close_idlest(&self, pool: &str, backend: &str, count: usize) {
+    /// Asks up to `count` sessions to end in order, so that they come to other backends: those in
+    /// which no byte has moved for the longest time. `moves` is asked by the account and the key of
+    /// each whether it is one of them.
+    pub(super) fn move_idlest(&self, count: usize, moves: impl Fn(&Account, u64) -> bool) {
         let lines = &mut self.0.borrow_mut().lines;
-        let theirs = |line: &Line| match &line.bond {
-            Bond::Served(account) => account.is_of(pool, backend) && line.asked.is_none(),
+        let is_one = |line: &Line| match &line.bond {
+            Bond::Served(account) => line.asked.is_none() && moves(account, line.key),
             Bond::Reaching(_) | Bond::None => false,
         };
-        let served = lines.iter().enumerate().filter(|(_, line)| theirs(line));
+        let served = lines.iter().enumerate().filter(|(_, line)| is_one(line));
         let mut candidates: Vec<_> =
             served.map(|(index, line)| (line.last_activity, index)).collect();
         if count < candidates.len() {
@@ -252,13 +260,36 @@ mod tests {
                 reason.is_some()
             })
         };
-        controls.close_idlest("p", "b", 9);
+        let of = |backend| move |account: &Account, _| account.is_of("p", backend);
+        controls.move_idlest(9, of("b"));
         assert_eq!(told(), [false; 5]);
-        controls.close_idlest("p", "a", 2);
+        controls.move_idlest(2, of("a"));
         assert_eq!(told(), [true, false, false, true, false]);
-        controls.close_idlest("p", "a", 2);
+        controls.move_idlest(2, of("a"));
         assert_eq!(told(), [true, false, true, true, true]);
-        controls.close_idlest("p", "a", 9);
+        controls.move_idlest(9, of("a"));
         assert_eq!(told(), [true; 5]);
+    }
+
+    #[test]
+    fn a_session_is_known_by_the_key_that_it_was_given_last() {
+        let controls = Controls::default();
+        let lines = [7, 8, 9].map(|key| {
+            let line = controls.enlist();
+            controls.has_key(line, key);
+            line
+        });
+        controls.has_key(lines[2], 8);
+        for line in &lines[1..] {
+            controls.is_served(*line, &account("p", "a"), Time::default());
+        }
+        controls.move_idlest(9, |_, key| key == 8);
+        let told = lines.map(|line| asked(&controls, line).is_some());
+        assert_eq!(told, [false, true, true]);
+        controls.leave(lines[1]);
+        let newcomer = controls.enlist();
+        controls.is_served(newcomer, &account("p", "a"), Time::default());
+        controls.move_idlest(9, |_, key| key == 8);
+        assert_eq!(asked(&controls, newcomer), None, "that key was another's");
     }
 }

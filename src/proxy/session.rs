@@ -257,6 +257,11 @@ impl Session {
         self.worker.controls.last_activity(self.line)
     }
 
+    /// Its backend is chosen by this hash.
+    pub(super) fn has_key(&self, key: u64) {
+        self.worker.controls.has_key(self.line, key);
+    }
+
     /// From now on it is to do with this backend, and hears of what becomes of it.
     pub(super) fn reaches(&self, account: &Rc<Account>) {
         self.worker.controls.reaches(self.line, account);

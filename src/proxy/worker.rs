@@ -11,7 +11,7 @@ use crate::engine::{Either, Engine, EngineStatus, Inbox, Listener, Notify, Time,
 use crate::observe::{AccessLog, CloseReason, WorkerMetrics};
 use crate::view::{ListenerView, Publication, View, Watch};
 
-use super::accounts::Accounts;
+use super::accounts::{Account, Accounts};
 use super::control::Controls;
 use super::listener;
 use super::queue::Queues;
@@ -46,6 +46,9 @@ pub enum Command {
     EndSessions { pool: Arc<str>, backend: Arc<str> },
     /// Close up to so many sessions of a backend in order, the longest idle first.
     Rebalance { pool: Arc<str>, backend: Arc<str>, count: u32 },
+    /// Close up to so many sessions of a pool in order whose keys belong to other backends than
+    /// serve them, the longest idle first.
+    LeadHome { pool: PoolId, count: u32 },
 }
 
 /// What all sessions of a worker share.
@@ -171,12 +174,23 @@ impl Worker {
                     self.controls.close_lost(&pool, &backend);
                 }
                 Command::Rebalance { pool, backend, count } => {
-                    self.controls.close_idlest(&pool, &backend, count as usize);
+                    let theirs = |account: &Account, _| account.is_of(&pool, &backend);
+                    self.controls.move_idlest(count as usize, theirs);
                 }
+                Command::LeadHome { pool, count } => self.lead_home(pool, count as usize),
             }
             // Each looks through all sessions: one per turn, however many there are.
             self.engine.pause().await;
         }
+    }
+
+    fn lead_home(&self, pool: PoolId, count: usize) {
+        let view = self.view();
+        let pool = view.snapshot.pool(pool);
+        let Some(homes) = pool.homes() else { return };
+        self.controls.move_idlest(count, |account, key| {
+            *account.pool == *pool.name && homes.is_astray(key, account.backend())
+        });
     }
 
     async fn all_ended(&self, deadline: Time) {

@@ -45,6 +45,12 @@ pub(super) fn conduct(control: Control, baton: Baton) -> JoinHandle<()> {
                     commands.send((worker, command)).ok();
                 }
             }
+            Told::LeadHome { pool, count } => {
+                turn += 1;
+                for (worker, count) in divide(count, baton.inboxes.len(), turn) {
+                    commands.send((worker, Command::LeadHome { pool, count })).ok();
+                }
+            }
         });
         tokio::join!(running, deliver(queued, &inboxes));
     })

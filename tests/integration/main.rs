@@ -17,6 +17,7 @@ mod proxy;
 mod stream;
 mod vector;
 
+mod affinity;
 mod answers;
 mod balancing;
 mod bulk;

@@ -2,6 +2,7 @@
 
 mod agreement;
 mod disruption;
+mod homes;
 mod imbalance;
 mod nginx;
 mod passing_over;
