@@ -171,6 +171,10 @@ pub struct SocketOptions {
     pub keepalive: Option<Keepalive>,
     /// Unacknowledged bytes end the connection after so long.
     pub user_timeout: Option<Duration>,
+    /// Bytes that the kernel may hold of what was received and not taken; none: it decides.
+    pub receive_buffer: Option<u32>,
+    /// The same of what was sent and not acknowledged.
+    pub send_buffer: Option<u32>,
 }
 
 /// TCP keep-alive; whole seconds, at least one.
@@ -193,7 +197,13 @@ pub(super) mod tests {
             balancing: Balancing::default(),
             queue: None,
             sources: Vec::new(),
-            socket: SocketOptions { nodelay: true, keepalive: None, user_timeout: None },
+            socket: SocketOptions {
+                nodelay: true,
+                keepalive: None,
+                user_timeout: None,
+                receive_buffer: None,
+                send_buffer: None,
+            },
         }
     }
 

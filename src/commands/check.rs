@@ -128,7 +128,27 @@ fn sysctls(config: &Config) -> Vec<String> {
             config.process.pipe_size
         ));
     }
+    advice.extend(socket_buffers(config));
     advice
+}
+
+/// The limits that cut what SO_RCVBUF and SO_SNDBUF ask for, without a word.
+fn socket_buffers(config: &Config) -> impl Iterator<Item = String> {
+    let listeners = config.listeners.iter();
+    let listeners = listeners.map(|it| (format!("listener.{}", it.name), &it.socket));
+    let pools = config.pools.iter().map(|it| (format!("pool.{}", it.name), &it.socket));
+    let asked = listeners.chain(pools).flat_map(|(place, socket)| {
+        let receive =
+            (format!("{place}.receive_buffer"), "net.core.rmem_max", socket.receive_buffer);
+        [receive, (format!("{place}.send_buffer"), "net.core.wmem_max", socket.send_buffer)]
+    });
+    asked.filter_map(|(key, sysctl, bytes)| {
+        let (most, bytes) = (read(&sysctl.replace('.', "/"))?, u64::from(bytes?));
+        let advice = || {
+            format!("{sysctl} is {most} and cuts {key} of {bytes}; run `sysctl {sysctl}={bytes}`")
+        };
+        (most < bytes).then(advice)
+    })
 }
 
 fn read(key: &str) -> Option<u64> {

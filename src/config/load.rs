@@ -119,6 +119,8 @@ mod tests {
                 probes: 6,
             }),
             user_timeout: None,
+            receive_buffer: None,
+            send_buffer: None,
         };
         let process = Process {
             workers: None,
@@ -169,7 +171,8 @@ mod tests {
              [listener.l]\nlisten = [\"[::]:1\", \"[::ffff:10.0.0.9]:1\"]\npool = \"p\"\n\
              max_connection_age = \"1h\"\nmax_connection_age_jitter = 0\n\
              idle_timeout = \"off\"\nkeepalive_idle = \"off\"\nuser_timeout = \"20s\"\n\
-             [pool.p]\nmax_connections = 7\nsource_addresses = [\"10.0.0.5\", \"::1\"]\n\
+             receive_buffer = \"256KiB\"\nsend_buffer = 4096\n\
+             [pool.p]\nmax_connections = 7\nsend_buffer = \"off\"\nsource_addresses = [\"10.0.0.5\", \"::1\"]\n\
              backends = [\n\
              \"[2001:db8::1]:2\",\n\
              { address = \"10.0.0.2:2\", name = \"b\", \
@@ -189,6 +192,9 @@ mod tests {
         assert_eq!(listener.listen[1], "10.0.0.9:1".parse().unwrap(), "a mapped address is IPv4");
         assert_eq!((listener.idle_timeout, &listener.socket.keepalive), (None, &None));
         assert_eq!(listener.socket.user_timeout, Some(Duration::from_secs(20)));
+        let buffers = |socket: &SocketOptions| (socket.receive_buffer, socket.send_buffer);
+        assert_eq!(buffers(&listener.socket), (Some(256 << 10), Some(4096)));
+        assert_eq!(buffers(&pool.socket), (None, None));
         assert_eq!(listener.max_connection_age, Some(Duration::from_secs(3600)));
         assert_eq!(listener.max_connection_age_jitter, 0);
         assert_eq!(pool.source_addresses.len(), 2);
@@ -311,6 +317,15 @@ mod tests {
                 "4: listener.l.keepalive_idle: \
                  \"1500ms\" is not of whole seconds, which the kernel counts; \
                  give whole seconds, or \"off\"",
+            ),
+            (
+                with_listener("receive_buffer = \"4KB\""),
+                "4: listener.l.receive_buffer: found \"4KB\"; \
+                 give a size from 4KiB to 64MiB, or \"off\"",
+            ),
+            (
+                with_pool("send_buffer = true\nbackends = [\"10.0.0.1:1\"]"),
+                "5: pool.p.send_buffer: found true; give a size from 4KiB to 64MiB, or \"off\"",
             ),
             (
                 with_listener("max_connection_age = \"500ms\""),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::field::{Field, Read};
 use super::reader::Section;
-use super::units::{MILLISECOND, SECOND};
+use super::units::{KIB, MIB, MILLISECOND, SECOND};
 use crate::balance::{Keepalive, SocketOptions};
 
 pub(super) fn read(section: &Section<'_>) -> SocketOptions {
@@ -18,7 +18,15 @@ pub(super) fn read(section: &Section<'_>) -> SocketOptions {
         user_timeout: section.value_or("user_timeout", None, |field| {
             field.unless("off", |field| field.duration(MILLISECOND..=USER_TIMEOUT_MAX))
         }),
+        receive_buffer: section.value_or("receive_buffer", None, buffer),
+        send_buffer: section.value_or("send_buffer", None, buffer),
     }
+}
+
+fn buffer(field: &Field<'_>) -> Read<Option<u32>> {
+    let size = field.unless("off", |field| field.size(4 * KIB..=64 * MIB))?;
+    // It fits: the greatest is far below.
+    Ok(size.map(|bytes| u32::try_from(bytes).unwrap_or(u32::MAX)))
 }
 
 fn whole_seconds(field: &Field<'_>) -> Read<Duration> {

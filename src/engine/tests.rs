@@ -37,7 +37,13 @@ fn engine_on(old: bool, buffers: u16, stalled_share: usize) -> Engine {
 async fn connect(engine: &Engine) -> (Socket, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let options = SocketOptions { nodelay: true, keepalive: None, user_timeout: None };
+    let options = SocketOptions {
+        nodelay: true,
+        keepalive: None,
+        user_timeout: None,
+        receive_buffer: None,
+        send_buffer: None,
+    };
     let socket = Socket::open(engine, &address, None, &options).unwrap();
     socket.connect(address).await.unwrap();
     let (peer, _) = listener.accept().unwrap();

@@ -147,7 +147,13 @@ pub(super) mod tests {
             balancing: Balancing::default(),
             queue: None,
             sources: Vec::new(),
-            socket: SocketOptions { nodelay: true, keepalive: None, user_timeout: None },
+            socket: SocketOptions {
+                nodelay: true,
+                keepalive: None,
+                user_timeout: None,
+                receive_buffer: None,
+                send_buffer: None,
+            },
         };
         let pool = Pool::new(pool.into(), settings, Vec::new(), None);
         let address = "127.0.0.1:1".parse().unwrap();

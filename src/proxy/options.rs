@@ -10,5 +10,7 @@ pub fn socket_options(options: &balance::SocketOptions) -> SocketOptions {
         interval: keepalive.interval,
         probes: keepalive.probes,
     });
-    SocketOptions { nodelay: options.nodelay, keepalive, user_timeout: options.user_timeout }
+    let balance::SocketOptions { nodelay, user_timeout, receive_buffer, send_buffer, .. } =
+        *options;
+    SocketOptions { nodelay, keepalive, user_timeout, receive_buffer, send_buffer }
 }

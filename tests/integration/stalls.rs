@@ -6,7 +6,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::patience::eventually;
 use super::peer::Echo;
-use super::proxy::{Proxy, base, run};
+use super::proxy::{Plan, Proxy, base, run};
 use super::stream::{connect, fill, pass, ready, reset};
 
 /// A backend that accepts nothing and reads nothing: its connections wait in the kernel.
@@ -108,6 +108,38 @@ fn a_frozen_backend_that_holds_more_than_its_share_loses_sessions() {
     let ended = proxy.sessions(16).len();
     // With three buffers each, ten sessions keep as much.
     assert!((16..=38).contains(&ended), "{ended} sessions were closed");
+}
+
+#[test]
+fn what_the_kernel_holds_of_a_stalled_session_is_limited_where_that_is_asked_for() {
+    let frozen = frozen();
+    let taken = |listener, pool| {
+        let process = "workers = 1\npipes = 0";
+        let proxy = Plan { process, listener, pool, ..Plan::of(&[frozen.1]) }.start();
+        let client = connect_small(proxy.address());
+        let (mut taken, mut quiet) = (0, 0);
+        eventually("everything is full", || {
+            let more = fill(&client, 64 << 10);
+            taken += more;
+            quiet = if more == 0 { quiet + 1 } else { 0 };
+            (quiet == 20).then_some(())
+        });
+        taken
+    };
+    let free = taken("", "");
+    let limited = taken("receive_buffer = \"16KiB\"", "send_buffer = \"16KiB\"");
+    println!("a stalled session takes {free} bytes without limits, and {limited} with them");
+    assert!(limited < 256 << 10, "{limited} bytes");
+    assert!(free > 2 * limited, "{free} bytes without limits, and {limited} with them");
+}
+
+#[test]
+fn bulk_goes_through_the_smallest_buffers_each_way() {
+    let echo = Echo::start();
+    let least = "receive_buffer = \"4KiB\"\nsend_buffer = \"4KiB\"";
+    let proxy = Plan { listener: least, pool: least, ..Plan::of(&[echo.address]) }.start();
+    let client = connect(proxy.address());
+    pass(&client, &client, 0..4 << 20);
 }
 
 /// Sends until nothing between the clients and the frozen backend takes any more.

@@ -393,7 +393,13 @@ pub fn pool(index: usize, count: usize) -> Pool {
         balancing: Balancing::default(),
         queue: None,
         sources: Vec::new(),
-        socket: SocketOptions { nodelay: true, keepalive: None, user_timeout: None },
+        socket: SocketOptions {
+            nodelay: true,
+            keepalive: None,
+            user_timeout: None,
+            receive_buffer: None,
+            send_buffer: None,
+        },
     };
     let members = (0..count).map(backend).collect();
     Pool::new(format!("pool-{index}").into(), settings, members, None)

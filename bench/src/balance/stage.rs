@@ -42,7 +42,13 @@ pub fn pool(policy: &Policy, members: &[Member]) -> Arc<Pool> {
         balancing: Balancing { policy: policy.clone(), ..Balancing::default() },
         queue: None,
         sources: Vec::new(),
-        socket: SocketOptions { nodelay: true, keepalive: Some(keepalive), user_timeout: None },
+        socket: SocketOptions {
+            nodelay: true,
+            keepalive: Some(keepalive),
+            user_timeout: None,
+            receive_buffer: None,
+            send_buffer: None,
+        },
     };
     Arc::new(Pool::new("pool".into(), settings, members.to_vec(), None))
 }

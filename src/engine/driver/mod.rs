@@ -38,6 +38,12 @@ pub struct SocketOptions {
     pub keepalive: Option<Keepalive>,
     /// TCP_USER_TIMEOUT: unacknowledged bytes end the connection after so long.
     pub user_timeout: Option<Duration>,
+    /// SO_RCVBUF in bytes, which the kernel doubles for its own bookkeeping, and then no longer
+    /// adapts. The window that a peer is offered follows from it, so it is set before the connect,
+    /// and on a listening socket for those that it accepts.
+    pub receive_buffer: Option<u32>,
+    /// SO_SNDBUF, likewise.
+    pub send_buffer: Option<u32>,
 }
 
 /// TCP keep-alive; whole seconds, at least one.

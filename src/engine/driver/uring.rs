@@ -428,6 +428,12 @@ pub fn set_options(socket: &SockRef<'_>, options: &SocketOptions) -> io::Result<
     if let Some(time) = options.user_timeout {
         socket.set_tcp_user_timeout(Some(time))?;
     }
+    if let Some(bytes) = options.receive_buffer {
+        socket.set_recv_buffer_size(bytes as usize)?;
+    }
+    if let Some(bytes) = options.send_buffer {
+        socket.set_send_buffer_size(bytes as usize)?;
+    }
     Ok(())
 }
 

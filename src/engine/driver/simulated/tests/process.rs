@@ -159,5 +159,10 @@ pub(super) fn errno(error: Errno) -> i32 {
     -error.raw_os_error()
 }
 
-pub(super) const OPTIONS: SocketOptions =
-    SocketOptions { nodelay: true, keepalive: None, user_timeout: None };
+pub(super) const OPTIONS: SocketOptions = SocketOptions {
+    nodelay: true,
+    keepalive: None,
+    user_timeout: None,
+    receive_buffer: None,
+    send_buffer: None,
+};
