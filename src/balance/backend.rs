@@ -216,6 +216,27 @@ mod tests {
     }
 
     #[test]
+    fn the_limit_holds_also_where_several_workers_want_the_last_places() {
+        let backend = backend(Some(2));
+        let held = AtomicU32::new(0);
+        let most = AtomicU32::new(0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..20_000 {
+                        let Some(lease) = backend.lease() else { continue };
+                        most.fetch_max(held.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                        held.fetch_sub(1, Ordering::SeqCst);
+                        drop(lease);
+                    }
+                });
+            }
+        });
+        assert!((1..=2).contains(&most.into_inner()));
+        assert_eq!(backend.connections(), 0);
+    }
+
+    #[test]
     fn a_success_ends_a_row_of_failures() {
         let backend = backend(None);
         backend.failed();

@@ -319,8 +319,8 @@ mod tests {
                  give whole seconds, or \"off\"",
             ),
             (
-                with_listener("receive_buffer = \"4KB\""),
-                "4: listener.l.receive_buffer: found \"4KB\"; \
+                with_listener("receive_buffer = \"4kB\""),
+                "4: listener.l.receive_buffer: found \"4kB\"; \
                  give a size from 4KiB to 64MiB, or \"off\"",
             ),
             (

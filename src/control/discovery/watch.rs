@@ -275,6 +275,19 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_file_moved_in_from_another_folder_is_told() {
+        let (_folder, path) = folder();
+        let elsewhere = tempfile::tempdir().unwrap();
+        let mut watch = looking(&path, NEVER);
+        for _ in 0..3 {
+            let new = elsewhere.path().join("new");
+            fs::write(&new, "b").unwrap();
+            fs::rename(&new, &path).unwrap();
+            changed(&mut watch).await;
+        }
+    }
+
     /// As the kubelet does it: `list` leads to `..data/list`, and `..data` to a folder that is
     /// replaced with all files at once.
     #[tokio::test]
