@@ -2,6 +2,9 @@
 //! gone is left alone, and no connection fails for it.
 
 use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde_json::Value;
 
 use super::aggregator::Aggregator;
 use super::dns::{DnsServer, Kind, srv};
@@ -199,6 +202,40 @@ fn a_file_is_followed_when_it_is_replaced_and_when_it_is_rewritten() {
     report("a file is back, as TOML", load.await_answers(&["b", "c"], change));
     load.finish("a file");
     assert_eq!(nobody.seen(), []);
+}
+
+/// Each of them is an address of this host, behind which is one aggregator for all.
+#[test]
+fn ten_thousand_backends_are_followed() {
+    let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let [many, few] = ["many", "few"].map(|name| Aggregator::start_at(name, everywhere));
+    let folder = tempfile::tempdir().unwrap();
+    let [path, new] = ["backends", "backends.new"].map(|name| folder.path().join(name));
+    let list = |aggregator: &Aggregator, count: u32| {
+        let port = aggregator.address.port();
+        let line = |number| format!("{}:{port}\n", Ipv4Addr::from(0x7f10_0000 + number));
+        fs::write(&new, (0..count).map(line).collect::<String>()).unwrap();
+        fs::rename(&new, &path).unwrap();
+    };
+    for policy in ["least-connections", "maglev"] {
+        list(&many, 10_000);
+        let sources = format!("{{ file = \"{}\" }}", path.display());
+        let pool = format!("policy = \"{policy}\"");
+        let nobody = DnsServer::start();
+        let search = Search { sources: &sources, pool: &pool, ..Search::of_services() };
+        let proxy = search.start(nobody.address());
+        let load = Load::start(proxy.address());
+        load.await_answers(&["many"], now());
+        let page: Value = serde_json::from_str(&proxy.get("/pools").1).unwrap();
+        assert_eq!(page["pools"][0]["backends"].as_array().unwrap().len(), 10_000);
+        for (aggregator, count) in [(&few, 2), (&many, 10_000), (&few, 10_000)] {
+            let change = now();
+            list(aggregator, count);
+            let took = load.await_answers(&[&aggregator.name], change);
+            report(&format!("{policy}, now {count} backends"), took);
+        }
+        load.finish("ten thousand backends");
+    }
 }
 
 #[test]
