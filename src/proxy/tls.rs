@@ -5,6 +5,7 @@
 //! turn of the loop, and those that sign with a large RSA key are taken on a thread of their own.
 
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use rustls::ProtocolVersion;
 
 use crate::engine::{
-    Block, BlockSize, Buffer, Engine, Notified, Notify, Send, Sent, Socket, Time, race,
+    Block, BlockSize, Buffer, Engine, Notified, Notify, Receive, Send, Sent, Socket, Time, race,
 };
 use crate::observe::{HandshakeCause, HandshakeTally, TlsFailure, TlsRecord};
 use crate::tls::{Connection, Failure, Gathered, Plain, Room};
@@ -170,9 +171,8 @@ impl Handshake<'_> {
             if !self.connection.is_handshaking() {
                 return Ok(Tls::new(self.connection, self.early.into_bytes()));
             }
-            let mut buffer = match receiving.await {
-                Ok(Some(buffer)) => buffer,
-                Ok(None) | Err(_) => return Err(Refusal::Left),
+            let Ok(Some(mut buffer)) = received(self.socket, receiving).await else {
+                return Err(Refusal::Left);
             };
             stepped = self.step(buffer.bytes_mut()).await;
         }
@@ -212,7 +212,7 @@ pub(super) async fn part(session: &Session, socket: &Socket) {
     if socket.shutdown_write().is_err() {
         return;
     }
-    let gone = async { while let Ok(Some(_)) = socket.receive().await {} };
+    let gone = async { while let Ok(Some(_)) = received(socket, socket.receive()).await {} };
     race(gone, engine.sleep_until(engine.now() + PARTING)).await;
 }
 
@@ -230,6 +230,22 @@ fn output(engine: &Engine, connection: &mut Connection) -> Block {
     let length = connection.take_output(block.room());
     block.fill(length);
     block
+}
+
+/// What comes next. A send that finds no room recalls the receive that was begun beside it, which
+/// says nothing about the peer.
+async fn received<'s>(
+    socket: &'s Socket,
+    mut receiving: Receive<'s>,
+) -> io::Result<Option<Buffer>> {
+    loop {
+        match receiving.await {
+            Err(error) if error.raw_os_error() == Some(libc::ECANCELED) => {
+                receiving = socket.receive();
+            }
+            received => return received,
+        }
+    }
 }
 
 /// A send of a handshake; the deadline of the whole is for the peer that does not take it.
