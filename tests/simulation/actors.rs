@@ -14,7 +14,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use ringmain::engine::Time;
-use ringmain::engine::driver::simulated::{Actor, EndpointId, ListenerId, Next, Peers};
+use ringmain::engine::driver::simulated::{Actor, ListenerId, Next, Peers};
+
+use crate::channel::Channel;
+use crate::security::Wire;
 
 /// What a client does, and what it expects.
 #[derive(Clone, Debug)]
@@ -32,6 +35,7 @@ pub struct Plan {
     pub deaf_until: Time,
     pub answer: Answer,
     pub ending: Ending,
+    pub wire: Wire,
 }
 
 /// The bytes that come back.
@@ -48,6 +52,9 @@ pub enum Answer {
 pub enum Ending {
     /// Ends its stream and reads until the other ends.
     HalfClose,
+    /// Ends its stream as its connection does, without a word of TLS, and reads until the other
+    /// ends.
+    Cut,
     /// Closes at once; a reset, when there are unread bytes.
     Close,
     Reset,
@@ -69,6 +76,8 @@ pub struct Outcome {
     pub received: u64,
     /// The end of the other side's stream was seen.
     pub end_seen: bool,
+    /// What was seen is where it was cut, and no end.
+    pub cut_seen: bool,
     pub fate: Fate,
 }
 
@@ -84,7 +93,7 @@ pub enum Fate {
 pub struct Client {
     plan: Plan,
     random: Rng,
-    end: Option<EndpointId>,
+    channel: Option<Channel>,
     next_write: Time,
     /// It has ended its stream.
     shut: bool,
@@ -98,12 +107,13 @@ impl Client {
             sent: 0,
             received: 0,
             end_seen: false,
+            cut_seen: false,
             fate: Fate::Connecting,
         }));
         let client = Client {
             random: Rng::with_seed(plan.stream),
             plan,
-            end: None,
+            channel: None,
             next_write: Time::default(),
             shut: false,
             outcome: outcome.clone(),
@@ -112,19 +122,20 @@ impl Client {
     }
 
     fn proceed(&mut self, peers: &mut Peers<'_>, outcome: &mut Outcome) -> io::Result<Next> {
-        let end = match self.end {
-            Some(end) => end,
-            None => *self.end.insert(peers.connect(self.plan.source, self.plan.target)?),
-        };
+        if self.channel.is_none() {
+            let end = peers.connect(self.plan.source, self.plan.target)?;
+            self.channel = Some(Channel::new(end, &self.plan.wire));
+        }
+        let Some(channel) = &mut self.channel else { return Ok(Next::Done) };
         if outcome.fate == Fate::Connecting {
-            if !peers.is_connected(end)? {
+            if !channel.is_connected(peers)? {
                 return Ok(Next::OnEvent);
             }
             outcome.fate = Fate::Open;
         }
-        self.read(peers, end, outcome)?;
-        let next = self.write(peers, end, outcome)?;
-        if outcome.sent == self.plan.length && self.finish(peers, end, outcome)? {
+        self.plan.read(peers, channel, outcome)?;
+        let next = self.write(peers, outcome)?;
+        if outcome.sent == self.plan.length && self.finish(peers, outcome)? {
             outcome.fate = Fate::Done;
             return Ok(Next::Done);
         }
@@ -132,36 +143,9 @@ impl Client {
         Ok(if deaf && next == Next::OnEvent { Next::At(self.plan.deaf_until) } else { next })
     }
 
-    fn read(
-        &self,
-        peers: &mut Peers<'_>,
-        end: EndpointId,
-        outcome: &mut Outcome,
-    ) -> io::Result<()> {
-        let stream = match self.plan.answer {
-            Answer::Echo => self.plan.stream,
-            Answer::Source => answer_to(self.plan.stream),
-        };
-        let mut buffer = [0; 4096];
-        while !outcome.end_seen && peers.now() >= self.plan.deaf_until {
-            match unless_blocked(peers.read(end, &mut buffer))? {
-                None => break,
-                Some(0) => outcome.end_seen = true,
-                Some(length) => {
-                    check(stream, outcome.received, &buffer[..length]);
-                    outcome.received += length as u64;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn write(
-        &mut self,
-        peers: &mut Peers<'_>,
-        end: EndpointId,
-        outcome: &mut Outcome,
-    ) -> io::Result<Next> {
+    fn write(&mut self, peers: &mut Peers<'_>, outcome: &mut Outcome) -> io::Result<Next> {
+        let Some(channel) = &mut self.channel else { return Ok(Next::Done) };
+        channel.flush(peers)?;
         let rest = self.plan.length - outcome.sent;
         if rest == 0 {
             return Ok(Next::OnEvent);
@@ -171,7 +155,7 @@ impl Client {
         }
         let mut chunk = vec![0; rest.min(self.random.u64(1..=self.plan.chunk as u64)) as usize];
         fill(self.plan.stream, outcome.sent, &mut chunk);
-        let Some(length) = unless_blocked(peers.write(end, &chunk))? else {
+        let Some(length) = unless_blocked(channel.write(peers, &chunk))? else {
             return Ok(Next::OnEvent);
         };
         outcome.sent += length as u64;
@@ -181,31 +165,66 @@ impl Client {
     }
 
     /// Everything is sent. Whether the client is done.
-    fn finish(
-        &mut self,
-        peers: &mut Peers<'_>,
-        end: EndpointId,
-        outcome: &Outcome,
-    ) -> io::Result<bool> {
+    fn finish(&mut self, peers: &mut Peers<'_>, outcome: &Outcome) -> io::Result<bool> {
+        let Some(channel) = &mut self.channel else { return Ok(true) };
+        let over = outcome.end_seen || outcome.cut_seen;
         match self.plan.ending {
-            Ending::HalfClose if !outcome.end_seen => {
-                if !std::mem::replace(&mut self.shut, true) {
-                    peers.shutdown_write(end)?;
-                }
-                return Ok(false);
+            Ending::HalfClose if !over => {
+                self.shut = self.shut || channel.shutdown_write(peers)?;
+                Ok(false)
             }
-            Ending::Stay if !outcome.end_seen => return Ok(false),
+            Ending::Cut if !over => {
+                self.shut = self.shut || channel.cut_write(peers)?;
+                Ok(false)
+            }
+            Ending::Stay if !over => Ok(false),
             Ending::CloseAfter { received } | Ending::ResetAfter { received }
-                if outcome.received < received && !outcome.end_seen =>
+                if outcome.received < received && !over =>
             {
-                return Ok(false);
+                Ok(false)
             }
-            Ending::Reset | Ending::ResetAfter { .. } => peers.reset(end),
+            Ending::Reset | Ending::ResetAfter { .. } => {
+                channel.reset(peers);
+                Ok(true)
+            }
+            Ending::Cut => {
+                let flushed = channel.flush(peers).unwrap_or(true);
+                if flushed {
+                    channel.abandon(peers);
+                }
+                Ok(flushed)
+            }
             Ending::HalfClose | Ending::Stay | Ending::Close | Ending::CloseAfter { .. } => {
-                peers.close(end);
+                channel.close(peers)
             }
         }
-        Ok(true)
+    }
+}
+
+impl Plan {
+    fn read(
+        &self,
+        peers: &mut Peers<'_>,
+        channel: &mut Channel,
+        outcome: &mut Outcome,
+    ) -> io::Result<()> {
+        let stream = match self.answer {
+            Answer::Echo => self.stream,
+            Answer::Source => answer_to(self.stream),
+        };
+        let mut buffer = [0; 4096];
+        while !outcome.end_seen && !outcome.cut_seen && peers.now() >= self.deaf_until {
+            match unless_blocked(channel.read(peers, &mut buffer))? {
+                None => break,
+                Some(0) if channel.is_cut() => outcome.cut_seen = true,
+                Some(0) => outcome.end_seen = true,
+                Some(length) => {
+                    check(stream, outcome.received, &buffer[..length]);
+                    outcome.received += length as u64;
+                }
+            }
+        }
+        Ok(())
     }
 }
 
@@ -214,8 +233,8 @@ impl Actor for Client {
         let mut outcome = self.outcome.get();
         let next = self.proceed(peers, &mut outcome).unwrap_or_else(|error| {
             outcome.fate = Fate::Failed(error.kind());
-            if let Some(end) = self.end {
-                peers.close(end);
+            if let Some(channel) = &mut self.channel {
+                channel.abandon(peers);
             }
             Next::Done
         });
@@ -253,6 +272,10 @@ pub enum Kind {
     CloseAfter {
         received: u64,
     },
+    /// The same without a word of TLS.
+    CutAfter {
+        received: u64,
+    },
     /// Listens, and never accepts.
     NeverAccept,
     /// Requests to connect vanish.
@@ -267,6 +290,8 @@ pub struct Log {
     pub received: BTreeMap<u64, u64>,
     /// Streams whose end was seen.
     pub ended: BTreeSet<u64>,
+    /// Streams that were cut.
+    pub cut: BTreeSet<u64>,
     /// Connections that ended with an error.
     pub failed: u64,
 }
@@ -275,6 +300,7 @@ pub struct Backend {
     address: SocketAddr,
     backlog: usize,
     kind: Kind,
+    wire: Wire,
     listener: Option<ListenerId>,
     conversations: Vec<Conversation>,
     log: Rc<RefCell<Log>>,
@@ -282,7 +308,7 @@ pub struct Backend {
 
 /// One connection of a backend.
 struct Conversation {
-    end: EndpointId,
+    channel: Channel,
     /// The first 8 bytes, as far as they came.
     number: Vec<u8>,
     received: u64,
@@ -296,12 +322,18 @@ struct Conversation {
 
 impl Backend {
     /// It listens from its first step on; a refusing backend is an address without one.
-    pub fn new(address: SocketAddr, backlog: usize, kind: Kind) -> (Backend, Rc<RefCell<Log>>) {
+    pub fn new(
+        address: SocketAddr,
+        backlog: usize,
+        kind: Kind,
+        wire: Wire,
+    ) -> (Backend, Rc<RefCell<Log>>) {
         let log = Rc::new(RefCell::new(Log::default()));
         let backend = Backend {
             address,
             backlog,
             kind,
+            wire,
             listener: None,
             conversations: Vec::new(),
             log: log.clone(),
@@ -318,7 +350,7 @@ impl Backend {
         }
         while let Some(end) = peers.accept(listener) {
             self.log.borrow_mut().accepted += 1;
-            self.conversations.push(Conversation::new(end));
+            self.conversations.push(Conversation::new(Channel::new(end, &self.wire)));
         }
     }
 }
@@ -342,9 +374,12 @@ impl Actor for Backend {
                     true
                 }
                 Ok(false) => false,
-                Err(_) => {
-                    log.failed += 1;
-                    peers.close(conversation.end);
+                Err(error) => {
+                    assert_ne!(error.kind(), io::ErrorKind::InvalidData, "{error}");
+                    // Before TLS has brought a word it has served nobody.
+                    let served = conversation.channel.is_plain() || conversation.received > 0;
+                    log.failed += u64::from(served);
+                    conversation.channel.abandon(peers);
                     false
                 }
             }
@@ -354,9 +389,9 @@ impl Actor for Backend {
 }
 
 impl Conversation {
-    fn new(end: EndpointId) -> Conversation {
+    fn new(channel: Channel) -> Conversation {
         Conversation {
-            end,
+            channel,
             number: Vec::new(),
             received: 0,
             end_seen: false,
@@ -373,24 +408,26 @@ impl Conversation {
             return Ok(true);
         }
         self.read(peers, kind, log)?;
+        self.channel.flush(peers)?;
         match kind {
             Kind::ResetAfter { received } if self.received >= received => {
-                peers.reset(self.end);
+                self.channel.reset(peers);
+                return Ok(false);
+            }
+            Kind::CutAfter { received } if self.received >= received => {
+                self.channel.abandon(peers);
                 return Ok(false);
             }
             Kind::CloseAfter { received } if self.received >= received => {
-                peers.close(self.end);
-                return Ok(false);
+                return Ok(!self.channel.close(peers)?);
             }
             _ => {}
         }
-        let answered = self.answer(peers, kind)?;
-        if answered && !self.shut {
-            self.shut = true;
-            peers.shutdown_write(self.end)?;
+        if self.answer(peers, kind)? && !self.shut {
+            self.shut = self.channel.shutdown_write(peers)?;
         }
         if self.shut && self.end_seen {
-            peers.close(self.end);
+            self.channel.abandon(peers);
             return Ok(false);
         }
         Ok(true)
@@ -402,7 +439,9 @@ impl Conversation {
         while !self.end_seen && self.pending.is_empty() && peers.now() >= self.next_read {
             let most = match kind {
                 Kind::SlowReader { chunk, .. } => chunk.min(buffer.len()),
-                Kind::ResetAfter { received } | Kind::CloseAfter { received } => {
+                Kind::ResetAfter { received }
+                | Kind::CloseAfter { received }
+                | Kind::CutAfter { received } => {
                     (received.saturating_sub(self.received) as usize).min(buffer.len())
                 }
                 _ => buffer.len(),
@@ -410,11 +449,14 @@ impl Conversation {
             if most == 0 {
                 break;
             }
-            match unless_blocked(peers.read(self.end, &mut buffer[..most]))? {
+            match unless_blocked(self.channel.read(peers, &mut buffer[..most]))? {
                 None => break,
                 Some(0) => {
                     self.end_seen = true;
-                    log.ended.extend(self.stream());
+                    match self.channel.is_cut() {
+                        true => log.cut.extend(self.stream()),
+                        false => log.ended.extend(self.stream()),
+                    }
                 }
                 Some(length) => {
                     if let Kind::SlowReader { pause, .. } = kind {
@@ -475,7 +517,9 @@ impl Conversation {
 
     fn echo(&mut self, peers: &mut Peers<'_>) -> io::Result<()> {
         while !self.pending.is_empty() {
-            let Some(length) = unless_blocked(peers.write(self.end, &self.pending))? else { break };
+            let Some(length) = unless_blocked(self.channel.write(peers, &self.pending))? else {
+                break;
+            };
             self.pending.drain(..length);
         }
         Ok(())
@@ -486,7 +530,7 @@ impl Conversation {
         while self.answered < length {
             let most = (length - self.answered).min(buffer.len() as u64) as usize;
             fill(stream, self.answered, &mut buffer[..most]);
-            let Some(written) = unless_blocked(peers.write(self.end, &buffer[..most]))? else {
+            let Some(written) = unless_blocked(self.channel.write(peers, &buffer[..most]))? else {
                 return Ok(false);
             };
             self.answered += written as u64;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ringmain::observe::CloseReason;
 
 use crate::actors::{Backend, Fate, Kind};
+use crate::security::Wire;
 use crate::stage::{Settings, Stage, address, plan, pool_at};
 
 const TIMEOUT: Duration = Duration::from_secs(3);
@@ -20,7 +21,7 @@ fn stage(kinds: &[Option<Kind>]) -> Stage {
     let stage = Stage::new(settings);
     for (kind, place) in kinds.iter().zip(places) {
         if let Some(kind) = *kind {
-            stage.world.spawn(Default::default(), Backend::new(place, 16, kind).0);
+            stage.world.spawn(Default::default(), Backend::new(place, 16, kind, Wire::Plain).0);
         }
     }
     stage

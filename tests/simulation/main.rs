@@ -4,6 +4,7 @@
 mod accepting;
 mod actors;
 mod addresses;
+mod channel;
 mod closing;
 mod endings;
 mod evidence;
@@ -13,6 +14,7 @@ mod panics;
 mod queue;
 mod receives;
 mod scene;
+mod security;
 mod seeds;
 mod stage;
 mod timeouts;

@@ -10,6 +10,7 @@ use ringmain::engine::Time;
 use ringmain::observe::CloseReason;
 
 use crate::actors::{Backend, Ending, Fate, Kind, Outcome, Plan};
+use crate::security::Wire;
 use crate::stage::{HOUR, Settings, Stage, address, is_over, plan, pool, queued};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -159,7 +160,10 @@ fn who_may_not_have_what_is_free_does_not_hold_up_those_behind() {
     stage.backend(0, 1, Kind::Echo);
     let first = stage.client(Duration::ZERO, holder(1));
     let retrying = stage.client(SECOND, plan(2, 100));
-    stage.world.spawn(Time::default() + 2 * SECOND, Backend::new(address(0, 0), 16, Kind::Echo).0);
+    stage.world.spawn(
+        Time::default() + 2 * SECOND,
+        Backend::new(address(0, 0), 16, Kind::Echo, Wire::Plain).0,
+    );
     let behind = stage.client(3 * SECOND, plan(3, 100));
     let over = [&first, &retrying, &behind].map(|client| over(&stage, client));
     stage.run_until_done([&first, &retrying, &behind]);

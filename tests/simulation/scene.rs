@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ringmain::balance::{Member, Pool, Queue};
+use ringmain::balance::{Member, Pool, PoolId, Queue};
 use ringmain::engine::driver::simulated::Faults;
 use ringmain::engine::{BufferSizes, EngineSettings, PipeSizes, Time};
 use ringmain::observe::CloseReason;
 use ringmain::proxy::Command;
 
 use crate::actors::{Answer, Backend, Client, Ending, Fate, Kind, Log, Outcome, Plan};
+use crate::security::{Keyring, Security, Wire};
 use crate::stage::{
     ANYWHERE, HOUR, ListenerSettings, Settings, Stage, address, front, is_over, pool, queued,
     with_members,
@@ -24,6 +25,8 @@ pub struct Scene {
     pub stage: Stage,
     clients: Vec<(Plan, Rc<Cell<Outcome>>)>,
     backends: Vec<(Kind, Rc<RefCell<Log>>)>,
+    /// By listener.
+    securities: Vec<Security>,
     traits: Traits,
 }
 
@@ -59,6 +62,7 @@ struct Cast {
     answer: Answer,
     /// None refuses.
     kinds: Vec<Option<Kind>>,
+    security: Security,
 }
 
 impl Scene {
@@ -119,11 +123,19 @@ impl Scene {
     }
 
     fn draw(seed: u64, random: &mut Rng, traits: Traits) -> Scene {
-        let casts: Vec<Cast> = (0..random.usize(1..=2)).map(|_| cast(random, &traits)).collect();
+        // Apart from the other draws, which are the same with TLS and without.
+        let mut secret = Rng::with_seed(seed.rotate_left(32) ^ SALT);
+        let casts: Vec<Cast> =
+            (0..random.usize(1..=2)).map(|_| cast(random, &mut secret, &traits)).collect();
         // Few places are given one at a time, many as clients come.
         let limit = if random.bool() { random.u32(1..=48) } else { 10_000 };
         let pools = casts.iter().enumerate();
         let pools = pools.map(|(index, cast)| draw_pool(index, cast, random, &traits)).collect();
+        let securities: Vec<_> = casts.iter().map(|cast| cast.security).collect();
+        let secure = securities.iter().any(|security| *security != Security::Nowhere);
+        let patience = if traits.healthy { HOUR } else { drawn_patience(&mut secret) };
+        let keyring = secure.then(|| Keyring::new(patience));
+        let keys = keyring.as_ref();
         let stage = Stage::new(Settings {
             seed,
             faults: traits.faults,
@@ -135,12 +147,18 @@ impl Scene {
                 true => HOUR,
                 false => Duration::from_millis(1 << random.u32(6..=12)),
             },
+            prefaces: (securities.iter().enumerate())
+                .map(|(index, security)| keys?.preface(*security, PoolId(index), patience))
+                .collect(),
+            pools_tls: securities.iter().map(|security| keys?.towards(*security)).collect(),
+            handshakes: if secret.bool() { secret.u32(1..=4) } else { 256 },
         });
         if traits.few_descriptors {
             stage.world.limit_descriptors(random.usize(12..=60));
         }
-        let mut scene = Scene { stage, clients: Vec::new(), backends: Vec::new(), traits };
-        scene.populate(casts, random);
+        let mut scene =
+            Scene { stage, clients: Vec::new(), backends: Vec::new(), securities, traits };
+        scene.populate(casts, keys, random, &mut secret);
         scene.command(random);
         scene.end(random);
         scene
@@ -160,12 +178,19 @@ impl Scene {
         }
     }
 
-    fn populate(&mut self, casts: Vec<Cast>, random: &mut Rng) {
+    fn populate(
+        &mut self,
+        casts: Vec<Cast>,
+        keys: Option<&Keyring>,
+        random: &mut Rng,
+        secret: &mut Rng,
+    ) {
         for (index, cast) in casts.iter().enumerate() {
             for (number, kind) in cast.kinds.iter().enumerate() {
                 let Some(kind) = *kind else { continue };
                 let backlog = random.usize(1..=64);
-                let (backend, log) = Backend::new(address(index, number), backlog, kind);
+                let wire = keys.map(|keys| keys.backend(cast.security)).unwrap_or_default();
+                let (backend, log) = Backend::new(address(index, number), backlog, kind, wire);
                 self.stage.world.spawn(Time::default(), backend);
                 self.backends.push((kind, log));
             }
@@ -173,7 +198,13 @@ impl Scene {
         let spread = Duration::from_millis(1 << random.u32(0..=11));
         for number in 0..random.u32(8..=MOST_CLIENTS) {
             let index = random.usize(..casts.len());
-            let plan = plan(number.into(), index, &casts[index], random, &self.traits);
+            let mut plan = plan(number.into(), index, &casts[index], random, &self.traits);
+            if let Some(keys) = keys {
+                plan.wire = keys.client(casts[index].security, secret);
+                if !plan.wire.is_plain() && secret.u8(0..8) == 0 {
+                    plan.ending = Ending::Cut;
+                }
+            }
             let (client, outcome) = Client::new(plan.clone());
             let start = Duration::from_nanos(random.u64(1..=spread.as_nanos() as u64));
             self.stage.world.spawn(Time::default() + start, client);
@@ -206,39 +237,56 @@ impl Scene {
         self.judge_ends();
         if self.traits.healthy {
             self.judge_backends();
+            self.judge_cuts();
         }
     }
 
     fn judge_client(&self, plan: &Plan, outcome: Outcome) {
-        use ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, TimedOut};
+        use ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, TimedOut, UnexpectedEof};
         match outcome.fate {
             Fate::Done => {}
             // Only before the connection: the listener is gone, or its backlog full for too long.
             Fate::Failed(ConnectionRefused) => assert_eq!(outcome.sent + outcome.received, 0),
             Fate::Failed(ConnectionReset | BrokenPipe | TimedOut) => {}
+            // In its handshake; later it is seen as a cut.
+            Fate::Failed(UnexpectedEof) => assert_eq!(outcome.sent + outcome.received, 0),
             fate => panic!("{plan:?}: {fate:?}"),
         }
-        if self.traits.healthy && !self.is_turned_away(outcome) {
+        if self.traits.healthy && !self.is_turned_away(plan, outcome) {
             assert_eq!(outcome.fate, Fate::Done, "{plan:?}");
             assert_eq!(outcome.sent, plan.length, "{plan:?}");
             let moved = self.traits.is_moving();
             assert!(moved || self.is_complete(plan, outcome), "{plan:?}: {outcome:?}");
+            // Where TLS passes through, the proxy has no way to say an end of its own.
+            let told = !outcome.cut_seen || moved && !self.security(plan).ends_here();
+            assert!(told, "{plan:?}: {outcome:?}");
             let arrived = self.served(plan).map(|(_, received)| received);
             assert_eq!(arrived, Some(plan.length), "{plan:?}: all that was sent has arrived");
         }
     }
 
-    /// Whether a client may have found that every backend was lost while it tried to reach it.
-    fn is_turned_away(&self, outcome: Outcome) -> bool {
-        self.traits.commands > 0 && outcome.received == 0 && matches!(outcome.fate, Fate::Failed(_))
+    /// Whether a client may have found that every backend was lost while it tried to reach it, or
+    /// its session ended where it was still to shake hands with its backend.
+    fn is_turned_away(&self, plan: &Plan, outcome: Outcome) -> bool {
+        match outcome.fate {
+            _ if outcome.received > 0 => false,
+            Fate::Failed(ErrorKind::UnexpectedEof) => {
+                self.traits.is_moving() && self.security(plan) == Security::Passthrough
+            }
+            Fate::Failed(_) => self.traits.commands > 0,
+            _ => false,
+        }
     }
 
     /// Nobody who behaved was reset; who was turned away was never served.
     fn judge_backends(&self) {
         let failed: u64 = self.backends.iter().map(|(_, log)| log.borrow().failed).sum();
         assert_eq!(failed, 0, "connections to backends were reset");
-        let turned_away =
-            self.clients.iter().filter(|(_, outcome)| self.is_turned_away(outcome.get()));
+        let turned_away = self.clients.iter().filter(|(plan, outcome)| {
+            let fate = outcome.get().fate;
+            self.is_turned_away(plan, outcome.get())
+                && fate != Fate::Failed(ErrorKind::UnexpectedEof)
+        });
         let unserved: u64 = (0..self.stage.pools.len())
             .map(|index| self.stage.listener(index).sessions_closed.get(CloseReason::BackendLost))
             .sum();
@@ -248,23 +296,52 @@ impl Scene {
     /// Who sees an end of stream has all bytes before it, unless the proxy ended the session for a
     /// reason that is no failure of the other side. A reset is never made an end.
     fn judge_ends(&self) {
-        let in_order = [
-            CloseReason::BackendLost,
-            CloseReason::Rebalanced,
-            CloseReason::MaxAge,
-            CloseReason::Drained,
-            CloseReason::IdleTimeout,
-            CloseReason::HalfClosedTimeout,
-        ];
-        let allowed: u64 = in_order.map(|reason| self.stage.ended(reason)).iter().sum();
-        let clients = self.clients.iter().map(|(plan, outcome)| (plan, outcome.get()));
-        let early: Vec<_> = clients
-            .clone()
-            .filter(|(plan, outcome)| outcome.end_seen && !self.is_complete(plan, *outcome))
-            .collect();
-        assert!(early.len() as u64 <= allowed, "clients saw an early end: {early:#?}");
-        let early: Vec<_> = clients.filter(|(plan, _)| self.is_cut_in_order(plan)).collect();
-        assert!(early.len() as u64 <= allowed, "backends saw an early end: {early:#?}");
+        for (index, security) in self.securities.iter().enumerate() {
+            let ended = |reasons: &[CloseReason]| -> u64 {
+                reasons.iter().map(|reason| self.stage.ended_at(index, *reason)).sum()
+            };
+            let in_order = ended(&[
+                CloseReason::BackendLost,
+                CloseReason::Rebalanced,
+                CloseReason::MaxAge,
+                CloseReason::Drained,
+            ]);
+            let for_time = ended(&[CloseReason::IdleTimeout, CloseReason::HalfClosedTimeout]);
+            // In the clear an end is all that can be told, also of a stream that was cut.
+            let plain = in_order + for_time + ended(&[CloseReason::TlsTruncated]);
+            let allowed = |secure, here| match (secure, here) {
+                (false, _) => plain,
+                (true, true) => in_order,
+                // What is said from end to end is never the proxy's word.
+                (true, false) => 0,
+            };
+            let clients = self.clients.iter().filter(|(plan, _)| plan.target == front(index));
+            let early: Vec<_> = (clients.clone().map(|(plan, outcome)| (plan, outcome.get())))
+                .filter(|(plan, outcome)| outcome.end_seen && !self.is_complete(plan, *outcome))
+                .collect();
+            let most = allowed(security.of_clients(), security.ends_here());
+            assert!(early.len() as u64 <= most, "clients saw an early end: {early:#?}");
+            let early: Vec<_> = clients.filter(|(plan, _)| self.is_cut_in_order(plan)).collect();
+            let most = allowed(security.of_backends(), security.begins_here());
+            assert!(early.len() as u64 <= most, "backends saw an early end: {early:#?}");
+        }
+    }
+
+    /// Each stream that its client cut is told as one, in the sessions that came to their end.
+    fn judge_cuts(&self) {
+        for (index, security) in self.securities.iter().enumerate() {
+            let clients = self.clients.iter().filter(|(plan, _)| plan.target == front(index));
+            let cut: Vec<_> =
+                (clients.map(|(plan, _)| plan)).filter(|plan| plan.ending == Ending::Cut).collect();
+            let told = self.stage.ended_at(index, CloseReason::TlsTruncated);
+            let expected = if security.ends_here() { cut.len() as u64 } else { 0 };
+            let moved = self.traits.is_moving();
+            assert!(told == expected || moved && told < expected, "{told} of {expected} told");
+            for plan in cut.iter().filter(|_| security.of_backends()) {
+                let seen = |log: &Log| log.cut.contains(&plan.stream);
+                assert!(moved || self.backends.iter().any(|(_, log)| seen(&log.borrow())));
+            }
+        }
     }
 
     /// Whether a client that saw the end has what its backend meant it to have.
@@ -275,7 +352,7 @@ impl Scene {
             Kind::Source { length } | Kind::StayingSource { length } => outcome.received == length,
             Kind::Sink | Kind::SlowReader { .. } => received == plan.length,
             Kind::ResetAfter { received: limit } => limit > plan.length && received == plan.length,
-            Kind::CloseAfter { .. } => true,
+            Kind::CloseAfter { .. } | Kind::CutAfter { .. } => true,
             Kind::NeverRead | Kind::NeverAccept | Kind::BlackHole => false,
         }
     }
@@ -285,8 +362,19 @@ impl Scene {
         self.backends.iter().any(|(_, log)| {
             let log = log.borrow();
             let resets = matches!(plan.ending, Ending::Reset | Ending::ResetAfter { .. });
-            log.ended.contains(&plan.stream) && (resets || log.received[&plan.stream] < plan.length)
+            let short = || log.received[&plan.stream] < plan.length;
+            log.ended.contains(&plan.stream) && (resets || short() || self.is_cut(plan))
         })
+    }
+
+    /// Whether a client's stream has no end that its backend could be told of.
+    fn is_cut(&self, plan: &Plan) -> bool {
+        plan.ending == Ending::Cut && self.security(plan).of_backends()
+    }
+
+    /// Where TLS is spoken on a client's way.
+    fn security(&self, plan: &Plan) -> Security {
+        self.securities[usize::from(plan.target.port() - front(0).port())]
     }
 
     /// The backend that a client's bytes reached, and how many did.
@@ -302,11 +390,15 @@ impl Scene {
 
     fn judge_reasons(&self) {
         let faults = self.traits.faults;
+        let secure = self.securities.iter().any(|security| *security != Security::Nowhere);
         for reason in CloseReason::ALL {
             let possible = match reason {
                 CloseReason::Finished => true,
                 CloseReason::BackendLost | CloseReason::Rebalanced => self.traits.commands > 0,
                 CloseReason::MaxAge => self.traits.ages,
+                // What is sent is a hello, and makes sense, also where it does not end in order.
+                CloseReason::BadHello | CloseReason::NoRoute | CloseReason::ClientTls => false,
+                CloseReason::TlsTruncated => secure,
                 _ if self.traits.healthy => false,
                 CloseReason::Panicked | CloseReason::SocketError => false,
                 CloseReason::NoBackend => false,
@@ -317,6 +409,9 @@ impl Scene {
                 CloseReason::SourcePorts => faults.no_port > 0,
                 CloseReason::Descriptors => faults.no_descriptor > 0 || self.traits.few_descriptors,
                 CloseReason::ClientTimedOut => faults.cut_timeout > 0,
+                CloseReason::HelloTimeout
+                | CloseReason::HandshakeTimeout
+                | CloseReason::BackendTls => secure,
                 _ => true,
             };
             let count = self.stage.ended(reason);
@@ -325,7 +420,7 @@ impl Scene {
     }
 }
 
-fn cast(random: &mut Rng, traits: &Traits) -> Cast {
+fn cast(random: &mut Rng, secret: &mut Rng, traits: &Traits) -> Cast {
     let answer = if random.bool() { Answer::Echo } else { Answer::Source };
     let mut kinds: Vec<Option<Kind>> = (0..random.usize(1..=5))
         .map(|_| match random.u8(0..4) {
@@ -337,7 +432,27 @@ fn cast(random: &mut Rng, traits: &Traits) -> Cast {
     if traits.healthy {
         kinds.push(Some(healthy(random, answer)));
     }
-    Cast { answer, kinds }
+    let security = match secret.u8(0..8) {
+        0 => Security::Passthrough,
+        1 => Security::Termination,
+        2 => Security::Origination,
+        3 => Security::Reencryption,
+        _ => Security::Nowhere,
+    };
+    if security.of_backends() {
+        for kind in kinds.iter_mut().flatten() {
+            // Some of those that close do so without a word.
+            if let (Kind::CloseAfter { received }, true) = (*kind, secret.bool()) {
+                *kind = Kind::CutAfter { received };
+            }
+        }
+    }
+    Cast { answer, kinds, security }
+}
+
+/// How long a hello or a handshake may take.
+fn drawn_patience(secret: &mut Rng) -> Duration {
+    Duration::from_millis(1 << secret.u32(6..=13))
 }
 
 fn healthy(random: &mut Rng, answer: Answer) -> Kind {
@@ -446,6 +561,7 @@ fn plan(number: u64, index: usize, cast: &Cast, random: &mut Rng, traits: &Trait
         deaf_until: Time::default(),
         answer: cast.answer,
         ending: if traits.healthy { Ending::HalfClose } else { ending(length, random) },
+        wire: Wire::Plain,
     }
 }
 

@@ -21,9 +21,11 @@ use ringmain::observe::{
     AccessLog, AccessRecord, CloseReason, ListenerTally, Metrics, SessionTally, WorkerMetrics,
 };
 use ringmain::proxy::{self, Command, WorkerParts};
-use ringmain::view::{Limits, ListenerView, Places, Publication, View};
+use ringmain::tls::ClientTls;
+use ringmain::view::{Limits, ListenerView, Places, Preface, Publication, View};
 
 use crate::actors::{Answer, Backend, Client, Ending, Fate, Kind, Log, Outcome, Plan};
+use crate::security::Wire;
 
 /// What a stage is built from.
 pub struct Settings {
@@ -34,6 +36,11 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     pub process_limit: u32,
     pub linger_timeout: Duration,
+    /// What is read first, by listener, and TLS with the backends, by pool; none where it ends.
+    pub prefaces: Vec<Option<Preface>>,
+    pub pools_tls: Vec<Option<Arc<ClientTls>>>,
+    /// Handshakes with clients at the same time.
+    pub handshakes: u32,
 }
 
 /// A listener of its own for the pool with the same number.
@@ -87,6 +94,9 @@ impl Settings {
             pools,
             process_limit: 100_000,
             linger_timeout: Duration::from_secs(2),
+            prefaces: Vec::new(),
+            pools_tls: Vec::new(),
+            handshakes: 256,
         }
     }
 }
@@ -107,18 +117,23 @@ impl Stage {
         }
         let mut views = Vec::new();
         let mut listeners = Vec::new();
+        let mut prefaces = settings.prefaces.into_iter();
         for (index, listener) in settings.listeners.iter().enumerate() {
             let socket = world.listen(front(index), listener.backlog);
             listeners.push((index, Listener::from_descriptor(&engine, socket)));
-            views.push(Arc::new(listener.view(index, &process)));
+            let preface = prefaces.next().flatten();
+            views.push(Arc::new(listener.view(index, preface, &process)));
         }
-        let limits = Limits { linger_timeout: settings.linger_timeout, handshakes: 256 };
+        let limits =
+            Limits { linger_timeout: settings.linger_timeout, handshakes: settings.handshakes };
+        let mut pools_tls = settings.pools_tls;
+        pools_tls.resize(pools.len(), None);
         let snapshot = Arc::new(Snapshot::new(pools.clone()));
         let windows = settings.listeners.iter().map(|listener| listener.failure_window);
         let view = View {
             snapshot,
             listeners: views,
-            pools_tls: vec![None; pools.len()],
+            pools_tls,
             failure_windows: windows.collect(),
             limits,
         };
@@ -144,7 +159,7 @@ impl Stage {
 
     /// A backend of pool `pool`, at the address that `pool` gives it.
     pub fn backend(&self, pool: usize, number: usize, kind: Kind) -> Rc<RefCell<Log>> {
-        let (backend, log) = Backend::new(address(pool, number), BACKLOG, kind);
+        let (backend, log) = Backend::new(address(pool, number), BACKLOG, kind, Wire::Plain);
         self.world.spawn(Time::default(), backend);
         log
     }
@@ -309,21 +324,24 @@ impl Stage {
 
     /// Sessions that ended for `reason`, with a backend or without.
     pub fn ended(&self, reason: CloseReason) -> u64 {
-        let of = |index| {
-            let sessions = self.sessions_of(index);
-            let routed = sessions.iter().map(|tally| tally.sessions_closed.get(reason));
-            self.listener(index).sessions_closed.get(reason) + routed.sum::<u64>()
-        };
-        (0..self.publication.current().listeners.len()).map(of).sum()
+        let listeners = 0..self.publication.current().listeners.len();
+        listeners.map(|index| self.ended_at(index, reason)).sum()
+    }
+
+    /// The same, of one listener.
+    pub fn ended_at(&self, index: usize, reason: CloseReason) -> u64 {
+        let sessions = self.sessions_of(index);
+        let routed = sessions.iter().map(|tally| tally.sessions_closed.get(reason));
+        self.listener(index).sessions_closed.get(reason) + routed.sum::<u64>()
     }
 }
 
 impl ListenerSettings {
-    fn view(&self, index: usize, process: &Arc<Places>) -> ListenerView {
+    fn view(&self, index: usize, preface: Option<Preface>, process: &Arc<Places>) -> ListenerView {
         ListenerView {
             name: listener_name(index),
             pool: Some(PoolId(index)),
-            preface: None,
+            preface,
             idle_timeout: self.idle_timeout,
             half_closed_timeout: self.half_closed_timeout,
             max_connection_age: self.max_connection_age,
@@ -345,6 +363,7 @@ pub fn plan(stream: u64, length: u64) -> Plan {
         deaf_until: Time::default(),
         answer: Answer::Echo,
         ending: Ending::HalfClose,
+        wire: Wire::Plain,
     }
 }
 
