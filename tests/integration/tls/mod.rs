@@ -10,6 +10,7 @@ mod scene;
 mod backends;
 mod endings;
 mod handshakes;
+mod hashing;
 mod material;
 mod mutual;
 mod passing;
