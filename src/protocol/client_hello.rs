@@ -110,16 +110,21 @@ impl Malformed {
         }
     }
 
-    /// The description of the alert that answers it (RFC 8446, section 6); none where the client
-    /// would not understand it, or has given up.
+    /// The description of the alert that answers it (RFC 8446, section 6.2). None answers an alert:
+    /// after one nothing more may be sent (section 6). What is no TLS at all is an unexpected type
+    /// of record, which must be answered (section 5); whoever sends it sees more than a reset.
     pub const fn alert(self) -> Option<u8> {
         match self {
-            Self::PlainText | Self::Alert => None,
-            Self::RecordType | Self::EmptyRecord | Self::MessageType => Some(UNEXPECTED_MESSAGE),
+            Self::Alert => None,
+            Self::PlainText | Self::RecordType | Self::EmptyRecord | Self::MessageType => {
+                Some(UNEXPECTED_MESSAGE)
+            }
+            // Of a single record, and not of a message in several.
             Self::LongRecord => Some(RECORD_OVERFLOW),
             Self::DuplicateExtension | Self::DuplicateName | Self::InvalidName => {
                 Some(ILLEGAL_PARAMETER)
             }
+            // A length out of the range that is taken is one that cannot be decoded.
             Self::TooLarge | Self::Truncated | Self::Trailing | Self::Length => Some(DECODE_ERROR),
             Self::SslV2 | Self::RecordVersion => Some(PROTOCOL_VERSION),
         }
@@ -876,7 +881,10 @@ mod tests {
             assert_eq!(fatal_alert(70, version), fatal_alert(70, 0x0303));
         }
         assert_eq!(fatal_alert(70, 0x0002), [21, 3, 0, 0, 2, 2, 70]);
-        assert_eq!(Malformed::PlainText.alert(), None);
+        assert_eq!(Malformed::Alert.alert(), None);
+        assert_eq!(Malformed::PlainText.alert(), Some(10));
+        assert_eq!(Malformed::LongRecord.alert(), Some(22));
+        assert_eq!(Malformed::TooLarge.alert(), Some(50));
         assert_eq!(Malformed::InvalidName.alert(), Some(47));
     }
 }

@@ -84,7 +84,8 @@ pub(super) async fn greet(session: &Session, preface: &Preface) -> Result<Greeti
             return Ok(greeting);
         }
         Err(malformed) => {
-            tell(session, alert(malformed)).await;
+            let Some(alert) = malformed.alert() else { return Err(CloseReason::BadHello.into()) };
+            tell(session, alert).await;
             return Err(Refused::told(CloseReason::BadHello));
         }
     };
@@ -186,22 +187,6 @@ async fn tell(session: &Session, alert: u8) {
     send_alert(session, &session.client, &fatal_alert(alert, LEGACY_VERSION)).await;
 }
 
-/// What a server answers to it (RFC 8446, 6.2).
-fn alert(malformed: Malformed) -> u8 {
-    match malformed {
-        Malformed::SslV2 | Malformed::RecordVersion => PROTOCOL_VERSION,
-        Malformed::PlainText | Malformed::Alert => UNEXPECTED_MESSAGE,
-        Malformed::RecordType | Malformed::MessageType | Malformed::EmptyRecord => {
-            UNEXPECTED_MESSAGE
-        }
-        Malformed::LongRecord | Malformed::TooLarge => RECORD_OVERFLOW,
-        Malformed::DuplicateExtension | Malformed::DuplicateName | Malformed::InvalidName => {
-            ILLEGAL_PARAMETER
-        }
-        Malformed::Truncated | Malformed::Trailing | Malformed::Length => DECODE_ERROR,
-    }
-}
-
 /// Until the deadline, which gives `None`, or until the session is asked to end.
 async fn or_asked<T>(
     session: &Session,
@@ -218,10 +203,5 @@ async fn or_asked<T>(
 
 /// What a record says before a version is agreed on (RFC 8446, 5.1).
 const LEGACY_VERSION: u16 = 0x0303;
-/// Alerts (RFC 8446, 6.2).
-const UNEXPECTED_MESSAGE: u8 = 10;
-const RECORD_OVERFLOW: u8 = 22;
-const ILLEGAL_PARAMETER: u8 = 47;
-const DECODE_ERROR: u8 = 50;
-const PROTOCOL_VERSION: u8 = 70;
+/// An alert (RFC 8446, 6.2).
 const UNRECOGNIZED_NAME: u8 = 112;

@@ -235,6 +235,17 @@ fn what_is_no_hello_is_rejected() {
 }
 
 #[test]
+fn an_alert_is_not_answered() {
+    let passing = Passing::start(ROUTES);
+    let stream = connect(passing.proxy.address());
+    (&stream).write_all(&[21, 3, 1, 0, 2, 2, 40]).unwrap();
+    expect_reset(&stream);
+    drop(stream);
+    assert_fields(&passing.proxy.session(), json!({ "reason": "bad-hello", "pool": null }));
+    passing.rest.await_again(&passing.proxy);
+}
+
+#[test]
 fn what_is_no_hello_may_pass_as_it_is() {
     let backend = Backend::listen();
     let listener = format!("{ROUTE}\nplain_text = \"pass\"");
@@ -277,7 +288,7 @@ fn a_hello_has_a_greatest_size() {
             }
             Err(error) => {
                 assert!(!passes);
-                assert_eq!(alert(&error), AlertDescription::RecordOverflow);
+                assert_eq!(alert(&error), AlertDescription::DecodeError);
             }
         }
     }
