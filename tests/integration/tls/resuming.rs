@@ -1,6 +1,7 @@
 //! Resumption: across workers and renewals, and never past a policy.
 
 use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::process::Signal;
@@ -40,14 +41,9 @@ impl Resuming {
         Resuming { authority, proxy, rest, _backend: backend }
     }
 
-    /// A session through a listener; whether it resumed an earlier one. It takes what the proxy
-    /// gives for the next.
+    /// A session through a listener; whether it resumed an earlier one.
     fn resumes(&self, listener: &str, config: &Arc<ClientConfig>) -> bool {
-        let client = Tls::connect(self.proxy.listener(listener), NAME, config).unwrap();
-        pass(&client, &client, 0..1000);
-        client.close();
-        expect_end(&client);
-        client.is_resumed()
+        resumes(&self.proxy, listener, config)
     }
 
     /// Has the files read again, and waits until that has come to something.
@@ -56,6 +52,16 @@ impl Resuming {
         self.proxy.signal(Signal::HUP);
         self.proxy.await_words_after(before, words);
     }
+}
+
+/// A session through a listener; whether it resumed an earlier one. It takes what the proxy gives
+/// for the next.
+fn resumes(proxy: &Proxy, listener: &str, config: &Arc<ClientConfig>) -> bool {
+    let client = Tls::connect(proxy.listener(listener), NAME, config).unwrap();
+    pass(&client, &client, 0..1000);
+    client.close();
+    expect_end(&client);
+    client.is_resumed()
 }
 
 #[test]
@@ -175,5 +181,70 @@ fn after_a_change_of_authorities_no_session_is_resumed() {
         assert!(!scene.resumes("front", &config));
         assert!(scene.resumes("front", &config));
         scene.rest.await_again(&scene.proxy);
+    }
+}
+
+/// Hosts that differ in nothing but these: who vouches for clients, and the file of ticket keys.
+struct Hosts {
+    authority: Authority,
+    backend: Echo,
+    identity: String,
+}
+
+impl Hosts {
+    fn new() -> Hosts {
+        let authority = Authority::new("the authority");
+        let identity = authority.identity("edge", &authority.issue(&[NAME]));
+        Hosts { authority, backend: Echo::start(), identity }
+    }
+
+    fn start(&self, client_ca: &Path, keys: &Path) -> Proxy {
+        let more = format!(
+            "[tls.edge]\ncertificates = [{}]\nclient_auth = \"required\"\n\
+             client_ca = {client_ca:?}\nticket_keys = {keys:?}\n",
+            self.identity
+        );
+        let plan = Plan {
+            process: "workers = 1",
+            listener: "tls = \"edge\"",
+            more: &more,
+            ..Plan::of(&[self.backend.address])
+        };
+        plan.start()
+    }
+}
+
+#[test]
+fn a_session_is_resumed_at_another_host_with_the_same_keys_and_policy_alone() {
+    let hosts = Hosts::new();
+    let authority = &hosts.authority;
+    let alone = authority.file();
+    // Whom the client's own authority vouches for is let in here too, and not on a ticket's word.
+    let both = authority.pem() + &Authority::new("another authority").pem();
+    let both = authority.write("both.pem", &both);
+    let keys = authority.write("tickets.keys", &"5a".repeat(48));
+    let other_keys = authority.write("other.keys", &"a5".repeat(48));
+    let first = hosts.start(&alone, &keys);
+    let same = hosts.start(&alone, &keys);
+    let other_policy = hosts.start(&both, &keys);
+    let strange = hosts.start(&alone, &other_keys);
+    for version in [&TLS13, &TLS12] {
+        let own = authority.issue(&["agent-7"]);
+        let config = Arc::new(client_with(authority, &own, &[version]));
+        for (host, resumed) in [
+            (&first, false),
+            (&same, true),
+            (&first, true),
+            (&other_policy, false),
+            (&other_policy, true),
+            (&same, false),
+            (&strange, false),
+            (&first, false),
+        ] {
+            assert_eq!(resumes(host, "front", &config), resumed, "{version:?}");
+        }
+    }
+    for session in same.sessions(4) {
+        assert_eq!(session["tls"]["client"], "CN=agent-7", "resumed or not");
     }
 }
