@@ -50,6 +50,32 @@ fn much_each_way_at_once_arrives_in_both_versions() {
     }
 }
 
+/// Every byte is compared with the one that belongs at its place.
+#[test]
+fn a_gibibyte_each_way_at_once_arrives_whole() {
+    let scene = Scene::start("");
+    let (client, server) = scene.session(&scene.client());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            pass(&client, &server, 0..GIBIBYTE);
+            client.close();
+            expect_end(&server);
+        });
+        scope.spawn(|| {
+            pass(&server, &client, 0..GIBIBYTE);
+            finish(&server);
+            expect_end(&client);
+        });
+    });
+    let expected = json!({
+        "reason": "finished",
+        "bytes_to_backend": GIBIBYTE,
+        "bytes_to_client": GIBIBYTE,
+    });
+    assert_fields(&scene.proxy.session(), expected);
+    scene.await_rest();
+}
+
 #[test]
 fn records_of_one_byte_are_passed_on_at_once() {
     let scene = Scene::start("");
@@ -151,3 +177,5 @@ fn a_version_below_the_least_is_refused() {
 
 /// Both ways together it passes in seconds, with the peers built for debugging.
 const MUCH: u64 = 64 << 20;
+
+const GIBIBYTE: u64 = 1 << 30;
