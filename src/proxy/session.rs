@@ -212,9 +212,9 @@ impl Session {
         self.failure.set(Some(Box::new(tls::told(failure))));
     }
 
-    /// A party's stream has ended without its TLS saying so.
+    /// A party's stream may have been cut short.
     pub(super) fn truncated(&self) -> Option<CloseReason> {
-        let cut = |tls: Option<&Tls>| tls.is_some_and(Tls::is_cut);
+        let cut = |tls: Option<&Tls>| tls.is_some_and(Tls::is_truncated);
         (cut(self.client_tls()) || cut(self.backend_tls())).then_some(CloseReason::TlsTruncated)
     }
 

@@ -16,7 +16,7 @@ use crate::engine::{
     Block, BlockSize, Buffer, Engine, Notified, Notify, Receive, Send, Sent, Socket, Time, race,
 };
 use crate::observe::{HandshakeCause, HandshakeTally, TlsFailure, TlsRecord};
-use crate::tls::{Connection, Failure, Gathered, Plain, Room};
+use crate::tls::{Connection, Failure, Gathered, Room};
 
 use super::session::Session;
 use super::signer::Signer;
@@ -29,8 +29,12 @@ pub(super) struct Tls {
     wanted: Notify,
     /// What the peer said together with the end of its handshake.
     early: RefCell<Vec<u8>>,
-    /// The peer's stream ended without saying so.
-    truncated: Cell<bool>,
+    /// The peer's stream ended without saying so, and then whether something may be missing.
+    cut: Cell<Option<bool>>,
+    /// The peer was told that nothing more comes.
+    told: Cell<bool>,
+    /// It has said something since.
+    spoke: Cell<bool>,
     failure: RefCell<Option<Failure>>,
 }
 
@@ -265,7 +269,9 @@ impl Tls {
             connection: RefCell::new(connection),
             wanted: Notify::default(),
             early: RefCell::new(early),
-            truncated: Cell::new(false),
+            cut: Cell::new(None),
+            told: Cell::new(false),
+            spoke: Cell::new(false),
             failure: RefCell::default(),
         }
     }
@@ -285,9 +291,13 @@ impl Tls {
     }
 
     /// Decrypts what was received.
-    pub(super) fn open(&self, sealed: &mut [u8], plain: &mut dyn Plain) -> Result<(), Failure> {
+    pub(super) fn open(&self, sealed: &mut [u8], room: &mut Room<'_>) -> Result<(), Failure> {
         let mut connection = self.connection.borrow_mut();
-        let received = connection.receive(sealed, plain);
+        let before = room.filled();
+        let received = connection.receive(sealed, room);
+        if self.told.get() && room.filled() > before {
+            self.spoke.set(true);
+        }
         if connection.has_output() {
             self.wanted.notify_all();
         }
@@ -329,6 +339,7 @@ impl Tls {
 
     /// Says that nothing more will be sent, by what is output then.
     pub(super) fn close(&self) {
+        self.told.set(true);
         if let Err(failure) = self.connection.borrow_mut().close() {
             self.failed(&failure);
         }
@@ -339,13 +350,21 @@ impl Tls {
         self.connection.borrow().peer_closed()
     }
 
-    /// The peer's stream has ended without saying so.
+    /// The peer's stream has ended without saying so. Whoever was told the end first and leaves
+    /// without another byte had nothing to add: few programs wait to say their own end then, and
+    /// TLS 1.2 has the one who began not wait for it either (RFC 5246, 7.2.1).
     pub(super) fn cut(&self) {
-        self.truncated.set(true);
+        self.cut.set(Some(!self.told.get() || self.spoke.get()));
     }
 
+    /// The other side is not told of an end that was not said.
     pub(super) fn is_cut(&self) -> bool {
-        self.truncated.get()
+        self.cut.get().is_some()
+    }
+
+    /// Something may be missing of the peer's stream.
+    pub(super) fn is_truncated(&self) -> bool {
+        self.cut.get() == Some(true)
     }
 
     /// What was agreed on, for the log.

@@ -1,5 +1,6 @@
 //! TLS with backends: whom the proxy believes, what it asks them for and shows to them.
 
+use std::io::Read;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -99,7 +100,7 @@ fn a_backend_that_is_not_believed_is_passed_over() {
 }
 
 #[test]
-fn with_no_backend_that_is_believed_a_session_is_reset_and_they_are_ejected() {
+fn with_no_backend_that_is_believed_a_session_is_reset_and_all_but_one_are_ejected() {
     let authority = Authority::new("the authority");
     let stranger = Authority::new("another authority");
     let wrong = SecureEcho::start(server(&stranger.issue(&["127.0.0.1"])));
@@ -116,7 +117,8 @@ fn with_no_backend_that_is_believed_a_session_is_reset_and_they_are_ejected() {
         assert_eq!(session["tried"].as_array().unwrap().len(), 2);
         assert_eq!(session["tls"]["failure"]["word"], "certificate");
     }
-    // Both have failed as often; the last one that is left is not taken out.
+    // Both have failed as often; the last one that could serve is never taken out, whatever the
+    // share: an ejection helps only where connections can go elsewhere.
     proxy.await_words("is ejected (was up): 3 connections in a row failed");
     proxy.await_rest();
 }
@@ -269,6 +271,51 @@ fn a_backends_stream_cut_short_is_delivered_and_told() {
     expect_end(&server);
     let expected = json!({ "reason": "tls-truncated", "bytes_to_client": 100_000 });
     assert_fields(&proxy.session(), expected);
+    rest.await_again(&proxy);
+}
+
+/// Many programs leave without a word of TLS once they were told the end: then nothing is missing,
+/// unless they were still speaking.
+#[test]
+fn a_backend_that_leaves_after_the_client_has_ended_has_finished_unless_it_was_speaking() {
+    let authority = Authority::new("the authority");
+    let backend = Backend::listen();
+    let proxy = encrypting(&authority, &[backend.address], "");
+    let rest = Rest::of(&proxy);
+    for (number, (answer, reason)) in [(0, "finished"), (1, "tls-truncated")].iter().enumerate() {
+        let (client, server) = session(&proxy, &backend, &authority);
+        pass(&client, &server, 0..100_000);
+        pass(&server, &client, 0..100_000);
+        finish(&client);
+        expect_end(&server);
+        pass(&server, &client, 100_000..100_000 + answer);
+        server.socket.shutdown(std::net::Shutdown::Write).unwrap();
+        expect_end(&client);
+        assert_eq!(proxy.sessions(number + 1)[number]["reason"], *reason);
+    }
+    rest.await_again(&proxy);
+}
+
+/// From TLS to TLS the client is not told an end that the backend has not said.
+#[test]
+fn an_end_that_the_backend_does_not_say_is_not_told_to_the_client() {
+    let authority = Authority::new("the authority");
+    let backend = Backend::listen();
+    let own = Arc::new(server(&authority.issue(&["127.0.0.1"])));
+    let more = format!("[pool.back.tls]\nca = {:?}\n{}", authority.file(), edge(&authority, ""));
+    let plan = Plan { listener: "tls = \"edge\"", more: &more, ..Plan::of(&[backend.address]) };
+    let proxy = plan.start();
+    let rest = Rest::of(&proxy);
+    let client = Tls::connect(proxy.address(), NAME, &Arc::new(client(&authority))).unwrap();
+    let server = Tls::accept(backend.accept(), &own).unwrap();
+    pass(&server, &client, 0..100_000);
+    client.close();
+    expect_end(&server);
+    server.socket.shutdown(std::net::Shutdown::Write).unwrap();
+    let received = (&client).read(&mut [0; 1]).map_err(|error| error.kind());
+    assert_eq!(received, Err(std::io::ErrorKind::UnexpectedEof));
+    drop((client, server));
+    assert_eq!(proxy.session()["reason"], "finished");
     rest.await_again(&proxy);
 }
 
