@@ -55,17 +55,21 @@ fn certificates_are_replaced_a_hundred_times_and_no_handshake_fails() {
     let rest = Rest::of(&proxy);
     let config = forgetful(&authority);
     let (over, shaken) = (AtomicBool::new(false), AtomicU64::new(0));
-    let last = std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                while !over.load(Ordering::Relaxed) {
-                    // A certificate with another one's key would be refused here.
-                    shown(&proxy, &config);
-                    shaken.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        let mut last = None;
+    let mut issued_so_far = vec![shown(&proxy, &config)];
+    let seen = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut seen = Vec::new();
+                    while !over.load(Ordering::Relaxed) {
+                        // Its key has signed: the one of another certificate would be refused.
+                        seen.push(shown(&proxy, &config));
+                        shaken.fetch_add(1, Ordering::Relaxed);
+                    }
+                    seen
+                })
+            })
+            .collect();
         for round in 0..100 {
             let issued = authority.issue(&[NAME]);
             let count = shaken.load(Ordering::Relaxed);
@@ -81,12 +85,16 @@ fn certificates_are_replaced_a_hundred_times_and_no_handshake_fails() {
             eventually("handshakes go on", || {
                 (shaken.load(Ordering::Relaxed) > count).then_some(())
             });
-            last = issued.chain().pop();
+            issued_so_far.extend(issued.chain());
         }
         over.store(true, Ordering::Relaxed);
-        last.unwrap()
+        clients.into_iter().map(|client| client.join().unwrap()).collect::<Vec<_>>()
     });
-    await_shown(&proxy, &config, &last);
+    await_shown(&proxy, &config, issued_so_far.last().unwrap());
+    let seen = seen.concat();
+    assert!(seen.len() >= 100 && seen.iter().all(|shown| issued_so_far.contains(shown)));
+    let accepted = proxy.metric("connections_accepted_total", "");
+    assert_eq!(proxy.metric("tls_handshakes_total", "kind=\"full\""), accepted);
     assert_eq!(proxy.metric("tls_handshake_failures_total", ""), 0);
     assert!(proxy.metric("tls_reloads_total", "edge") > 10);
     rest.await_again(&proxy);
