@@ -2,8 +2,12 @@
 //! they name: their checks find who serves, and their listeners lead there.
 
 use std::collections::BTreeSet;
+use std::fs;
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
 
 use super::checks::Checks;
 use super::curl::{curl, plain_curl, url};
@@ -24,6 +28,85 @@ fn tls_passthrough_serves_as_it_is() {
     preset.visit(|target| {
         let page = run(curl(&certificate, target).arg(url(target, "/")), Vec::new());
         assert!(page.contains("New, TLSv1.3, Cipher is"), "{page}");
+    });
+}
+
+/// But for the folder of its files.
+#[test]
+#[ignore = "needs Debian packages; .ci/run installs them"]
+fn tls_termination_serves_as_it_is() {
+    let (edge, agent) = (Certificate::make(), Certificate::of("agent-7"));
+    let files = Files::new(&[
+        ("edge.pem", edge.file()),
+        ("edge.key", edge.key()),
+        ("agents-ca.pem", agent.file()),
+    ]);
+    let pools =
+        [("vector", 6443, 26000, 2), ("otlp-grpc", 4319, 24317, 2), ("otlp-http", 4319, 24318, 2)];
+    let Some(mut preset) = Preset::start_with("tls-termination", 9608, &pools, &files) else {
+        return;
+    };
+    let (mut receivers, mut webs) = (Vec::new(), Vec::new());
+    preset.serve(|at| match at.port() {
+        26000 => receivers.push(GrpcServer::start(at, None)),
+        port => webs.push(web(at, if port == 24317 { "http2" } else { "" })),
+    });
+    preset.visit_pools(|pool, target| {
+        let mut curl = curl(&edge, target);
+        match pool {
+            "vector" => {
+                curl.arg("--cert").arg(agent.file()).arg("--key").arg(agent.key());
+                let answer = ask_whether_it_serves(curl.arg("--http2"), &url(target, ""));
+                assert_eq!(answer, "200");
+            }
+            _ => {
+                curl.args([if pool == "otlp-grpc" { "--http2" } else { "--http1.1" }]);
+                let version = if pool == "otlp-grpc" { "2" } else { "1.1" };
+                curl.args(["--write-out", "%{http_version} %{http_code}"]);
+                let said = run(curl.arg(url(target, "/")), Vec::new());
+                assert_eq!(said, format!("{version} 202"));
+            }
+        }
+    });
+}
+
+/// But for the folder of its files.
+#[test]
+#[ignore = "needs Debian packages; .ci/run installs them"]
+fn tls_reencrypt_serves_as_it_is() {
+    let (edge, balancer) = (Certificate::make(), Certificate::of("balancer"));
+    let inner = Certificate::of("aggregators.example.internal");
+    let files = Files::new(&[
+        ("edge.pem", edge.file()),
+        ("edge.key", edge.key()),
+        ("aggregators-ca.pem", inner.file()),
+        ("balancer.pem", balancer.file()),
+        ("balancer.key", balancer.key()),
+    ]);
+    let pools = [("vector", 6444, 26444, 2)];
+    let Some(mut preset) = Preset::start_with("tls-reencrypt", 9609, &pools, &files) else {
+        return;
+    };
+    let [file, key, trusted] = [inner.file(), inner.key(), balancer.file()];
+    let (file, key, trusted) = (file.display(), key.display(), trusted.display());
+    let _servers = preset.serve(|at| {
+        Nginx::http(&format!(
+            r#"
+            server {{
+                listen {at} ssl http2;
+                ssl_certificate {file};
+                ssl_certificate_key {key};
+                ssl_protocols TLSv1.3;
+                ssl_verify_client on;
+                ssl_client_certificate {trusted};
+                return 200 "$ssl_client_s_dn $ssl_server_name $ssl_alpn_protocol";
+            }}
+            "#
+        ))
+    });
+    preset.visit(|target| {
+        let said = run(curl(&edge, target).arg("--http2").arg(url(target, "/")), Vec::new());
+        assert_eq!(said, "CN=balancer aggregators.example.internal h2");
     });
 }
 
@@ -64,18 +147,9 @@ fn vector_serves_as_it_is() {
     let _servers = preset.serve(|at| GrpcServer::start(at, None));
     preset.visit(|target| {
         let mut curl = plain_curl();
-        curl.args([
-            "--http2-prior-knowledge",
-            "--header",
-            "content-type: application/grpc",
-            "--header",
-            "te: trailers",
-        ]);
-        curl.args(["--data-binary", "@-", "--write-out", "%{http_code}"]);
-        // A message without content, and the same answer: it serves.
-        let answer =
-            run(curl.arg(format!("http://{target}/vector.Vector/HealthCheck")), vec![0; 5]);
-        assert_eq!(answer, "\0\0\0\0\x00200");
+        curl.arg("--http2-prior-knowledge");
+        let [ip, port] = [target.ip().to_string(), target.port().to_string()];
+        assert_eq!(ask_whether_it_serves(&mut curl, &format!("http://{ip}:{port}")), "200");
     });
 }
 
@@ -125,6 +199,16 @@ type Pool = (&'static str, u16, u16, u8);
 impl Preset {
     /// None if another program has one of the preset's ports.
     fn start(name: &str, admin: u16, pools: &[Pool]) -> Option<Preset> {
+        Preset::of(&text(name), name, admin, pools)
+    }
+
+    /// With its files in this folder.
+    fn start_with(name: &str, admin: u16, pools: &[Pool], files: &Files) -> Option<Preset> {
+        let folder = format!("{}/", files.0.path().display());
+        Preset::of(&text(name).replace("/etc/ringmain/", &folder), name, admin, pools)
+    }
+
+    fn of(text: &str, name: &str, admin: u16, pools: &[Pool]) -> Option<Preset> {
         let own = pools.iter().map(|(_, port, ..)| SocketAddr::from(([0, 0, 0, 0], *port)));
         let backends = pools.iter().flat_map(backends);
         let mut all = own.chain(backends).chain([SocketAddr::from(([127, 0, 0, 1], admin))]);
@@ -132,8 +216,7 @@ impl Preset {
             eprintln!("not tested: another program has {taken}, which {name}.toml names");
             return None;
         }
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
-        let proxy = Proxy::with_configuration(&folder.join(format!("{name}.toml")));
+        let proxy = Proxy::with_text(text);
         let mut checks = Checks::of(proxy);
         for (pool, .., count) in pools {
             for _ in 0..*count {
@@ -157,18 +240,26 @@ impl Preset {
     /// Connects through each listener, and ends the proxy. Every session has to end in order, and
     /// each pool's have to be on several backends.
     fn visit(self, mut connect: impl FnMut(SocketAddr)) {
-        // One more than there are workers: then one of them serves two, and takes them to two
-        // backends.
-        let count = self.checks.proxy().workers + 1;
-        for (_, port, ..) in &self.pools {
+        self.visit_pools(|_, target| connect(target));
+    }
+
+    /// The same, told which pool it is to reach.
+    fn visit_pools(self, mut connect: impl FnMut(&str, SocketAddr)) {
+        // So many more than there are workers that one of them serves several, and takes them to
+        // several backends, also where it does not take turns.
+        let count = 8 * self.checks.proxy().workers + 1;
+        for (pool, port, ..) in &self.pools {
             for _ in 0..count {
-                connect(SocketAddr::from(([127, 0, 0, 1], *port)));
+                connect(pool, SocketAddr::from(([127, 0, 0, 1], *port)));
             }
         }
         let sessions = self.checks.stop();
         assert_eq!(sessions.len() as u64, count * self.pools.len() as u64);
         for session in &sessions {
-            assert_eq!(session["reason"], "finished", "{session}");
+            // curl leaves a connection of HTTP/2 without a word of TLS.
+            let cut = session["tls"]["protocol"] == "h2";
+            let reason = if cut { "tls-truncated" } else { "finished" };
+            assert_eq!(session["reason"], reason, "{session}");
         }
         for (pool, ..) in &self.pools {
             let sessions = sessions.iter().filter(|session| session["pool"] == *pool);
@@ -195,4 +286,32 @@ fn fetch(target: SocketAddr, version: &str) {
     curl.args([version, "--write-out", "%{http_code}"]);
     let status = run(curl.arg(format!("http://{target}/")), Vec::new());
     assert_eq!(status, "202");
+}
+
+/// Asks for the health of Vector's own protocol, at what comes before the path of a URL; the status
+/// of the answer, which is without content like the question: it serves.
+fn ask_whether_it_serves(curl: &mut Command, place: &str) -> String {
+    curl.args(["--header", "content-type: application/grpc", "--header", "te: trailers"]);
+    curl.args(["--data-binary", "@-", "--write-out", "%{http_code}"]);
+    let answer = run(curl.arg(format!("{place}/vector.Vector/HealthCheck")), vec![0; 5]);
+    answer.trim_start_matches('\0').to_owned()
+}
+
+/// A preset as it is shipped.
+fn text(name: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("configs");
+    fs::read_to_string(folder.join(format!("{name}.toml"))).unwrap()
+}
+
+/// A folder with the files that a preset names.
+struct Files(TempDir);
+
+impl Files {
+    fn new(files: &[(&str, PathBuf)]) -> Files {
+        let folder = TempDir::new().unwrap();
+        for (name, source) in files {
+            fs::copy(source, folder.path().join(name)).unwrap();
+        }
+        Files(folder)
+    }
 }
