@@ -5,7 +5,7 @@ use std::io::{self, ErrorKind};
 use std::sync::Arc;
 
 use ringmain::engine::driver::simulated::{EndpointId, Peers};
-use ringmain::tls::{Connection, overhead};
+use ringmain::tls::{Connection, Gathered, overhead};
 
 use crate::security::{Clock, Wire};
 
@@ -152,12 +152,10 @@ impl Channel {
 
 impl Tls {
     fn take(&mut self, received: &mut [u8]) -> io::Result<()> {
-        let plain = &mut self.plain;
-        let keep = &mut |bytes: &[u8]| {
-            plain.extend_from_slice(bytes);
-            Some(())
-        };
-        self.connection.receive(received, keep).map_err(invalid)
+        let mut heard = Gathered::default();
+        let received = self.connection.receive(received, &mut heard);
+        self.plain.extend_from_slice(&heard.into_bytes());
+        received.map_err(invalid)
     }
 
     fn gather(&mut self) {

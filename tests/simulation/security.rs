@@ -139,14 +139,17 @@ impl Keyring {
             roots.add(MADE.authority.clone()).unwrap();
             let config = ClientConfig::builder_with_details(provider.clone(), clock.clone())
                 .with_protocol_versions(&[version]);
-            Arc::new(config.unwrap().with_root_certificates(roots).with_no_client_auth())
+            let mut config = config.unwrap().with_root_certificates(roots).with_no_client_auth();
+            config.enable_secret_extraction = true;
+            Arc::new(config)
         };
-        let backends = ServerConfig::builder_with_details(provider.clone(), clock.clone())
+        let mut backends = ServerConfig::builder_with_details(provider.clone(), clock.clone())
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(vec![MADE.certificate.clone()], MADE.key.clone_key())
             .unwrap();
+        backends.enable_secret_extraction = true;
         Keyring {
             clients: [client(&TLS13), client(&TLS12)],
             backends: Arc::new(backends),

@@ -338,8 +338,7 @@ impl<'s> Flow<'s> {
     /// The source has ended its stream: tell the target. After an error the kernel says the same
     /// once more, and that is no end of stream. A source that we told of the end is gone in order.
     pub(super) fn end_of_stream(&self) -> End {
-        let said_so = self.source_tls.is_some_and(Tls::peer_closed);
-        if !said_so && (self.source_gone.get() != NEVER || self.source_was_cut()) {
+        if self.source_has_failed() {
             return End::SourceFailed(reset());
         }
         // The second end is told by closing the sockets, which spares a system call.
@@ -354,6 +353,12 @@ impl<'s> Flow<'s> {
         let told = self.target.shutdown_write().is_ok();
         self.session.told[self.target_party as usize].set(told);
         if told { End::Finished } else { End::TargetFailed(reset()) }
+    }
+
+    /// What looks like the end of the source's stream is none.
+    pub(super) fn source_has_failed(&self) -> bool {
+        let said_so = self.source_tls.is_some_and(Tls::peer_closed);
+        !said_so && (self.source_gone.get() != NEVER || self.source_was_cut())
     }
 
     /// We have passed the end of the other direction on to the source.

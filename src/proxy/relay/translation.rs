@@ -170,7 +170,7 @@ impl Flow<'_> {
         {
             tls.cut();
         }
-        if !self.is_cut() {
+        if !self.is_cut() && !self.source_has_failed() {
             self.say_end().await?;
         }
         Ok(self.end_of_stream())
