@@ -172,7 +172,8 @@ mod tests {
              max_connection_age = \"1h\"\nmax_connection_age_jitter = 0\n\
              idle_timeout = \"off\"\nkeepalive_idle = \"off\"\nuser_timeout = \"20s\"\n\
              receive_buffer = \"256KiB\"\nsend_buffer = 4096\n\
-             [pool.p]\nmax_connections = 7\nsend_buffer = \"off\"\nsource_addresses = [\"10.0.0.5\", \"::1\"]\n\
+             [pool.p]\nmax_connections = 7\nsend_buffer = \"off\"\n\
+             source_addresses = [\"10.0.0.5\", \"::1\"]\n\
              backends = [\n\
              \"[2001:db8::1]:2\",\n\
              { address = \"10.0.0.2:2\", name = \"b\", \

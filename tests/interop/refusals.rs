@@ -4,9 +4,9 @@
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// Makes io_uring_setup (425 everywhere) fail with the errno in its first argument, shows the second
-/// as kernel.io_uring_disabled if there is one, and becomes the program in the others. Filters need
-/// no privilege once no new ones can be gained; what is shown needs that of root.
+/// Makes io_uring_setup (425 everywhere) fail with the errno in its first argument, shows the
+/// second as kernel.io_uring_disabled if there is one, and becomes the program in the others.
+/// Filters need no privilege once no new ones can be gained; what is shown needs that of root.
 const FILTER: &str = r#"
 import ctypes, os, struct, sys, tempfile
 LOAD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06
