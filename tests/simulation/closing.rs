@@ -307,6 +307,31 @@ fn a_backend_that_goes_on_sending_does_not_keep_the_client_from_hearing_of_the_e
 }
 
 #[test]
+fn a_session_that_loses_its_buffers_while_it_is_closed_was_closed_for_the_first_reason() {
+    let mut settings = settings(vec![pool(0, 1)]);
+    // As much as one session holds while it is closed.
+    settings.engine.stalled_share = 2;
+    settings.engine.pipes.count = 0;
+    let mut stage = Stage::new(settings);
+    stage.backend(0, 0, Kind::NeverRead);
+    let plenty = |stream| Plan { chunk: 64 << 10, ending: Ending::Stay, ..plan(stream, 1 << 20) };
+    let [closed, stalls] =
+        [1, 20].map(|second| stage.client(SECOND * second, plenty(second.into())));
+    // It delivers what it can for a minute, unless the next one that stalls takes its share.
+    stage.tell(10 * SECOND, end_sessions(0));
+    let seen = closed.clone();
+    let over = stage.moment(10 * SECOND, move || crate::stage::is_over(&seen));
+    stage.drain(Time::default() + 40 * SECOND, Duration::ZERO, || false);
+    stage.run();
+    assert!((20 * SECOND..30 * SECOND).contains(&over.get().unwrap()), "{over:?}");
+    // Its client hears of the reset by a receive or by a send, whichever comes first.
+    assert!(matches!(closed.get().fate, Fate::Failed(_)), "{:?}", closed.get().fate);
+    assert_ne!(stalls.get().fate, Fate::Done);
+    let reasons: Vec<_> = stage.records().iter().map(|record| record.reason).collect();
+    assert_eq!(reasons, [CloseReason::BackendLost, CloseReason::Drained]);
+}
+
+#[test]
 fn a_client_that_has_ended_its_stream_gets_all_of_its_answer() {
     let mut stage = Stage::new(settings(vec![pool(0, 1)]));
     // About three seconds of reading, and the answer after that is the end.
