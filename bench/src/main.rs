@@ -4,6 +4,8 @@ mod balance;
 mod certificates;
 mod clock;
 mod compare;
+mod figures;
+mod judge;
 mod load;
 mod peer;
 mod probes;

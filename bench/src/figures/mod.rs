@@ -1,0 +1,13 @@
+//! Owns what a run measured, as data that is read and written; it measures nothing and does no I/O.
+
+mod document;
+mod host;
+mod latency;
+mod log;
+mod run;
+
+pub use document::{Document, SCHEMA, Unreadable};
+pub use host::Host;
+pub use latency::{Latency, PERCENTILES};
+pub use log::write_log;
+pub use run::{Busy, Cost, Counts, Moment, Run, kinds};
