@@ -1,6 +1,7 @@
 //! Owns the command line of the bench; what the commands do is theirs.
 
 mod balance;
+mod capacity;
 mod certificates;
 mod clock;
 mod compare;
@@ -8,8 +9,12 @@ mod figures;
 mod judge;
 mod load;
 mod peer;
+mod plan;
 mod probes;
+mod report;
+mod soak;
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -25,10 +30,20 @@ struct Arguments {
 enum Command {
     /// Measure the balancing policies alone: evenness, keys moved, cost of a pick and of a table
     Balance(balance::Options),
+    /// Find the highest rate that Ringmain carries within an objective
+    Capacity(capacity::Options),
     /// Measure Ringmain beside HAProxy, NGINX and two plain proxies
     Compare(compare::Options),
+    /// Say which differences between two files of results are real and which are noise
+    Diff(report::DiffOptions),
+    /// Say how many hosts a fleet needs, from measured costs, with the arithmetic
+    Plan(plan::Options),
     /// Measure what the health checks of many backends cost
     Probes(probes::Options),
+    /// Make an HTML page of results that were kept
+    Report(report::Options),
+    /// Keep Ringmain under load for hours, with faults, and look for drift
+    Soak(soak::Options),
     /// Run one of the plain proxies
     #[command(hide = true)]
     Peer(peer::Options),
@@ -40,6 +55,7 @@ fn main() -> ExitCode {
             balance::balance(&options);
             ExitCode::SUCCESS
         }
+        Command::Capacity(options) => ended("capacity", capacity::capacity(&options)),
         Command::Compare(options) => match compare::compare(&options) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
@@ -47,19 +63,21 @@ fn main() -> ExitCode {
                 ExitCode::from(failure.exit_code())
             }
         },
-        Command::Probes(options) => match probes::probes(&options) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => {
-                eprintln!("probes: {failure}");
-                ExitCode::FAILURE
-            }
-        },
-        Command::Peer(options) => match peer::run(options) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("peer: {error}");
-                ExitCode::FAILURE
-            }
-        },
+        Command::Diff(options) => ended("diff", report::diff(&options)),
+        Command::Plan(options) => ended("plan", plan::plan(&options)),
+        Command::Probes(options) => ended("probes", probes::probes(&options)),
+        Command::Report(options) => ended("report", report::report(&options)),
+        Command::Soak(options) => ended("soak", soak::soak(&options)),
+        Command::Peer(options) => ended("peer", peer::run(options)),
+    }
+}
+
+fn ended<E: Display>(command: &str, result: Result<(), E>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{command}: {error}");
+            ExitCode::FAILURE
+        }
     }
 }

@@ -1,7 +1,7 @@
 //! Owns the order of a comparison: who is started, who runs when, at which rate. It takes figures,
 //! and leaves their presentation to the report.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -73,7 +73,7 @@ pub fn compare(options: &Options) -> Result<(), Failure> {
 }
 
 /// For the candidates it is as good as can be; the bench's own sockets have to have it.
-fn pin_congestion() -> Result<Option<Pinned>, Failure> {
+pub fn pin_congestion() -> Result<Option<Pinned>, Failure> {
     let pinned = match Pinned::pin() {
         Ok(pinned) => Some(pinned),
         Err(error) => {
@@ -227,13 +227,17 @@ fn progress(work: Work, kind: &str, round: u32, contender: &Contender, said: &st
 }
 
 /// Holds certificates, configurations and logs; removed with all that is in it.
-struct Directory(PathBuf);
+pub struct Directory(PathBuf);
 
 impl Directory {
-    fn create() -> io::Result<Self> {
+    pub fn create() -> io::Result<Self> {
         let path = env::temp_dir().join(format!("ringmain-bench-{}", std::process::id()));
         fs::create_dir(&path)?;
         Ok(Self(path))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
     }
 }
 

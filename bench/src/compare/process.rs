@@ -54,6 +54,11 @@ impl Process {
         self.child.id()
     }
 
+    /// Whether it has not ended; one that is stopped has not.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     fn wait_until_accepting(&self, address: SocketAddrV4) -> Result<(), StartError> {
         let alive = pidfd_open(Pid::from_child(&self.child), PidfdFlags::empty())?;
         for _ in 0..READY_TRIES {

@@ -6,8 +6,10 @@ mod latency;
 mod log;
 mod run;
 
-pub use document::{Document, SCHEMA, Unreadable};
+pub use document::{Document, Unreadable};
 pub use host::Host;
 pub use latency::{Latency, PERCENTILES};
 pub use log::write_log;
+#[cfg(test)]
+pub use run::sample;
 pub use run::{Busy, Cost, Counts, Moment, Run, kinds};

@@ -1,0 +1,12 @@
+//! Owns the search for what this host carries: the command, its progress, and the stand on which
+//! Ringmain is put under load.
+
+mod command;
+mod failure;
+mod meter;
+mod progress;
+mod stand;
+
+pub use command::{Options, capacity};
+pub use failure::Failure;
+pub use stand::{Site, Stand, StandOptions, result_document};

@@ -1,0 +1,172 @@
+//! Owns what units and connections cost, as taken from measured runs; it plans nothing.
+
+use std::collections::BTreeMap;
+
+use crate::figures::Run;
+use crate::judge::{Estimate, is_generator_limited};
+
+/// Costs of one candidate, by protocol.
+#[derive(Clone, Debug, Default)]
+pub struct Costs {
+    protocols: BTreeMap<String, ProtocolCost>,
+}
+
+/// What one protocol costs.
+#[derive(Clone, Debug)]
+pub struct ProtocolCost {
+    /// Share of a worker's CPU that was used, and nanoseconds of CPU per unit at that; by share.
+    /// A busy worker wakes up for more units at a time, so a unit costs less.
+    cpu: Vec<(f64, Estimate)>,
+    /// Connections, bytes by PSS per worker, and descriptors, of each run.
+    held: Vec<(f64, f64, f64)>,
+}
+
+/// What a connection takes, and how that is known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PerConnection {
+    pub bytes: f64,
+    pub descriptors: f64,
+    /// From runs with different numbers of connections; otherwise what the proxy takes by itself
+    /// is counted in.
+    pub is_slope: bool,
+}
+
+impl Costs {
+    /// From runs at an offered rate that carried it; what the generator limited is left out.
+    pub fn of<'a>(runs: impl Iterator<Item = &'a Run>) -> Self {
+        let mut all: BTreeMap<String, Vec<&Run>> = BTreeMap::new();
+        for run in runs.filter(|run| is_usable(run)) {
+            all.entry(run.protocol.clone()).or_default().push(run);
+        }
+        let protocols = all.into_iter().map(|(name, runs)| (name, ProtocolCost::of(&runs)));
+        Self { protocols: protocols.collect() }
+    }
+
+    pub fn of_protocol(&self, protocol: &str) -> Option<&ProtocolCost> {
+        self.protocols.get(protocol)
+    }
+
+    pub fn names(&self) -> Vec<&str> {
+        self.protocols.keys().map(String::as_str).collect()
+    }
+}
+
+fn is_usable(run: &Run) -> bool {
+    let carried = run.offered.is_some_and(|offered| run.achieved >= offered * 0.98);
+    carried && run.cpu_per_unit().is_some() && !is_generator_limited(run)
+}
+
+impl ProtocolCost {
+    fn of(runs: &[&Run]) -> Self {
+        let share = |run: &Run| run.cpus_used().unwrap_or(0.0) / f64::from(run.workers.max(1));
+        let mut all: Vec<(f64, f64)> =
+            runs.iter().filter_map(|run| Some((share(run), run.cpu_per_unit()?))).collect();
+        all.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let near = all.chunk_by(|a, b| (a.0 / BAND).floor() == (b.0 / BAND).floor());
+        let estimate = |runs: &[(f64, f64)]| {
+            let share = Estimate::of(runs.iter().map(|(share, _)| *share))?.median;
+            Some((share, Estimate::of(runs.iter().map(|(_, cpu)| *cpu))?))
+        };
+        let held = runs.iter().filter_map(|run| {
+            let (cost, workers) = (run.cost.as_ref()?, f64::from(run.workers.max(1)));
+            let (connections, memory) = (f64::from(run.connections), cost.memory_pss as f64);
+            Some((connections / workers, memory / workers, f64::from(cost.descriptors)))
+        });
+        Self { cpu: near.filter_map(estimate).collect(), held: held.collect() }
+    }
+
+    /// Nanoseconds per unit where so much of each worker's CPU is used, between the two measured
+    /// shares next to it; beyond them, as at the last. The flag says whether it is between.
+    pub fn cpu_at(&self, share: f64) -> (Estimate, bool) {
+        let after = self.cpu.partition_point(|(measured, _)| *measured < share);
+        match (after.checked_sub(1).map(|before| &self.cpu[before]), self.cpu.get(after)) {
+            (Some((low, a)), Some((high, b))) => {
+                let part = (share - low) / (high - low);
+                let mix = |a: f64, b: f64| a + (b - a) * part;
+                let between = Estimate {
+                    median: mix(a.median, b.median),
+                    low: mix(a.low, b.low),
+                    high: mix(a.high, b.high),
+                    confidence: a.confidence.min(b.confidence),
+                    runs: a.runs + b.runs,
+                };
+                (between, true)
+            }
+            // The constructor is given one run at least for each protocol.
+            (Some((at, of)), None) | (None, Some((at, of))) => (*of, (at - share).abs() < BAND),
+            (None, None) => unreachable!("a protocol without runs has no costs"),
+        }
+    }
+
+    /// The line through the runs with the fewest and the most connections, where these differ.
+    pub fn per_connection(&self) -> PerConnection {
+        let by_count = |a: &&(f64, f64, f64), b: &&(f64, f64, f64)| a.0.total_cmp(&b.0);
+        let ends = self.held.iter().min_by(by_count).zip(self.held.iter().max_by(by_count));
+        let Some((few, many)) = ends else {
+            return PerConnection { bytes: 0.0, descriptors: 0.0, is_slope: false };
+        };
+        if many.0 >= few.0 * 2.0 && many.0 > 0.0 {
+            let of = many.0 - few.0;
+            let bytes = ((many.1 - few.1) / of).max(0.0);
+            let descriptors = ((many.2 - few.2) / of).max(0.0);
+            return PerConnection { bytes, descriptors, is_slope: true };
+        }
+        let of = many.0.max(1.0);
+        PerConnection { bytes: many.1 / of, descriptors: many.2 / of, is_slope: false }
+    }
+}
+
+/// Runs whose CPU was used alike, within this share, are repeats of each other.
+const BAND: f64 = 0.05;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::sample;
+
+    fn at(share: f64, nanoseconds: f64) -> Run {
+        let mut run = sample("ringmain", share * 1e9 / nanoseconds);
+        run.cost.as_mut().unwrap().cpu_seconds = share * run.window;
+        run
+    }
+
+    #[test]
+    fn a_cost_is_taken_where_the_worker_is_as_busy() {
+        let runs = [at(0.2, 20e3), at(0.22, 21e3), at(0.81, 10e3)];
+        let costs = Costs::of(runs.iter());
+        let cost = costs.of_protocol("tcp-echo").unwrap();
+        let (half, between) = cost.cpu_at(0.51);
+        assert!((half.median - 15.25e3).abs() < 100.0 && between, "{half:?}");
+        let (full, between) = cost.cpu_at(1.0);
+        assert!((full.median - 10e3).abs() < 1.0 && !between, "{full:?}");
+        assert!((cost.cpu_at(0.0).0.median - 20.5e3).abs() < 100.0);
+    }
+
+    #[test]
+    fn runs_that_tell_nothing_of_the_proxy_are_left_out() {
+        let behind = Run { achieved: 10.0, ..at(0.5, 10e3) };
+        let closed = Run { offered: None, ..at(0.5, 10e3) };
+        let mut limited = at(0.5, 10e3);
+        limited.generator.generator = 1.0;
+        let blind = Run { cost: None, ..at(0.5, 10e3) };
+        assert!(Costs::of([behind, closed, limited, blind].iter()).names().is_empty());
+    }
+
+    #[test]
+    fn a_connection_is_the_difference_of_many_and_few() {
+        let mut few = at(0.2, 10e3);
+        let mut many = at(0.2, 10e3);
+        (few.connections, many.connections) = (100, 2100);
+        let set = |run: &mut Run, memory: u64, descriptors: u32| {
+            let cost = run.cost.as_mut().unwrap();
+            (cost.memory_pss, cost.descriptors) = (memory, descriptors);
+        };
+        set(&mut few, 10_000_000, 250);
+        set(&mut many, 30_000_000, 4250);
+        let costs = Costs::of([&few, &many].into_iter());
+        let of = costs.of_protocol("tcp-echo").unwrap().per_connection();
+        assert_eq!((of.bytes, of.descriptors, of.is_slope), (10_000.0, 2.0, true));
+        let costs = Costs::of([&few].into_iter());
+        assert!(!costs.of_protocol("tcp-echo").unwrap().per_connection().is_slope);
+    }
+}

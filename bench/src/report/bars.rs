@@ -1,0 +1,79 @@
+//! Owns the plots that compare candidates, one for each load and figure.
+
+use serde_json::json;
+
+use super::charts::{Chart, whisker};
+use super::metric::Metric;
+use super::samples::Sample;
+use crate::judge::Estimate;
+
+/// A plot for each load and figure that two candidates or more have, in the order of the samples.
+pub fn bars(samples: &[Sample]) -> Vec<Chart> {
+    let mut seen: Vec<(&str, Metric)> = Vec::new();
+    for sample in samples.iter().filter(|sample| SHOWN.contains(&sample.metric)) {
+        let key = (sample.load.as_str(), sample.metric);
+        if !seen.contains(&key) {
+            seen.push(key);
+        }
+    }
+    let of = |(load, metric): (&str, Metric)| {
+        let same = samples.iter().filter(|of| of.load == load && of.metric == metric);
+        let rows: Vec<(&str, Estimate)> = same
+            .filter_map(|of| {
+                Some((of.candidate.as_str(), Estimate::of(of.values.iter().copied())?))
+            })
+            .collect();
+        (rows.len() > 1).then(|| chart(load, metric, &rows))
+    };
+    seen.into_iter().filter_map(of).collect()
+}
+
+fn chart(load: &str, metric: Metric, rows: &[(&str, Estimate)]) -> Chart {
+    let better = if metric.more_is_better() { "more is better" } else { "less is better" };
+    let names: Vec<&str> = rows.iter().map(|(name, _)| *name).collect();
+    let values: Vec<f64> = rows.iter().map(|(_, of)| of.median).collect();
+    let whiskers: Vec<_> = rows
+        .iter()
+        .map(|(name, of)| whisker(json!([of.low, name]), json!([of.high, name])))
+        .collect();
+    let subject = names.contains(&SUBJECT).then_some(SUBJECT);
+    let ends: Vec<_> = rows.iter().map(|(name, of)| json!([of.high, name])).collect();
+    Chart {
+        title: format!("{load}: {}", metric.as_str()),
+        note: format!("Medians, lines: their intervals; {better}."),
+        height: 70 + 30 * rows.len() as u32,
+        option: json!({
+            "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
+            "xAxis": {"type": "value", "unit": metric.unit(), "min": 0},
+            "yAxis": {"type": "category", "inverse": true, "data": names},
+            "series": [{
+                // Not seen: a line to a place beyond the axis is not drawn, so these extend it.
+                "type": "scatter",
+                "data": ends,
+                "symbolSize": 0,
+                "silent": true,
+                "tooltip": {"show": false},
+            }, {
+                "type": "bar",
+                "name": metric.as_str(),
+                "subject": subject,
+                "data": values,
+                "barMaxWidth": 18,
+                "markLine": {"data": whiskers, "silent": true, "symbol": "none", "whiskers": true},
+            }],
+        }),
+    }
+}
+
+/// Stands out among its peers.
+const SUBJECT: &str = "ringmain";
+/// What an operator chooses by; the others are in the table.
+const SHOWN: [Metric; 7] = [
+    Metric::CpuPerUnit,
+    Metric::CpuPerByte,
+    Metric::P99,
+    Metric::P999,
+    Metric::Rate,
+    Metric::BytesPerSecond,
+    Metric::MemoryPerConnection,
+];

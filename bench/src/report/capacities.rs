@@ -1,0 +1,91 @@
+//! Owns what is said of a limit that was searched for, as text; it searches nothing.
+
+use super::results::{Capacity, Results};
+use super::units;
+use crate::figures::Run;
+use crate::judge::{Ending, Estimate, Stage};
+
+/// One fact of a limit: its name and what it came to.
+pub type Fact = (&'static str, String);
+
+/// A few lines for the terminal.
+pub fn summary(capacity: &Capacity, results: &Results) -> String {
+    let Capacity { protocol, workers, connections, limit } = capacity;
+    let mut text = format!(
+        "{protocol}, {workers} worker{}, {connections} connections, {}: {}\n",
+        if *workers == 1 { "" } else { "s" },
+        limit.objective,
+        headline(capacity),
+    );
+    for (name, value) in facts(capacity, results) {
+        text += &format!("  {name:<22} {value}\n");
+    }
+    text
+}
+
+pub fn headline(capacity: &Capacity) -> String {
+    let limit = &capacity.limit;
+    let ours = if limit.exhausted.resource.is_ours() { " or more" } else { "" };
+    match (&limit.ending, &limit.confirmed) {
+        (Ending::AboveHighest, Some(of)) => format!("{}/s or more", units::number(of.rate)),
+        (_, Some(of)) => format!("{}/s{ours}", units::number(of.rate)),
+        (Ending::BelowLowest, None) => "not at any rate allowed".to_owned(),
+        (Ending::Fault(why), None) => format!("not found: {why}"),
+        (_, None) => "no rate was confirmed".to_owned(),
+    }
+}
+
+pub fn facts(capacity: &Capacity, results: &Results) -> Vec<Fact> {
+    let limit = &capacity.limit;
+    let mut facts = Vec::new();
+    if let Some(of) = &limit.confirmed {
+        facts.push(("held when repeated", format!("{} of {} runs", of.held, of.of)));
+    }
+    if let Some(of) = &limit.limit {
+        let [median, low, high] = [of.median, of.low, of.high].map(units::number);
+        let sure = of.confidence * 100.0;
+        facts.push(("limit, units/s", format!("{median} [{low}..{high}] with {sure:.0} %")));
+    }
+    if let Some(knee) = &limit.knee {
+        let (rate, latency) = (units::number(knee.rate), units::time(knee.latency));
+        let [low, high] = [knee.low, knee.high].map(units::number);
+        facts.push(("knee, units/s", format!("{rate} [{low}..{high}], at {latency}")));
+    }
+    let exhausted = &limit.exhausted;
+    let gave_out = format!("{}: {}", exhausted.resource.as_str(), exhausted.evidence);
+    facts.push(("gave out first", gave_out));
+    let confirming = confirming(capacity, results);
+    let per_run = |figure: fn(&Run) -> Option<f64>| {
+        Estimate::of(confirming.iter().filter_map(|run| figure(run)))
+    };
+    let mut costs = |name, figure, write: fn(f64) -> String| {
+        if let Some(of) = per_run(figure) {
+            let [median, low, high] = [of.median, of.low, of.high].map(write);
+            facts.push((name, format!("{median} [{low}..{high}]")));
+        }
+    };
+    costs("CPU per unit", Run::cpu_per_unit, units::time);
+    costs("system calls per unit", Run::system_calls_per_unit, units::digits);
+    costs("memory per connection", Run::memory_per_connection, units::bytes);
+    let spent = limit.trials.len();
+    facts.push(("runs", format!("{spent}, {}", ended(&limit.ending))));
+    facts
+}
+
+/// The runs that repeated the confirmed rate.
+fn confirming<'a>(capacity: &Capacity, results: &'a Results) -> Vec<&'a Run> {
+    let rate = capacity.limit.confirmed.map(|of| of.rate);
+    let trials = capacity.limit.trials.iter();
+    let of = trials.filter(|trial| trial.stage == Stage::Confirm && Some(trial.rate) == rate);
+    of.filter_map(|trial| results.document.runs.get(trial.run)).collect()
+}
+
+fn ended(ending: &Ending) -> &str {
+    match ending {
+        Ending::Found => "as narrow as asked for",
+        Ending::RunsSpent => "not as narrow as asked for: allow more by --runs",
+        Ending::AboveHighest => "the highest rate allowed holds: allow more by --highest",
+        Ending::BelowLowest => "the lowest rate allowed does not hold",
+        Ending::Fault(why) => why,
+    }
+}

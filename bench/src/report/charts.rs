@@ -1,0 +1,284 @@
+//! Owns the plots of runs, as options of Apache ECharts; colours and the writing of figures are the
+//! page's own.
+
+use serde_json::{Value, json};
+
+use super::groups::Group;
+use super::results::Capacity;
+use super::units;
+use crate::figures::{Latency, Run};
+use crate::judge::Point;
+
+/// One plot. Axes with a "unit" have their figures written by the page's script.
+pub struct Chart {
+    pub title: String,
+    /// How it is to be read.
+    pub note: String,
+    /// Pixels.
+    pub height: u32,
+    pub option: Value,
+}
+
+/// A line between two points, for an interval.
+pub fn whisker(from: Value, to: Value) -> Value {
+    json!([{"coord": from}, {"coord": to}])
+}
+
+/// Latency by percentile, a line for each of a few groups: the more nines, the further right.
+pub fn latency_by_percentile(groups: &[Group]) -> Option<Chart> {
+    let answered: Vec<&Group> = groups.iter().filter(|group| group.latency().count() > 0).collect();
+    let shown = spread_out(&answered, MOST_LINES);
+    if shown.is_empty() {
+        return None;
+    }
+    let series: Vec<Value> = shown
+        .iter()
+        .zip(Group::labels(&shown))
+        .map(|(group, name)| {
+            let points = percentiles(&group.latency());
+            json!({"type": "line", "name": name, "data": points, "showSymbol": false})
+        })
+        .collect();
+    Some(Chart {
+        title: "Latency by percentile".to_owned(),
+        note: "From the time a unit was to begin. The further right, the rarer: the line at p99.9 \
+               is what one unit in a thousand waits for or longer. The end of a line is its \
+               maximum."
+            .to_owned(),
+        height: 360,
+        option: json!({
+            "legend": {},
+            "tooltip": {"trigger": "axis"},
+            "xAxis": {"type": "log", "unit": "nines", "name": "percentile", "min": 1},
+            "yAxis": {"type": "log", "unit": "ns", "name": "latency"},
+            "series": series,
+        }),
+    })
+}
+
+/// Pairs of 1 / (1 - share) and nanoseconds, four for each halving of what is left.
+fn percentiles(latency: &Latency) -> Vec<[f64; 2]> {
+    let count = latency.count() as f64;
+    let steps = (0..).map(|step| 2.0_f64.powf(f64::from(step) / 4.0));
+    let inner = steps.take_while(|at| *at < count);
+    let mut points: Vec<[f64; 2]> =
+        inner.map(|at| [at, latency.quantile(1.0 - 1.0 / at).max(1) as f64]).collect();
+    points.push([count.max(1.0), latency.max().max(1) as f64]);
+    points
+}
+
+/// By protocol, then by rate; repeats of a rate keep the order of their candidates.
+fn in_order<'a, 'b>(mut groups: Vec<&'b Group<'a>>) -> Vec<&'b Group<'a>> {
+    let key = |group: &Group| (group.runs[0].protocol.clone(), group.offered().unwrap_or(f64::MAX));
+    groups.sort_by(|a, b| {
+        let ((protocol, rate), (other, than)) = (key(a), key(b));
+        protocol.cmp(&other).then(rate.total_cmp(&than))
+    });
+    groups
+}
+
+/// At most so many, first and last among them.
+fn spread_out<T: Copy>(all: &[T], most: usize) -> Vec<T> {
+    if all.len() <= most {
+        return all.to_vec();
+    }
+    (0..most).map(|index| all[index * (all.len() - 1) / (most - 1)]).collect()
+}
+
+/// Rate against latency, with the knee, the limit, and the runs that held or missed.
+pub fn rate_and_latency(capacity: &Capacity, runs: &[Run], quantile: f64) -> Chart {
+    let limit = &capacity.limit;
+    let trials = |held: bool| -> Vec<[f64; 2]> {
+        let trials = limit.trials.iter().filter(|trial| trial.held() == held);
+        let latency = |run: &Run| run.latency.quantile(quantile) as f64;
+        let points = trials.filter_map(|trial| Some([trial.rate, latency(runs.get(trial.run)?)]));
+        points.filter(|point| point[1] > 0.0).collect()
+    };
+    let line: Vec<[f64; 2]> =
+        limit.curve.iter().map(|Point { rate, latency }| [*rate, latency.median]).collect();
+    let mut marks = Vec::new();
+    if let Some(knee) = &limit.knee {
+        let name = format!("knee {}/s", units::number(knee.rate));
+        // The texts of two marks point away from each other.
+        let is_left = limit.limit.is_none_or(|of| knee.rate <= of.median);
+        let align = if is_left { "right" } else { "left" };
+        marks.push(json!({"xAxis": knee.rate, "name": name, "label": {"align": align}}));
+    }
+    if let Some(of) = &limit.limit {
+        let name = format!("limit {}/s", units::number(of.median));
+        let is_left = limit.knee.is_some_and(|knee| of.median < knee.rate);
+        let align = if is_left { "right" } else { "left" };
+        marks.push(json!({"xAxis": of.median, "name": name, "label": {"align": align}}));
+    }
+    let name = format!("p{}", units_of_percent(quantile));
+    Chart {
+        title: format!(
+            "{}, {} connections: rate and {name}",
+            capacity.protocol, capacity.connections
+        ),
+        note: format!(
+            "Each dot is a run; the line is the median at a rate. Beyond the knee more load costs \
+             more latency than it is worth; the limit is where {} begins to be missed.",
+            limit.objective
+        ),
+        height: 360,
+        option: json!({
+            "legend": {},
+            "tooltip": {"trigger": "item"},
+            "xAxis": {"type": "value", "unit": "rate", "name": "offered, units/s", "min": 0},
+            "yAxis": {"type": "log", "unit": "ns", "name": name},
+            "series": [
+                {"type": "line", "name": "median", "data": line, "showSymbol": false,
+                 "markLine": {"data": marks, "symbol": "none", "labelled": true}},
+                {"type": "scatter", "name": "held", "data": trials(true), "symbolSize": 9},
+                {"type": "scatter", "name": "missed", "data": trials(false), "symbolSize": 9,
+                 "symbol": "diamond"},
+            ],
+        }),
+    }
+}
+
+/// 0.999 is "99.9".
+fn units_of_percent(quantile: f64) -> String {
+    let text = format!("{:.4}", quantile * 100.0);
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+/// CPU per unit by where it was spent, for each group that was looked at.
+pub fn cpu_breakdown(groups: &[Group]) -> Option<Chart> {
+    let is_measured = |group: &&Group| group.runs.iter().any(|run| run.cost.is_some());
+    let measured = in_order(groups.iter().filter(is_measured).collect());
+    let shown = spread_out(&measured, MOST_BARS);
+    if shown.is_empty() {
+        return None;
+    }
+    let names = Group::labels(&shown);
+    let part = |name: &str, seconds: fn(&crate::figures::Cost) -> f64| {
+        let per_unit = |run: &Run| {
+            let cost = run.cost.as_ref().filter(|_| run.units() > 0.0)?;
+            Some(seconds(cost) * 1e9 / run.units())
+        };
+        let medians: Vec<f64> = shown
+            .iter()
+            .map(|group| group.estimate(per_unit).map_or(0.0, |of| of.median))
+            .collect();
+        json!({"type": "bar", "name": name, "stack": "cpu", "data": medians, "barMaxWidth": 18})
+    };
+    Some(Chart {
+        title: "CPU per unit".to_owned(),
+        note: "Of the proxy, in its own code and in the kernel for it. Softirqs are what its CPUs \
+               did for packets beside that, whoever they were for."
+            .to_owned(),
+        height: 110 + 30 * shown.len() as u32,
+        option: json!({
+            "legend": {},
+            "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
+            "xAxis": {"type": "value", "unit": "ns"},
+            "yAxis": {"type": "category", "inverse": true, "data": names},
+            "series": [
+                part("user", |cost| cost.user),
+                part("system", |cost| cost.system),
+                part("softirq", |cost| cost.softirq),
+            ],
+        }),
+    })
+}
+
+/// What happened second by second in one run: three plots that share their time.
+pub fn time_series(run: &Run) -> Vec<Chart> {
+    if run.series.len() < FEWEST_SECONDS {
+        return Vec::new();
+    }
+    let line = |name: &str, figure: &dyn Fn(usize) -> Option<f64>| {
+        let points: Vec<Value> = (0..run.series.len())
+            .map(|index| json!([run.series[index].at, figure(index)]))
+            .collect();
+        json!({"type": "line", "name": name, "data": points, "showSymbol": false})
+    };
+    let moments = &run.series;
+    let latency = |nanoseconds: u64| (nanoseconds > 0).then_some(nanoseconds as f64);
+    let chart = |title: &str, note: &str, y: Value, series: Vec<Value>| Chart {
+        title: format!("{}: {title}", run.protocol),
+        note: note.to_owned(),
+        height: 300,
+        option: json!({
+            "legend": {},
+            "tooltip": {"trigger": "axis"},
+            "xAxis": {"type": "value", "unit": "seconds", "name": "s", "max": "dataMax"},
+            "yAxis": y,
+            "series": series,
+        }),
+    };
+    let mut charts = vec![
+        chart(
+            "units per second",
+            "What ended in each second.",
+            json!({"type": "value", "unit": "rate", "min": 0}),
+            vec![line("carried", &|index| Some(moments[index].achieved))],
+        ),
+        chart(
+            "latency by second",
+            "A stall stands out as a spike of the maximum, as wide as it lasted.",
+            json!({"type": "log", "unit": "ns"}),
+            vec![
+                line("p50", &|index| latency(moments[index].p50)),
+                line("p99", &|index| latency(moments[index].p99)),
+                line("max", &|index| latency(moments[index].max)),
+            ],
+        ),
+    ];
+    if moments.iter().any(|moment| moment.memory.is_some()) {
+        charts.push(chart(
+            "memory by second",
+            "Of the proxy, by PSS. It should become level.",
+            json!({"type": "value", "unit": "bytes", "min": 0}),
+            vec![line("memory", &|index| moments[index].memory.map(|bytes| bytes as f64))],
+        ));
+    }
+    if moments.iter().any(|moment| moment.cpu.is_some()) {
+        charts.push(chart(
+            "CPU by second",
+            "CPUs that the proxy used.",
+            json!({"type": "value", "unit": "number", "min": 0}),
+            vec![line("CPUs", &|index| moments[index].cpu)],
+        ));
+    }
+    charts
+}
+
+const MOST_LINES: usize = 6;
+const MOST_BARS: usize = 12;
+const FEWEST_SECONDS: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::sample;
+
+    #[test]
+    fn percentiles_rise_to_the_maximum() {
+        let mut latency = Latency::new();
+        (1..=10_000).for_each(|step| latency.record(step * 1_000));
+        let points = percentiles(&latency);
+        assert!(points.is_sorted_by(|a, b| a[0] < b[0] && a[1] <= b[1]));
+        let near = points.iter().find(|point| point[0] >= 100.0).unwrap();
+        assert!((near[1] / 9.9e6 - 1.0).abs() < 0.01, "{near:?}");
+        assert_eq!(points.last().unwrap(), &[10_000.0, latency.max() as f64]);
+    }
+
+    #[test]
+    fn a_few_of_many_are_first_and_last_too() {
+        let all: Vec<u32> = (0..100).collect();
+        assert_eq!(spread_out(&all, 4), [0, 33, 66, 99]);
+        assert_eq!(spread_out(&all[..3], 4), [0, 1, 2]);
+    }
+
+    #[test]
+    fn what_was_not_measured_is_not_drawn() {
+        let run = Run { latency: Latency::new(), cost: None, ..sample("direct", 10.0) };
+        let groups = Group::all(std::slice::from_ref(&run));
+        assert!(latency_by_percentile(&groups).is_none());
+        assert!(cpu_breakdown(&groups).is_none());
+        assert!(time_series(&run).is_empty());
+    }
+}

@@ -1,0 +1,213 @@
+//! Owns the page: one HTML file that needs nothing else, with its style, script and plots in it.
+
+use super::bars::bars;
+use super::capacities::{facts, headline};
+use super::charts::{Chart, cpu_breakdown, latency_by_percentile, rate_and_latency, time_series};
+use super::compared::Comparison;
+use super::groups::{Group, runs_table};
+use super::results::{Loaded, Results};
+use super::samples::samples;
+use super::units;
+use crate::figures::Host;
+
+/// What results look like.
+pub fn page(name: &str, results: &Results) -> String {
+    let document = &results.document;
+    let groups = Group::all(&document.runs);
+    let mut body = String::new();
+    for capacity in &results.capacity {
+        let facts: Vec<(String, String)> =
+            facts(capacity, results).into_iter().map(|(n, v)| (n.to_owned(), v)).collect();
+        let what = format!("{}, {}", capacity.protocol, capacity.limit.objective);
+        body += &section(&what, &format!("{}{}", tile(&headline(capacity)), list(&facts)));
+    }
+    if let Some(soak) = &results.soak {
+        body += &section("Drift", &preformatted(&soak.table()));
+    }
+    if let Some(plan) = &results.plan {
+        body += &section("Plan", &preformatted(&plan.text()));
+    }
+    let mut charts: Vec<Chart> = Vec::new();
+    for capacity in &results.capacity {
+        let quantile = capacity
+            .limit
+            .objective
+            .parse()
+            .map_or(0.99, |of: crate::judge::Objective| of.quantile());
+        charts.push(rate_and_latency(capacity, &document.runs, quantile));
+    }
+    charts.extend(latency_by_percentile(&groups));
+    charts.extend(cpu_breakdown(&groups));
+    let loaded = Loaded::Results(Box::new(results.clone()));
+    charts.extend(bars(&samples(&loaded)));
+    let longest = document.runs.iter().max_by_key(|run| run.series.len());
+    charts.extend(longest.into_iter().flat_map(time_series));
+    body += &plots(&charts);
+    if !document.runs.is_empty() {
+        body += &section("Runs", &preformatted(&runs_table(&document.runs)));
+    }
+    let mut about = vec![
+        ("command".to_owned(), document.command.join(" ")),
+        ("written by".to_owned(), document.tool.clone()),
+    ];
+    about.extend(host_facts(&document.host));
+    body += &section("Measured on", &list(&about));
+    body += &details("Kernel settings", &pairs(&document.host.sysctls));
+    for (of, text) in &document.host.configurations {
+        body += &details(&format!("Configuration: {of}"), text);
+    }
+    whole(name, &body)
+}
+
+/// What a comparison looks like.
+pub fn comparison_page(name: &str, comparison: &Comparison) -> String {
+    let host = &comparison.host;
+    let about = vec![
+        ("CPU".to_owned(), host.cpu_model.clone()),
+        ("kernel".to_owned(), format!("Linux {}", host.kernel)),
+        ("proxy on CPU".to_owned(), host.proxy_cpu.to_string()),
+        ("load on CPU".to_owned(), host.load_cpu.to_string()),
+        ("congestion control".to_owned(), host.congestion.clone()),
+        ("rounds".to_owned(), comparison.rounds.to_string()),
+    ];
+    let versions: Vec<(String, String)> = comparison
+        .contestants
+        .iter()
+        .map(|of| (of.candidate.clone(), of.version.clone()))
+        .collect();
+    let samples = super::samples::of_comparison(comparison);
+    let body = plots(&bars(&samples))
+        + &section("Measured on", &list(&about))
+        + &section("Candidates", &list(&versions));
+    whole(name, &body)
+}
+
+fn host_facts(host: &Host) -> Vec<(String, String)> {
+    let mut facts = vec![
+        ("CPU".to_owned(), format!("{} x {}", host.cpus, host.cpu_model)),
+        ("kernel".to_owned(), format!("Linux {}", host.kernel)),
+        ("memory".to_owned(), units::bytes(host.memory as f64)),
+        ("hypervisor".to_owned(), host.hypervisor.clone()),
+    ];
+    facts.extend(host.versions.iter().map(|(name, version)| (name.clone(), version.clone())));
+    facts
+}
+
+fn pairs(map: &std::collections::BTreeMap<String, String>) -> String {
+    map.iter().map(|(name, value)| format!("{name} = {value}\n")).collect()
+}
+
+fn plots(charts: &[Chart]) -> String {
+    let plot = |chart: &Chart| {
+        // In JSON `<` can be written so, and nothing in it can end the script.
+        let option = chart.option.to_string().replace('<', "\\u003c");
+        format!(
+            "<figure><figcaption>{}</figcaption>\
+             <div class=\"plot\" style=\"height:{}px\" role=\"img\" aria-label=\"{}\"></div>\
+             <script type=\"application/json\">{option}</script><p>{}</p></figure>\n",
+            escaped(&chart.title),
+            chart.height,
+            escaped(&chart.title),
+            escaped(&chart.note)
+        )
+    };
+    let plots: String = charts.iter().map(plot).collect();
+    format!("<div class=\"plots\">{plots}</div>\n")
+}
+
+fn section(title: &str, inner: &str) -> String {
+    format!("<section><h2>{}</h2>{inner}</section>\n", escaped(title))
+}
+
+fn details(title: &str, text: &str) -> String {
+    let inner = preformatted(text);
+    format!("<details><summary>{}</summary>{inner}</details>\n", escaped(title))
+}
+
+fn tile(text: &str) -> String {
+    format!("<p class=\"tile\">{}</p>", escaped(text))
+}
+
+fn list(facts: &[(String, String)]) -> String {
+    let row = |(name, value): &(String, String)| {
+        format!("<dt>{}</dt><dd>{}</dd>", escaped(name), escaped(value))
+    };
+    format!("<dl>{}</dl>", facts.iter().map(row).collect::<String>())
+}
+
+fn preformatted(text: &str) -> String {
+    format!("<pre tabindex=\"0\">{}</pre>", escaped(text))
+}
+
+fn escaped(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '<' => safe += "&lt;",
+            '>' => safe += "&gt;",
+            '&' => safe += "&amp;",
+            '"' => safe += "&quot;",
+            other => safe.push(other),
+        }
+    }
+    safe
+}
+
+fn whole(name: &str, body: &str) -> String {
+    let title = escaped(name);
+    format!(
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <meta name=\"color-scheme\" content=\"light dark\">\n\
+         <title>{title} - ringmain-bench</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
+         <header><h1>{title}</h1><p>ringmain-bench</p></header>\n<main>\n{body}</main>\n\
+         <script>{ECHARTS}</script>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n"
+    )
+}
+
+/// Apache ECharts 6.1.0, Apache-2.0, as its package has it.
+const ECHARTS: &str = include_str!("../../assets/echarts/echarts.common.min.js");
+const SCRIPT: &str = include_str!("../../assets/report/plots.js");
+const STYLE: &str = include_str!("../../assets/report/page.css");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::{Document, sample};
+
+    fn results() -> Results {
+        let mut evil = sample("<script>alert(1)</script>", 1000.0);
+        evil.protocol = "a\"b".to_owned();
+        let runs = vec![sample("ringmain", 1000.0), evil];
+        Results::new(Document::new(vec!["ringmain-bench".to_owned()], 0, Host::default(), runs))
+    }
+
+    #[test]
+    fn nothing_that_was_measured_can_be_markup() {
+        let html = page("a<b", &results());
+        assert!(!html.contains("<script>alert"), "a name became a script");
+        assert!(html.contains("<title>a&lt;b"));
+        assert!(html.contains("\\u003cscript>alert"));
+    }
+
+    #[test]
+    fn the_page_needs_nothing_from_elsewhere() {
+        let html = page("run", &results()).replace(ECHARTS, "");
+        for reference in ["src=", "href=", "@import", "url(", "fetch("] {
+            assert!(!html.contains(reference), "{reference}");
+        }
+        assert_eq!(ECHARTS.matches("</script").count(), 0);
+    }
+
+    #[test]
+    fn the_page_says_where_and_how_it_was_measured() {
+        let mut results = results();
+        results.document.host.kernel = "6.18.1".to_owned();
+        results.document.host.sysctls.insert("net.core.somaxconn".to_owned(), "4096".to_owned());
+        results.document.command.push("--seconds 5".to_owned());
+        let html = page("run", &results);
+        for fact in ["Linux 6.18.1", "net.core.somaxconn = 4096", "ringmain-bench --seconds 5"] {
+            assert!(html.contains(fact), "{fact}");
+        }
+    }
+}

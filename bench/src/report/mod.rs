@@ -1,0 +1,27 @@
+//! Owns how results are shown and kept: tables for a terminal, JSON, and one HTML file with plots.
+//! It measures nothing.
+
+mod bars;
+mod capacities;
+mod charts;
+mod command;
+mod compared;
+mod diff;
+mod failure;
+mod groups;
+mod html;
+mod metric;
+mod results;
+mod samples;
+mod store;
+mod survey;
+pub mod table;
+pub mod units;
+
+pub use capacities::summary;
+pub use command::{Options, report};
+pub use diff::{DiffOptions, diff};
+pub use failure::Failure;
+pub use results::{Capacity, Results};
+pub use store::save;
+pub use survey::survey;

@@ -1,0 +1,84 @@
+//! Owns what a file of results holds as a whole: the runs, and what was found in them.
+
+use serde::{Deserialize, Serialize};
+
+use super::compared::Comparison;
+use crate::figures::{Document, Unreadable};
+use crate::judge::Limit;
+use crate::plan::Plan;
+use crate::soak::Soak;
+
+/// A document of runs with what the commands made of them, in fields beside its own: who only
+/// wants the runs reads it as a plain document.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Results {
+    #[serde(flatten)]
+    pub document: Document,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capacity: Vec<Capacity>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub soak: Option<Soak>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
+}
+
+/// The limit of one protocol with so many workers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Capacity {
+    pub protocol: String,
+    pub workers: u32,
+    pub connections: u32,
+    #[serde(flatten)]
+    pub limit: Limit,
+}
+
+/// What a file may hold.
+pub enum Loaded {
+    Results(Box<Results>),
+    /// A compare.json.
+    Comparison(Comparison),
+}
+
+impl Results {
+    pub fn new(document: Document) -> Self {
+        Self { document, capacity: Vec::new(), soak: None, plan: None }
+    }
+}
+
+impl Loaded {
+    pub fn from_json(text: &str) -> Result<Self, Unreadable> {
+        #[derive(Deserialize)]
+        struct Mark {
+            contestants: Option<serde::de::IgnoredAny>,
+        }
+        // The results of a comparison came before schemas; their contestants are a mark of them.
+        if let Ok(Mark { contestants: Some(_) }) = serde_json::from_str(text) {
+            return serde_json::from_str(text).map(Self::Comparison).map_err(Unreadable::Malformed);
+        }
+        Document::from_json(text)?;
+        let results = serde_json::from_str(text).map_err(Unreadable::Malformed)?;
+        Ok(Self::Results(Box::new(results)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::{Host, sample};
+
+    #[test]
+    fn a_plain_document_and_one_with_findings_read_each_other() {
+        let document = Document::new(vec![], 0, Host::default(), vec![sample("ringmain", 10.0)]);
+        let plain = document.to_json().unwrap();
+        let Loaded::Results(results) = Loaded::from_json(&plain).unwrap() else { panic!() };
+        assert_eq!(*results, Results::new(document.clone()));
+        let whole = serde_json::to_string(&*results).unwrap();
+        assert_eq!(Document::from_json(&whole).unwrap(), document);
+    }
+
+    #[test]
+    fn the_schema_is_checked_whatever_else_is_there() {
+        assert!(matches!(Loaded::from_json(r#"{"schema": 9}"#), Err(Unreadable::Schema(9))));
+        assert!(Loaded::from_json("nothing").is_err());
+    }
+}

@@ -1,0 +1,83 @@
+//! Owns `soak`: its arguments, its progress and where its results go.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::course::{Course, Ended, soaked, whole};
+use crate::capacity::{Failure, Site, Stand, StandOptions, result_document};
+use crate::judge::Load;
+use crate::report::{Results, save, units};
+
+#[derive(Args)]
+pub struct Options {
+    #[command(flatten)]
+    stand: StandOptions,
+    /// Units per second
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    rate: u32,
+    /// How long, in minutes
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=10_080))]
+    minutes: u32,
+    /// Seconds of each window that is judged by itself
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=600))]
+    window: u32,
+    /// Seconds between faults, on average; 0: none
+    #[arg(long, default_value_t = 120)]
+    faults: u32,
+    /// What the faults are drawn from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Where soak.json, soak.hlog and soak.html go
+    #[arg(long, default_value = "target/bench")]
+    output: PathBuf,
+}
+
+pub fn soak(options: &Options) -> Result<(), Failure> {
+    let site = Site::prepare()?;
+    let mut stand = Stand::start(site, &options.stand)?;
+    let load = Load {
+        rate: Some(f64::from(options.rate)),
+        connections: options.stand.connections(),
+        window: Duration::from_secs(options.window.into()),
+        warm_up: Duration::from_millis(200),
+    };
+    let course = Course {
+        seed: options.seed,
+        length: Duration::from_secs(u64::from(options.minutes) * 60),
+        gap: (options.faults > 0).then(|| Duration::from_secs(options.faults.into())),
+        load,
+    };
+    let (soak, runs) = soaked(&mut stand, &course, &mut |ended| progress(&ended, load.window));
+    print!("{}", soak.table());
+    if runs.is_empty() {
+        return Err(Failure::NoRuns(soak.ended.unwrap_or_default()));
+    }
+    let step = (load.window + load.warm_up).as_secs_f64();
+    let mut document = result_document(&stand, runs);
+    document.runs = whole(&document.runs, step).into_iter().collect();
+    let mut results = Results::new(document);
+    results.soak = Some(soak);
+    let html = save(&results, &options.output, "soak")?;
+    eprintln!("saved {}", html.display());
+    Ok(())
+}
+
+fn progress(ended: &Ended, window: Duration) {
+    let left = (ended.of - ended.number - 1) as f64 * window.as_secs_f64() / 60.0;
+    let run = ended.run;
+    let memory = run.cost.as_ref().map_or(0, |cost| cost.memory_pss);
+    eprintln!(
+        "{:>4} of {}  {:>9}/s  p50 {:>8}  p99 {:>8}  max {:>8}  {:>9}  {}  {:.0} min left",
+        ended.number + 1,
+        ended.of,
+        units::number(run.achieved),
+        units::time(run.latency.quantile(0.5) as f64),
+        units::time(run.latency.quantile(0.99) as f64),
+        units::time(run.latency.max() as f64),
+        units::bytes(memory as f64),
+        ended.trick.map_or("", |trick| trick.as_str()),
+        left,
+    );
+}

@@ -1,0 +1,216 @@
+//! Owns the order of a soak: windows one after the other, a trick in some; it reads no clock.
+
+use std::time::Duration;
+
+use super::drift::{Soak, Window, drifts};
+use super::tricks::{Mischief, Trick, schedule};
+use crate::figures::{Moment, Run};
+use crate::judge::{Fault, Load, System};
+
+/// What a soak is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct Course {
+    pub seed: u64,
+    pub length: Duration,
+    /// On average there is so much time between two tricks; `None`: there are none.
+    pub gap: Option<Duration>,
+    pub load: Load,
+}
+
+/// A system that can be put under load and played tricks on.
+pub trait Victim: System + Mischief {}
+impl<V: System + Mischief> Victim for V {}
+
+/// One window of a soak that has ended.
+pub struct Ended<'a> {
+    pub number: usize,
+    pub of: usize,
+    pub trick: Option<Trick>,
+    pub run: &'a Run,
+}
+
+/// Runs window after window. A fault ends it early, with what there is.
+pub fn soaked(
+    victim: &mut dyn Victim,
+    course: &Course,
+    told: &mut dyn FnMut(Ended),
+) -> (Soak, Vec<Run>) {
+    let window = course.load.window;
+    let count = (course.length.as_secs_f64() / window.as_secs_f64()).ceil() as usize;
+    let tricks = match course.gap {
+        Some(gap) => schedule(course.seed, count, gap, window),
+        None => vec![None; count],
+    };
+    let (mut runs, mut ended) = (Vec::new(), None);
+    for (number, &trick) in tricks.iter().enumerate() {
+        match one(victim, &course.load, trick) {
+            Ok(run) => {
+                told(Ended { number, of: count, trick, run: &run });
+                runs.push(run);
+            }
+            Err(fault) => {
+                ended = Some(fault.to_string());
+                break;
+            }
+        }
+    }
+    let soak = judged(course, &tricks, &runs, ended);
+    (soak, runs)
+}
+
+fn one(victim: &mut dyn Victim, load: &Load, trick: Option<Trick>) -> Result<Run, Fault> {
+    if let Some(trick) = trick {
+        victim.play(trick)?;
+    }
+    victim.run(load)
+}
+
+fn judged(course: &Course, tricks: &[Option<Trick>], runs: &[Run], ended: Option<String>) -> Soak {
+    // Each window takes its warm-up as well.
+    let step = (course.load.window + course.load.warm_up).as_secs_f64();
+    let is_quiet =
+        |number: usize| tricks[number].is_none() && (number == 0 || tricks[number - 1].is_none());
+    let windows: Vec<Window> = runs
+        .iter()
+        .enumerate()
+        .map(|(number, run)| Window { at: number as f64 * step, run, is_quiet: is_quiet(number) })
+        .collect();
+    let failed = |quiet: bool| {
+        let of = windows.iter().filter(|window| window.is_quiet == quiet);
+        of.map(|window| window.run.counts.failed()).sum()
+    };
+    let played = tricks.iter().take(runs.len()).enumerate();
+    Soak {
+        seed: course.seed,
+        length: runs.len() as f64 * step,
+        drifts: drifts(&windows),
+        tricks: played.filter_map(|(number, trick)| Some((number, (*trick)?))).collect(),
+        failed_quiet: failed(true),
+        failed_disturbed: failed(false),
+        ended,
+    }
+}
+
+/// A soak as one run, whose seconds are its windows: for plots over the whole of its time.
+pub fn whole(runs: &[Run], step: f64) -> Option<Run> {
+    let mut whole = runs.first()?.clone();
+    let moment = |(number, run): (usize, &Run)| Moment {
+        at: number as f64 * step,
+        achieved: run.achieved,
+        p50: run.latency.quantile(0.5),
+        p99: run.latency.quantile(0.99),
+        max: run.latency.max(),
+        cpu: run.cpus_used(),
+        memory: run.cost.as_ref().map(|cost| cost.memory_pss),
+        descriptors: run.cost.as_ref().map(|cost| cost.descriptors),
+        open: run.connections,
+    };
+    whole.series = runs.iter().enumerate().map(moment).collect();
+    for run in &runs[1..] {
+        whole.latency.merge(&run.latency);
+        whole.bytes += run.bytes;
+        whole.achieved += run.achieved;
+        whole.window += run.window;
+        merge_counts(&mut whole, run);
+    }
+    whole.bytes /= runs.len() as f64;
+    whole.achieved /= runs.len() as f64;
+    Some(whole)
+}
+
+fn merge_counts(whole: &mut Run, run: &Run) {
+    let (all, of) = (&mut whole.counts, &run.counts);
+    all.sent += of.sent;
+    all.answered += of.answered;
+    all.lost += of.lost;
+    all.duplicated += of.duplicated;
+    all.reordered += of.reordered;
+    all.corrupted += of.corrupted;
+    for (kind, count) in &of.errors {
+        *all.errors.entry(kind.clone()).or_default() += count;
+    }
+    if let (Some(all), Some(of)) = (&mut whole.cost, &run.cost) {
+        all.cpu_seconds += of.cpu_seconds;
+        all.user += of.user;
+        all.system += of.system;
+        all.softirq += of.softirq;
+        (all.memory_pss, all.descriptors) = (of.memory_pss, of.descriptors);
+        all.system_calls = all.system_calls.zip(of.system_calls).map(|(a, b)| a + b);
+    }
+    whole.generator.generator = whole.generator.generator.max(run.generator.generator);
+    whole.generator.lag_max = whole.generator.lag_max.max(run.generator.lag_max);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::sample;
+
+    /// Leaks a descriptor in each window, and ends when it has had enough.
+    struct Leaky {
+        windows: u32,
+        enough: u32,
+        played: Vec<Trick>,
+    }
+
+    impl System for Leaky {
+        fn run(&mut self, _load: &Load) -> Result<Run, Fault> {
+            if self.windows == self.enough {
+                return Err(Fault::Unreachable("the proxy has ended".to_owned()));
+            }
+            self.windows += 1;
+            let mut run = sample("ringmain", 100.0);
+            run.cost.as_mut().unwrap().descriptors += self.windows;
+            Ok(run)
+        }
+    }
+
+    impl Mischief for Leaky {
+        fn play(&mut self, trick: Trick) -> Result<(), Fault> {
+            self.played.push(trick);
+            Ok(())
+        }
+    }
+
+    fn course() -> Course {
+        let load = Load {
+            rate: Some(100.0),
+            connections: 64,
+            window: Duration::from_secs(10),
+            warm_up: Duration::ZERO,
+        };
+        let gap = Some(Duration::from_secs(60));
+        Course { seed: 3, length: Duration::from_secs(3600), gap, load }
+    }
+
+    #[test]
+    fn a_descriptor_for_each_window_is_a_drift() {
+        let mut leaky = Leaky { windows: 0, enough: u32::MAX, played: Vec::new() };
+        let (soak, runs) = soaked(&mut leaky, &course(), &mut |_| {});
+        assert_eq!((runs.len(), soak.length), (360, 3600.0));
+        let drift = soak.drifts.iter().find(|drift| drift.figure == "descriptors").unwrap();
+        assert!((drift.slope.slope - 0.1).abs() < 1e-9 && drift.slope.drifts(), "{drift:?}");
+        assert_eq!(soak.tricks.iter().map(|(_, trick)| *trick).collect::<Vec<_>>(), leaky.played);
+        assert!(!leaky.played.is_empty());
+        assert!(soak.table().contains("grows"), "{}", soak.table());
+    }
+
+    #[test]
+    fn a_proxy_that_ends_leaves_what_there_is() {
+        let mut leaky = Leaky { windows: 0, enough: 30, played: Vec::new() };
+        let (soak, runs) = soaked(&mut leaky, &course(), &mut |_| {});
+        assert_eq!(runs.len(), 30);
+        assert!(soak.ended.as_ref().unwrap().contains("has ended"));
+        assert!(soak.tricks.iter().all(|(number, _)| *number < 30));
+    }
+
+    #[test]
+    fn a_soak_as_one_run_counts_all_of_its_windows() {
+        let runs = vec![sample("ringmain", 100.0); 5];
+        let whole = whole(&runs, 10.0).unwrap();
+        assert_eq!((whole.window, whole.achieved), (50.0, 100.0));
+        assert_eq!(whole.latency.count(), 5 * runs[0].latency.count());
+        assert!((whole.cpu_per_unit().unwrap() - runs[0].cpu_per_unit().unwrap()).abs() < 1e-6);
+        assert_eq!(whole.series.len(), 5);
+    }
+}

@@ -1,0 +1,189 @@
+//! Owns what a soak came to: slopes of memory, descriptors, latency and cost, and their table.
+
+use serde::{Deserialize, Serialize};
+
+use super::tricks::Trick;
+use crate::figures::Run;
+use crate::judge::Slope;
+use crate::report::table::{aligned, row};
+use crate::report::units;
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Soak {
+    pub seed: u64,
+    /// Seconds from the beginning to the end.
+    pub length: f64,
+    pub drifts: Vec<Drift>,
+    /// Number of the window, from 0 on, and what was played in it.
+    pub tricks: Vec<(usize, Trick)>,
+    /// Units that did not come back whole, in windows without tricks and in the others.
+    pub failed_quiet: u64,
+    pub failed_disturbed: u64,
+    /// Why it ended before its time.
+    pub ended: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Drift {
+    pub figure: String,
+    pub unit: Unit,
+    pub slope: Slope,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unit {
+    Bytes,
+    Count,
+    Nanoseconds,
+}
+
+/// One window of a soak.
+pub struct Window<'a> {
+    /// Seconds from the beginning.
+    pub at: f64,
+    pub run: &'a Run,
+    /// Neither it nor the one before it had a trick.
+    pub is_quiet: bool,
+}
+
+type Figure = fn(&Run) -> Option<f64>;
+
+/// The slopes of what can leak or slow down. What a trick does to latency is no drift, so latency
+/// and cost are taken from quiet windows; memory and descriptors from all.
+pub fn drifts(windows: &[Window]) -> Vec<Drift> {
+    let figures: [(&str, Unit, bool, Figure); 6] = [
+        ("memory (PSS)", Unit::Bytes, false, |run| Some(run.cost.as_ref()?.memory_pss as f64)),
+        ("descriptors", Unit::Count, false, |run| Some(f64::from(run.cost.as_ref()?.descriptors))),
+        ("p50", Unit::Nanoseconds, true, |run| latency(run, 0.5)),
+        ("p99", Unit::Nanoseconds, true, |run| latency(run, 0.99)),
+        ("p99.9", Unit::Nanoseconds, true, |run| latency(run, 0.999)),
+        ("CPU per unit", Unit::Nanoseconds, true, Run::cpu_per_unit),
+    ];
+    let drift = |(name, unit, quiet_only, figure): (&str, Unit, bool, Figure)| {
+        let taken = windows.iter().filter(|window| window.is_quiet || !quiet_only);
+        let points: Vec<(f64, f64)> =
+            taken.filter_map(|window| Some((window.at, figure(window.run)?))).collect();
+        let slope = Slope::of(&points)?;
+        Some(Drift { figure: name.to_owned(), unit, slope })
+    };
+    figures.into_iter().filter_map(drift).collect()
+}
+
+fn latency(run: &Run, share: f64) -> Option<f64> {
+    (!run.latency.is_empty()).then(|| run.latency.quantile(share) as f64)
+}
+
+impl Soak {
+    pub fn table(&self) -> String {
+        let mut lines = vec![row(["figure", "verdict", "level", "per hour", "[95 %]", "of level"])];
+        lines.extend(self.drifts.iter().map(Drift::cells));
+        let mut text = aligned(2, &lines);
+        if self.drifts.is_empty() {
+            text += "too few windows for slopes: eight are the least\n";
+        }
+        let tricks = Trick::ALL.map(|trick| {
+            let count = self.tricks.iter().filter(|(_, played)| *played == trick).count();
+            format!("{count} x {}", trick.as_str())
+        });
+        text += &format!(
+            "{} s, seed {}: {}; units that failed: {} in quiet windows, {} in the others\n",
+            units::digits(self.length),
+            self.seed,
+            tricks.join(", "),
+            self.failed_quiet,
+            self.failed_disturbed
+        );
+        if let Some(why) = &self.ended {
+            text += &format!("it ended before its time: {why}\n");
+        }
+        text
+    }
+}
+
+impl Drift {
+    fn cells(&self) -> Vec<String> {
+        let Slope { slope, low, high, level } = self.slope;
+        let signed = |per_second: f64| {
+            let sign = if per_second < 0.0 { "-" } else { "+" };
+            format!("{sign}{}", self.unit.write((per_second * HOUR).abs()))
+        };
+        let verdict = match self.slope.drifts() {
+            true if slope > 0.0 => "grows",
+            true => "shrinks",
+            false => "no drift",
+        };
+        let part = if level == 0.0 { 0.0 } else { slope * HOUR / level };
+        vec![
+            self.figure.clone(),
+            verdict.to_owned(),
+            self.unit.write(level),
+            signed(slope),
+            format!("[{}..{}]", signed(low), signed(high)),
+            format!("{:+.2} %", part * 100.0),
+        ]
+    }
+}
+
+impl Unit {
+    fn write(self, value: f64) -> String {
+        match self {
+            Self::Bytes => units::bytes(value),
+            Self::Count => units::digits(value),
+            Self::Nanoseconds => units::time(value),
+        }
+    }
+}
+
+const HOUR: f64 = 3600.0;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::sample;
+
+    /// Sixty windows of a minute; what each has beyond the usual is given by its number.
+    fn soaked(change: impl Fn(usize, &mut Run), is_quiet: impl Fn(usize) -> bool) -> Vec<Drift> {
+        let runs: Vec<Run> = (0..60)
+            .map(|number| {
+                let mut run = sample("ringmain", 100.0);
+                change(number, &mut run);
+                run
+            })
+            .collect();
+        let window =
+            |(number, run)| Window { at: number as f64 * 60.0, run, is_quiet: is_quiet(number) };
+        drifts(&runs.iter().enumerate().map(window).collect::<Vec<_>>())
+    }
+
+    fn of<'a>(drifts: &'a [Drift], figure: &str) -> &'a Drift {
+        drifts.iter().find(|drift| drift.figure == figure).unwrap()
+    }
+
+    #[test]
+    fn a_leak_is_seen_and_nothing_else() {
+        let leak = |number: usize, run: &mut Run| {
+            run.cost.as_mut().unwrap().memory_pss += number as u64 * 17_000;
+        };
+        let drifts = soaked(leak, |_| true);
+        let memory = of(&drifts, "memory (PSS)");
+        assert!(memory.slope.drifts());
+        assert!((memory.slope.slope * HOUR - 60.0 * 17_000.0).abs() < 1.0, "{memory:?}");
+        assert_eq!(drifts.iter().filter(|drift| drift.slope.drifts()).count(), 1);
+    }
+
+    #[test]
+    fn what_a_trick_does_to_latency_is_no_drift() {
+        // More and worse towards the end: if they counted, latency would seem to grow.
+        let is_quiet = |number: usize| number < 20 || number.is_multiple_of(5);
+        let slow = |number: usize, run: &mut Run| {
+            if !is_quiet(number) {
+                run.latency.record_n(10_000_000 * number as u64, 1000);
+            }
+        };
+        let drifts = soaked(slow, is_quiet);
+        assert!(!of(&drifts, "p99").slope.drifts());
+        let all_counted = soaked(slow, |_| true);
+        assert!(of(&all_counted, "p99").slope.drifts());
+    }
+}

@@ -1,0 +1,10 @@
+//! Owns long runs: hours of one load with faults from a seed, and whether anything drifts.
+
+mod command;
+mod course;
+mod drift;
+mod tricks;
+
+pub use command::{Options, soak};
+pub use drift::Soak;
+pub use tricks::{Mischief, Trick};
