@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::alarms::Alarms;
 use super::block::Blocks;
 use super::buffers::{BufferSizes, Buffers};
 use super::driver::{Completion, Driver, DriverCounters, Wait};
@@ -47,6 +48,7 @@ pub(super) struct Core {
     pub(super) io: RefCell<Io>,
     pub(super) pipes: RefCell<Pipes>,
     pub(super) timers: RefCell<Timers>,
+    pub(super) alarms: RefCell<Alarms>,
     tasks: RefCell<Tasks>,
     ready: Rc<Ready>,
     remote: Arc<Remote>,
@@ -108,6 +110,7 @@ impl Engine {
             io: RefCell::new(io),
             pipes: RefCell::new(Pipes::new(settings.pipes)),
             timers: RefCell::new(Timers::new(now)),
+            alarms: RefCell::default(),
             tasks: RefCell::default(),
             ready: Ready::register(&remote),
             remote,
@@ -229,6 +232,7 @@ impl Engine {
             woken
         };
         core.timers.borrow_mut().expire(core.now.get(), &mut scratch.wakers);
+        core.alarms.borrow_mut().expire(core.now.get(), &mut scratch.wakers);
         if woken {
             core.remote.lower();
             core.ready.take_remote(&core.remote);
@@ -243,7 +247,8 @@ impl Engine {
         if self.0.ready.len() > 0 {
             return Wait::No;
         }
-        let mut next = self.0.timers.borrow().next();
+        let timers = [self.0.timers.borrow().next(), self.0.alarms.borrow().next()];
+        let mut next = timers.into_iter().flatten().min();
         if self.0.io.borrow().sends_in_flight() > 0 {
             let check = self.0.next_stall_check.get();
             next = Some(next.map_or(check, |next| next.min(check)));
@@ -287,7 +292,7 @@ impl Engine {
             buffers_held: io.buffers.held(),
             blocks_held: io.blocks.held(),
             pipes_held: pipes.held(),
-            timers: self.0.timers.borrow().pending(),
+            timers: self.0.timers.borrow().pending() + self.0.alarms.borrow().pending(),
             buffers_exhausted: io.buffers.exhausted(),
             pipes_exhausted: pipes.exhausted(),
             panics: self.0.panics.get(),

@@ -3,11 +3,12 @@
 //! Reading order: `driver` (operations down, completions up), `slots`, `io` and `receives` (who
 //! owns what the kernel may touch, and what a completion means), `ready` and `executor` (tasks and
 //! the turn of the loop), then the operations as futures: `listener`, `socket`, `buffer`, `pipe`.
-//! They stand on `buffers`, `pipes` and `timers`. `remote` and `inbox` are the only ways in from
+//! They stand on `buffers`, `pipes`, `timers` and `alarms`. `remote` and `inbox` are the only ways in from
 //! another thread; `notify` and `channel` join tasks of one. The only `unsafe` code of the project
 //! lives in this folder.
 #![allow(unsafe_code)]
 
+mod alarms;
 mod block;
 mod buffer;
 mod buffers;
@@ -36,6 +37,7 @@ mod tests;
 mod time;
 mod timers;
 
+pub use alarms::Alarm;
 pub use block::{Block, BlockSize};
 pub use buffer::Buffer;
 pub use buffers::BufferSizes;

@@ -172,7 +172,10 @@ impl Uring {
             return;
         }
         self.alarm = Some(due);
-        *self.alarm_after = types::Timespec::from(time);
+        // The kernel counts from when it takes the entry, and tasks ran since the turn began.
+        let passed = now().duration_since(self.origin);
+        let left = Duration::from_nanos(due.as_nanos()).saturating_sub(passed);
+        *self.alarm_after = types::Timespec::from(left);
         let timeout = opcode::Timeout::new(&raw const *self.alarm_after);
         self.push(timeout.build().user_data(ALARM));
     }
