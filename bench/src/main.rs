@@ -6,6 +6,7 @@ mod certificates;
 mod clock;
 mod compare;
 mod figures;
+mod generate;
 mod judge;
 mod load;
 mod peer;

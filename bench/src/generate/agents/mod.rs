@@ -1,0 +1,8 @@
+//! Owns the side of a run that makes the load: agents on connections that last, and visits.
+
+mod agent;
+mod run;
+mod team;
+mod visits;
+
+pub use run::{Fault, Signals, Site, run};

@@ -1,0 +1,128 @@
+//! Owns visits: units that are a connection each. How many may be open at a time is given; those
+//! that find no place wait, and their time runs.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use super::super::cause::Cause;
+use super::super::wire::{Decoded, Inbound, Mark};
+use super::team::Team;
+
+pub struct Visits {
+    team: Rc<Team>,
+    stream: u32,
+    open: Cell<u32>,
+    /// When each one was due that has not begun.
+    waiting: RefCell<VecDeque<u64>>,
+    /// The due time and the number of those that are open.
+    under_way: RefCell<BTreeSet<(u64, u64)>>,
+    begun: Cell<u64>,
+}
+
+impl Visits {
+    pub fn new(team: Rc<Team>, stream: u32) -> Rc<Visits> {
+        Rc::new(Visits {
+            team,
+            stream,
+            open: Cell::new(0),
+            waiting: RefCell::default(),
+            under_way: RefCell::default(),
+            begun: Cell::new(0),
+        })
+    }
+
+    /// One is due.
+    pub fn push(self: &Rc<Self>, due: u64) {
+        self.team.stage.recorder.borrow_mut().sent(due, self.team.stage.now());
+        if self.open.get() < self.team.group.agents {
+            self.open.set(self.open.get() + 1);
+            self.team.stage.engine.spawn(Rc::clone(self).visit_on(due));
+        } else {
+            self.waiting.borrow_mut().push_back(due);
+        }
+    }
+
+    /// In a closed loop each ends with the beginning of the next.
+    pub fn fill(self: &Rc<Self>) {
+        (0..self.team.group.agents).for_each(|_| self.push(self.team.stage.now()));
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.open.get() == 0
+    }
+
+    pub fn close_books(&self) {
+        let mut recorder = self.team.stage.recorder.borrow_mut();
+        let now = self.team.stage.now();
+        let under_way = std::mem::take(&mut *self.under_way.borrow_mut());
+        under_way.into_iter().for_each(|(due, _)| recorder.unanswered(due, now));
+        self.waiting.borrow_mut().drain(..).for_each(|due| recorder.unanswered(due, now));
+    }
+
+    /// One visit, and then those that wait.
+    async fn visit_on(self: Rc<Self>, first: u64) {
+        let stage = &self.team.stage;
+        let mut next = Some(first);
+        while let Some(due) = next {
+            let number = self.begun.replace(self.begun.get() + 1);
+            self.under_way.borrow_mut().insert((due, number));
+            let Some(ended) = stage.unless_over(self.visit(due, number)).await else { break };
+            self.under_way.borrow_mut().remove(&(due, number));
+            if let Err(cause) = ended {
+                self.team.failed(cause);
+            }
+            next = self.waiting.borrow_mut().pop_front();
+            if next.is_none() && self.team.group.pace.rate().is_none() && self.team.is_open() {
+                let now = stage.now();
+                stage.recorder.borrow_mut().sent(now, now);
+                next = Some(now);
+            }
+        }
+        self.open.set(self.open.get() - 1);
+    }
+
+    async fn visit(&self, due: u64, number: u64) -> Result<(), Cause> {
+        let stage = &self.team.stage;
+        let channel = self.team.connect().await?;
+        stage.recorder.borrow_mut().open += 1;
+        let spoken = self.speak(&channel, due, number).await;
+        stage.recorder.borrow_mut().open -= 1;
+        spoken
+    }
+
+    async fn speak(
+        &self,
+        channel: &super::super::channel::Channel,
+        due: u64,
+        number: u64,
+    ) -> Result<(), Cause> {
+        let (stage, format) = (&self.team.stage, self.team.group.protocol.format());
+        let asked = Mark { stream: self.stream, sequence: number, due };
+        let mut bytes = Vec::new();
+        format.encode(&asked, self.team.draw_size(), &mut bytes);
+        channel.send(&bytes).await?;
+        let mut inbound = Inbound::default();
+        loop {
+            if channel.receive(inbound.room()).await? == 0 {
+                return Err(Cause::Closed);
+            }
+            match format.decode(inbound.rest()) {
+                Decoded::Unit { mark, intact, length } => {
+                    let mut recorder = stage.recorder.borrow_mut();
+                    if mark != asked || !intact {
+                        recorder.corrupted(stage.now());
+                    }
+                    recorder.ended(due, stage.now(), 2 * length);
+                    break;
+                }
+                Decoded::Incomplete => {}
+                Decoded::Malformed => return Err(Cause::Malformed),
+            }
+        }
+        channel.end().await?;
+        // The other side ends its stream as well, or resets what it no longer needs.
+        while !matches!(channel.receive(inbound.room()).await, Ok(0) | Err(_)) {}
+        Ok(())
+    }
+}

@@ -1,0 +1,158 @@
+//! Owns what all connections of one backend share: how it behaves, what it has received of whom,
+//! and what it did wrong on purpose. It accepts; what is said on a connection is decided in `serve`.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fastrand::Rng;
+use ringmain::engine::{Either, Listener, Notify, Socket, race};
+use rustls::ServerConfig;
+
+use super::super::channel::Channel;
+use super::super::ledger::{Arrival, Arrived};
+use super::super::order::Group;
+use super::super::stage::Stage;
+use super::super::wire::Mark;
+use super::behaviour::{Behaviour, Fate, Outage};
+use super::serve;
+
+/// The backend of one group of agents.
+pub struct House {
+    pub stage: Rc<Stage>,
+    pub group: Group,
+    pub behaviour: Behaviour,
+    tls: Option<Arc<ServerConfig>>,
+    pub random: RefCell<Rng>,
+    arrived: RefCell<HashMap<u32, Arrived>>,
+    received: Arc<AtomicU64>,
+    /// The next connection that the backend sends on.
+    streams: Cell<u32>,
+    /// Rings when it dies.
+    died: Notify,
+    /// How often each fate struck within the window.
+    pub done: RefCell<HashMap<Fate, u64>>,
+}
+
+impl House {
+    pub fn new(
+        stage: Rc<Stage>,
+        group: Group,
+        behaviour: Behaviour,
+        tls: Option<Arc<ServerConfig>>,
+        random: Rng,
+        received: Arc<AtomicU64>,
+    ) -> Rc<House> {
+        Rc::new(House {
+            stage,
+            group,
+            behaviour,
+            tls,
+            random: RefCell::new(random),
+            arrived: RefCell::default(),
+            received,
+            streams: Cell::new(0),
+            died: Notify::default(),
+            done: RefCell::default(),
+        })
+    }
+
+    /// Accepts until the run is over.
+    pub async fn open(self: Rc<Self>, listener: Listener) {
+        if let Some(death) = self.behaviour.death {
+            self.stage.engine.spawn(Rc::clone(&self).die(death));
+        }
+        let mut incoming = listener.incoming();
+        while !self.stage.is_ending() {
+            let Some(accepted) = self.stage.unless_over(incoming.next()).await else { return };
+            match accepted {
+                Ok(Some(socket)) => self.stage.engine.spawn(Rc::clone(&self).receive(socket)),
+                Ok(None) => return,
+                Err(error) => {
+                    self.stage.recorder.borrow_mut().error(error.into(), self.stage.now());
+                    self.stage.unless_over(self.stage.pause(AFTER_ERROR)).await;
+                }
+            }
+        }
+    }
+
+    async fn receive(self: Rc<Self>, socket: Socket) {
+        if self.outage(self.behaviour.death).is_some() {
+            return socket.reset_on_close();
+        }
+        let accepting = Channel::accept(&self.stage.engine, socket, self.tls.as_ref());
+        // What goes wrong is seen, and counted, by the agent.
+        let Some(Ok(channel)) = self.stage.unless_over(accepting).await else { return };
+        let channel = Rc::new(channel);
+        let died = self.died.notified();
+        let serving = self.stage.unless_over(serve::serve(&self, &channel));
+        if let Either::Second(()) = race(serving, died).await {
+            channel.reset();
+        }
+    }
+
+    async fn die(self: Rc<Self>, death: Outage) {
+        while self.stage.window.get().is_none() {
+            if self.stage.unless_over(self.stage.pause(GLANCE)).await.is_none() {
+                return;
+            }
+        }
+        let begin = self.stage.window.get().map_or(0, |window| window.begin);
+        let at = begin + death.at.as_nanos() as u64;
+        if self.stage.unless_over(self.stage.until(at)).await.is_some() {
+            self.died.notify_all();
+        }
+    }
+
+    /// The end of the outage, while it lasts.
+    pub fn outage(&self, outage: Option<Outage>) -> Option<u64> {
+        let window = self.stage.window.get()?;
+        outage?.end_at(self.stage.now(), window.begin)
+    }
+
+    /// Stands still while it is told to.
+    pub async fn stand_still(&self) {
+        while let Some(end) = self.outage(self.behaviour.stall) {
+            self.stage.until(end).await;
+        }
+    }
+
+    /// A unit has come that nobody waits for.
+    pub fn take_note(&self, mark: Mark, intact: bool, length: usize) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+        let now = self.stage.now();
+        let arrival =
+            self.arrived.borrow_mut().entry(mark.stream).or_default().arrive(mark.sequence);
+        let mut recorder = self.stage.recorder.borrow_mut();
+        recorder.arrived(arrival, mark.due);
+        if !intact {
+            recorder.corrupted(now);
+        }
+        if arrival != Arrival::Again {
+            recorder.ended(mark.due, now, length);
+        }
+    }
+
+    /// What is to become of a request.
+    pub fn draw_fate(&self) -> Fate {
+        self.behaviour.mischief.draw(&mut self.random.borrow_mut())
+    }
+
+    /// Notes what became of one that was due then.
+    pub fn struck(&self, fate: Fate, due: u64) {
+        let counts = self.stage.window.get().is_some_and(|window| window.holds(due));
+        if fate != Fate::Answer && counts {
+            *self.done.borrow_mut().entry(fate).or_default() += 1;
+        }
+    }
+
+    pub fn next_stream(&self) -> u32 {
+        self.streams.replace(self.streams.get() + 1)
+    }
+}
+
+const AFTER_ERROR: Duration = Duration::from_millis(50);
+const GLANCE: Duration = Duration::from_millis(1);

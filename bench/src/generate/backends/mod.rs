@@ -1,0 +1,9 @@
+//! Owns the side of a run that takes the load: backends that answer or take note, as slowly and as
+//! badly as they are told.
+
+mod behaviour;
+mod house;
+mod serve;
+
+pub use behaviour::{Behaviour, Fate, Mischief, Outage, Service};
+pub use house::House;

@@ -1,0 +1,215 @@
+//! Owns what a backend says on one connection, and when. How it behaves is told by its house.
+
+use std::rc::Rc;
+
+use ringmain::engine::race;
+
+use super::super::cause::Cause;
+use super::super::channel::Channel;
+use super::super::course::{Arrivals, Schedule};
+use super::super::protocol::Dialogue;
+use super::super::wire::{Decoded, Inbound, Mark};
+use super::behaviour::Fate;
+use super::house::House;
+
+/// Serves until the agent or the backend ends the connection.
+pub async fn serve(house: &Rc<House>, channel: &Channel) -> Result<(), Cause> {
+    match house.group.protocol.dialogue() {
+        Dialogue::Exchange | Dialogue::Visit => Answering::new(house, channel).run().await,
+        Dialogue::Upload => take(house, channel).await,
+        Dialogue::Download => {
+            // The agent says nothing, but its end is to be noticed.
+            let mut unheard = Vec::new();
+            race(send(house, channel), channel.receive(&mut unheard)).await;
+            Ok(())
+        }
+        Dialogue::BothWays => {
+            race(take(house, channel), send(house, channel)).await;
+            Ok(())
+        }
+    }
+}
+
+/// A connection on which every request has an answer, in order.
+struct Answering<'h> {
+    house: &'h House,
+    channel: &'h Channel,
+    /// Answers that were not sent yet.
+    answers: Vec<u8>,
+    /// One that goes out after the next.
+    held_back: Vec<u8>,
+    /// When the request before was done.
+    ready: u64,
+}
+
+impl<'h> Answering<'h> {
+    fn new(house: &'h House, channel: &'h Channel) -> Answering<'h> {
+        let (answers, held_back) = Default::default();
+        Answering { house, channel, answers, held_back, ready: 0 }
+    }
+
+    async fn run(mut self) -> Result<(), Cause> {
+        let format = self.house.group.protocol.format();
+        let mut inbound = Inbound::default();
+        loop {
+            if self.channel.receive(inbound.room()).await? == 0 {
+                return self.channel.end().await;
+            }
+            let came = self.house.stage.now();
+            self.house.stand_still().await;
+            loop {
+                match format.decode(inbound.rest()) {
+                    Decoded::Unit { mark, length, .. } => {
+                        self.work(came).await?;
+                        let fate = self.next_fate();
+                        self.house.struck(fate, mark.due);
+                        self.answer(fate, &inbound.rest()[..length]);
+                        inbound.consume(length);
+                        match fate {
+                            Fate::Reset => return Ok(self.channel.reset()),
+                            Fate::Close => return self.channel.end().await,
+                            _ => {}
+                        }
+                    }
+                    Decoded::Incomplete => break,
+                    Decoded::Malformed => return Err(Cause::Malformed),
+                }
+            }
+            self.flush().await?;
+        }
+    }
+
+    /// Takes the time that a request takes, from when it came or the one before it was done.
+    async fn work(&mut self, came: u64) -> Result<(), Cause> {
+        let house = self.house;
+        let time = house.behaviour.service.draw(&mut house.random.borrow_mut());
+        if !time.is_zero() {
+            self.flush().await?;
+            self.ready = self.ready.max(came) + time.as_nanos() as u64;
+            house.stage.until(self.ready).await;
+            house.stand_still().await;
+        }
+        Ok(())
+    }
+
+    /// One answer at a time is held back.
+    fn next_fate(&self) -> Fate {
+        match self.house.draw_fate() {
+            Fate::Swap if !self.held_back.is_empty() => Fate::Answer,
+            fate => fate,
+        }
+    }
+
+    fn answer(&mut self, fate: Fate, answer: &[u8]) {
+        match fate {
+            Fate::Drop | Fate::Reset | Fate::Close => return,
+            Fate::Swap => return self.held_back.extend_from_slice(answer),
+            Fate::Answer => self.answers.extend_from_slice(answer),
+            Fate::Duplicate => {
+                self.answers.extend_from_slice(answer);
+                self.answers.extend_from_slice(answer);
+            }
+            Fate::Corrupt => {
+                self.answers.extend_from_slice(answer);
+                if let Some(last) = self.answers.last_mut() {
+                    *last ^= 0xff;
+                }
+            }
+        }
+        self.answers.append(&mut self.held_back);
+    }
+
+    async fn flush(&mut self) -> Result<(), Cause> {
+        if !self.answers.is_empty() {
+            self.channel.send(&self.answers).await?;
+            self.answers.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Takes what comes and answers nothing.
+async fn take(house: &House, channel: &Channel) -> Result<(), Cause> {
+    let format = house.group.protocol.format();
+    let mut inbound = Inbound::default();
+    loop {
+        if channel.receive(inbound.room()).await? == 0 {
+            return channel.end().await;
+        }
+        house.stand_still().await;
+        loop {
+            match format.decode(inbound.rest()) {
+                Decoded::Unit { mark, intact, length } => {
+                    inbound.consume(length);
+                    house.take_note(mark, intact, length);
+                }
+                Decoded::Incomplete => break,
+                Decoded::Malformed => {
+                    let stage = &house.stage;
+                    stage.recorder.borrow_mut().error(Cause::Malformed, stage.now());
+                    return Err(Cause::Malformed);
+                }
+            }
+        }
+    }
+}
+
+/// Sends units on the schedule of one connection, or as fast as they are taken.
+async fn send(house: &House, channel: &Channel) -> Result<(), Cause> {
+    let (stage, stream) = (&house.stage, house.next_stream());
+    let Some(window) = opened(house).await else { return Ok(()) };
+    let start = stage.now();
+    let length = std::time::Duration::from_nanos(window.end.saturating_sub(start));
+    // Each connection has its share; they begin at different places of a unit's distance.
+    let (share, random) = {
+        let mut random = house.random.borrow_mut();
+        (house.group.pace.share(house.group.agents), (random.f64(), random.fork()))
+    };
+    let mut schedule = share.course(length).map(|(course, arrivals): (_, Arrivals)| {
+        Schedule::new(course, arrivals, random.0, random.1)
+    });
+    let format = house.group.protocol.format();
+    let (mut bytes, mut sequence) = (Vec::new(), 0);
+    let mut next = None;
+    loop {
+        bytes.clear();
+        while bytes.len() < AT_ONCE {
+            let due = match &mut schedule {
+                Some(schedule) => match next.take().or_else(|| Some(start + schedule.next()?)) {
+                    Some(due) => due,
+                    None => break,
+                },
+                None if stage.now() < window.end => stage.now(),
+                None => break,
+            };
+            if due > stage.now() {
+                next = Some(due);
+                break;
+            }
+            stage.recorder.borrow_mut().sent(due, stage.now());
+            let size = house.group.sizes.draw(&mut house.random.borrow_mut());
+            format.encode(&Mark { stream, sequence, due }, size, &mut bytes);
+            sequence += 1;
+        }
+        match (bytes.is_empty(), next) {
+            (false, _) => channel.send(&bytes).await?,
+            (true, Some(due)) => stage.until(due).await,
+            // Everything has left; the agent ends the connection.
+            (true, None) => std::future::pending().await,
+        }
+        house.stand_still().await;
+    }
+}
+
+/// The window, once it is known.
+async fn opened(house: &House) -> Option<super::super::record::Window> {
+    loop {
+        if let Some(window) = house.stage.window.get() {
+            return Some(*window);
+        }
+        house.stage.unless_over(house.stage.pause(GLANCE)).await?;
+    }
+}
+
+const AT_ONCE: usize = 16 << 10;
+const GLANCE: std::time::Duration = std::time::Duration::from_millis(1);

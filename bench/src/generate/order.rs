@@ -1,0 +1,136 @@
+//! Owns what one run is to do, as data: groups of agents, their pace and sizes, and the time it
+//! takes. It does nothing of it.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::course::{Arrivals, Course, Spikes};
+use super::protocol::Protocol;
+
+/// A run, whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Order {
+    pub groups: Vec<Group>,
+    /// Before the window, and not counted.
+    pub warm_up: Duration,
+    pub window: Duration,
+    /// How long answers may be waited for after the window.
+    pub patience: Duration,
+    /// All that is drawn at random comes from it.
+    pub seed: u64,
+}
+
+/// Agents alike.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    pub protocol: Protocol,
+    /// Connections at a time.
+    pub agents: u32,
+    pub pace: Pace,
+    pub sizes: Sizes,
+}
+
+/// When units leave.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Pace {
+    /// On schedule, whatever comes back; units per second of the whole group.
+    Open { rate: f64, arrivals: Arrivals, ramp: Duration, spikes: Option<Spikes> },
+    /// When answers come: each agent has so many units under way.
+    Closed { depth: u32 },
+}
+
+/// Bytes of a unit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Sizes {
+    Constant(usize),
+    Uniform {
+        least: usize,
+        most: usize,
+    },
+    /// Half are below the median, and a hundredth is above `p99`.
+    LogNormal {
+        median: usize,
+        p99: usize,
+    },
+}
+
+impl Order {
+    /// From the first unit to the end of the window.
+    pub fn length(&self) -> Duration {
+        self.warm_up + self.window
+    }
+}
+
+impl Pace {
+    /// None: units leave when answers come.
+    pub fn course(&self, length: Duration) -> Option<(Course, Arrivals)> {
+        match *self {
+            Pace::Open { rate, arrivals, ramp, spikes } => {
+                Some((Course::shaped(rate, length, ramp, spikes), arrivals))
+            }
+            Pace::Closed { .. } => None,
+        }
+    }
+
+    pub fn rate(&self) -> Option<f64> {
+        match *self {
+            Pace::Open { rate, .. } => Some(rate),
+            Pace::Closed { .. } => None,
+        }
+    }
+
+    /// The same for one of so many.
+    pub fn share(&self, agents: u32) -> Pace {
+        match *self {
+            Pace::Open { rate, arrivals, ramp, spikes } => {
+                Pace::Open { rate: rate / f64::from(agents.max(1)), arrivals, ramp, spikes }
+            }
+            closed @ Pace::Closed { .. } => closed,
+        }
+    }
+}
+
+impl Sizes {
+    pub fn draw(&self, random: &mut Rng) -> usize {
+        match *self {
+            Sizes::Constant(size) => size,
+            Sizes::Uniform { least, most } => random.usize(least..=most.max(least)),
+            Sizes::LogNormal { median, p99 } => {
+                let sigma = (p99 as f64 / median as f64).ln() / Z99;
+                let size = median as f64 * (sigma * normal(random)).exp();
+                (size.round() as usize).min(LONGEST)
+            }
+        }
+    }
+}
+
+/// A draw from the standard normal distribution, by Box and Muller.
+fn normal(random: &mut Rng) -> f64 {
+    let (first, second) = (1.0 - random.f64(), random.f64());
+    (-2.0 * first.ln()).sqrt() * (std::f64::consts::TAU * second).cos()
+}
+
+/// The 99th percentile of the standard normal distribution.
+const Z99: f64 = 2.326_347_874;
+/// No unit is longer.
+const LONGEST: usize = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_the_distribution_they_say() {
+        let mut random = Rng::with_seed(3);
+        let sizes = Sizes::LogNormal { median: 300, p99: 4_000 };
+        let mut drawn: Vec<usize> = (0..100_000).map(|_| sizes.draw(&mut random)).collect();
+        drawn.sort_unstable();
+        let (median, p99) = (drawn[50_000] as f64, drawn[99_000] as f64);
+        assert!((median / 300.0 - 1.0).abs() < 0.03, "{median}");
+        assert!((p99 / 4_000.0 - 1.0).abs() < 0.06, "{p99}");
+        let sizes = Sizes::Uniform { least: 10, most: 12 };
+        assert!((0..1_000).all(|_| (10..=12).contains(&sizes.draw(&mut random))));
+        assert_eq!(Sizes::Constant(5).draw(&mut random), 5);
+    }
+}

@@ -1,0 +1,94 @@
+//! Owns the names of what can be sent, and what each consists of; it sends nothing.
+
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
+
+use super::wire::Format;
+
+/// What agents and backends say to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// Every message comes back
+    TcpEcho,
+    /// The same in TLS 1.3
+    TlsEcho,
+    /// A connection, one message there and back, and its end
+    TcpConnect,
+    /// The same with a full handshake of TLS 1.3
+    TlsConnect,
+    /// The same with a handshake that resumes a session
+    TlsResume,
+    /// Messages from agents to backends
+    StreamUp,
+    /// Messages from backends to agents
+    StreamDown,
+    /// Both at the same time
+    StreamBoth,
+}
+
+/// Who speaks, and what is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialogue {
+    /// Agents ask on connections that last; every unit is answered.
+    Exchange,
+    /// Agents send on connections that last; nothing comes back.
+    Upload,
+    /// Backends send on connections that last.
+    Download,
+    BothWays,
+    /// A connection for each unit.
+    Visit,
+}
+
+/// What comes of sessions of TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshakes {
+    Full,
+    Resumed,
+}
+
+impl Protocol {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::TcpEcho => "tcp-echo",
+            Protocol::TlsEcho => "tls-echo",
+            Protocol::TcpConnect => "tcp-connect",
+            Protocol::TlsConnect => "tls-connect",
+            Protocol::TlsResume => "tls-resume",
+            Protocol::StreamUp => "stream-up",
+            Protocol::StreamDown => "stream-down",
+            Protocol::StreamBoth => "stream-both",
+        }
+    }
+
+    pub fn dialogue(self) -> Dialogue {
+        match self {
+            Protocol::TcpEcho | Protocol::TlsEcho => Dialogue::Exchange,
+            Protocol::TcpConnect | Protocol::TlsConnect | Protocol::TlsResume => Dialogue::Visit,
+            Protocol::StreamUp => Dialogue::Upload,
+            Protocol::StreamDown => Dialogue::Download,
+            Protocol::StreamBoth => Dialogue::BothWays,
+        }
+    }
+
+    pub fn format(self) -> Format {
+        Format::Frame
+    }
+
+    /// None: it goes in the clear.
+    pub fn handshakes(self) -> Option<Handshakes> {
+        match self {
+            Protocol::TlsEcho | Protocol::TlsConnect => Some(Handshakes::Full),
+            Protocol::TlsResume => Some(Handshakes::Resumed),
+            _ => None,
+        }
+    }
+}
+
+impl Dialogue {
+    /// Units of agents end at the backends, which count them.
+    pub fn ends_at_backends(self) -> bool {
+        matches!(self, Dialogue::Upload | Dialogue::BothWays)
+    }
+}

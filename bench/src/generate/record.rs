@@ -1,0 +1,252 @@
+//! Owns what one thread counts during a run, and what it tells of each second; it reads no clock.
+
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, OnceLock};
+
+use crate::figures::{Counts, Latency};
+
+use super::cause::Cause;
+use super::ledger::Arrival;
+
+/// The part of a run that counts, in nanoseconds of the bench's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    pub begin: u64,
+    pub end: u64,
+}
+
+/// The window as the threads of a run share it: it is known when all connections stand.
+pub type SharedWindow = Arc<OnceLock<Window>>;
+
+/// What a thread counted. Units belong to the window in which they were due.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    pub counts: Counts,
+    pub latency: Latency,
+    /// Units that ended within the window, whenever they were due.
+    pub ended: u64,
+    /// Bytes of such units, both ways.
+    pub bytes: u64,
+    /// Nanoseconds by which the latest unit left after its time.
+    pub lag_max: u64,
+    pub handshakes_full: u64,
+    pub handshakes_resumed: u64,
+    /// Units whose answer had not come when the run was over, on connections that still stood.
+    pub unanswered: u64,
+}
+
+/// What a thread counted in one second of the window.
+#[derive(Clone, Debug, Default)]
+pub struct Beat {
+    /// From 0, by the beginning of the window.
+    pub second: u64,
+    pub sent: u64,
+    pub ended: u64,
+    pub latency: Latency,
+    /// Connections open at its end.
+    pub open: u32,
+}
+
+/// Counts, and tells of each second when it is over.
+pub struct Recorder {
+    window: SharedWindow,
+    tally: Tally,
+    beat: Beat,
+    beats: Option<Sender<Beat>>,
+    pub open: u32,
+}
+
+impl Window {
+    pub fn holds(&self, time: u64) -> bool {
+        (self.begin..self.end).contains(&time)
+    }
+}
+
+impl Recorder {
+    /// `beats`: who is told of each second.
+    pub fn new(window: SharedWindow, beats: Option<Sender<Beat>>) -> Recorder {
+        Recorder { window, tally: Tally::default(), beat: Beat::default(), beats, open: 0 }
+    }
+
+    fn counts(&self, due: u64) -> bool {
+        self.window.get().is_some_and(|window| window.holds(due))
+    }
+
+    /// A unit has left.
+    pub fn sent(&mut self, due: u64, now: u64) {
+        if self.counts(due) {
+            self.tally.counts.sent += 1;
+            self.beat.sent += 1;
+            self.tally.lag_max = self.tally.lag_max.max(now.saturating_sub(due));
+        }
+    }
+
+    /// A unit has ended well; `bytes` were moved for it.
+    pub fn ended(&mut self, due: u64, now: u64, bytes: usize) {
+        if self.counts(due) {
+            let latency = now.saturating_sub(due);
+            self.tally.counts.answered += 1;
+            self.tally.latency.record(latency);
+            self.beat.latency.record(latency);
+        }
+        if self.counts(now) {
+            self.tally.ended += 1;
+            self.tally.bytes += bytes as u64;
+            self.beat.ended += 1;
+        }
+    }
+
+    /// A unit came, for the first time or once more.
+    pub fn arrived(&mut self, arrival: Arrival, due: u64) {
+        match arrival {
+            _ if !self.counts(due) => {}
+            Arrival::InOrder => {}
+            Arrival::Reordered => self.tally.counts.reordered += 1,
+            Arrival::Again => self.tally.counts.duplicated += 1,
+        }
+    }
+
+    pub fn corrupted(&mut self, now: u64) {
+        if self.counts(now) {
+            self.tally.counts.corrupted += 1;
+        }
+    }
+
+    pub fn error(&mut self, cause: Cause, now: u64) {
+        if self.counts(now) {
+            *self.tally.counts.errors.entry(cause.as_str().to_owned()).or_default() += 1;
+        }
+    }
+
+    /// The run is over and the unit has not ended: it took so long at least, which counts, since
+    /// leaving it out would flatter whoever did not answer.
+    pub fn unanswered(&mut self, due: u64, now: u64) {
+        if self.counts(due) {
+            self.tally.latency.record(now.saturating_sub(due));
+            self.tally.unanswered += 1;
+        }
+    }
+
+    pub fn handshake(&mut self, resumed: bool, now: u64) {
+        if self.counts(now) {
+            let tally = &mut self.tally;
+            *(if resumed { &mut tally.handshakes_resumed } else { &mut tally.handshakes_full }) +=
+                1;
+        }
+    }
+
+    /// Tells of the seconds that are over. Asked more often than once a second.
+    pub fn tick(&mut self, now: u64) {
+        let Some(window) = self.window.get() else { return };
+        let second = now.clamp(window.begin, window.end).saturating_sub(window.begin) / SECOND;
+        while self.beat.second < second {
+            let next = Beat { second: self.beat.second + 1, ..Beat::default() };
+            let beat = Beat { open: self.open, ..std::mem::replace(&mut self.beat, next) };
+            if let Some(beats) = &self.beats {
+                // Nobody listens any more when the run was given up.
+                beats.send(beat).unwrap_or_default();
+            }
+        }
+    }
+
+    pub fn into_tally(self) -> Tally {
+        self.tally
+    }
+}
+
+impl Tally {
+    /// Adds what another thread counted of the same units.
+    pub fn merge(&mut self, other: &Tally) {
+        let (own, others) = (&mut self.counts, &other.counts);
+        own.sent += others.sent;
+        own.answered += others.answered;
+        own.duplicated += others.duplicated;
+        own.reordered += others.reordered;
+        own.corrupted += others.corrupted;
+        for (kind, count) in &others.errors {
+            *own.errors.entry(kind.clone()).or_default() += count;
+        }
+        self.latency.merge(&other.latency);
+        self.ended += other.ended;
+        self.bytes += other.bytes;
+        self.lag_max = self.lag_max.max(other.lag_max);
+        self.handshakes_full += other.handshakes_full;
+        self.handshakes_resumed += other.handshakes_resumed;
+        self.unanswered += other.unanswered;
+    }
+
+    /// The counts of a whole run, with what never came.
+    pub fn counts(&self) -> Counts {
+        let mut counts = self.counts.clone();
+        counts.lost = counts.sent.saturating_sub(counts.answered);
+        counts
+    }
+}
+
+const SECOND: u64 = crate::clock::SECOND;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    fn recorder(beats: Option<Sender<Beat>>) -> Recorder {
+        let window = SharedWindow::default();
+        window.set(Window { begin: 10 * SECOND, end: 13 * SECOND }).unwrap();
+        Recorder::new(window, beats)
+    }
+
+    #[test]
+    fn units_belong_to_the_window_they_were_due_in() {
+        let mut recorder = recorder(None);
+        for due in [10 * SECOND - 1, 10 * SECOND, 13 * SECOND - 1, 13 * SECOND] {
+            recorder.sent(due, due + 500);
+            recorder.ended(due, due + SECOND, 100);
+        }
+        recorder.sent(12 * SECOND, 12 * SECOND);
+        let tally = recorder.into_tally();
+        assert_eq!((tally.counts().sent, tally.counts().answered, tally.counts().lost), (3, 2, 1));
+        assert_eq!(tally.latency.count(), 2);
+        // The first and the second ended within it.
+        assert_eq!((tally.ended, tally.bytes, tally.lag_max), (2, 200, 500));
+    }
+
+    #[test]
+    fn nothing_counts_before_the_window_is_known() {
+        let mut recorder = Recorder::new(SharedWindow::default(), None);
+        recorder.sent(1, 1);
+        recorder.error(Cause::Reset, 1);
+        recorder.tick(5 * SECOND);
+        assert_eq!(recorder.into_tally().counts(), Counts::default());
+    }
+
+    #[test]
+    fn every_second_of_the_window_is_told_once() {
+        let (beats, told) = channel();
+        let mut recorder = recorder(Some(beats));
+        recorder.ended(10 * SECOND, 10 * SECOND + 1_000, 1);
+        recorder.tick(12 * SECOND + 5);
+        recorder.sent(12 * SECOND + 6, 12 * SECOND + 6);
+        recorder.tick(99 * SECOND);
+        recorder.tick(100 * SECOND);
+        let beats: Vec<_> =
+            told.try_iter().map(|beat| (beat.second, beat.sent, beat.ended)).collect();
+        assert_eq!(beats, [(0, 0, 1), (1, 0, 0), (2, 1, 0)]);
+    }
+
+    #[test]
+    fn threads_are_added_up() {
+        let (mut agents, mut backends) = (recorder(None), recorder(None));
+        (0..10).for_each(|unit| agents.sent(11 * SECOND + unit, 11 * SECOND + unit));
+        (0..7).for_each(|unit| backends.ended(11 * SECOND + unit, 11 * SECOND + 40, 10));
+        backends.arrived(Arrival::Again, 11 * SECOND);
+        backends.arrived(Arrival::Reordered, 11 * SECOND);
+        agents.error(Cause::Reset, 11 * SECOND);
+        let mut tally = agents.into_tally();
+        tally.merge(&backends.into_tally());
+        let counts = tally.counts();
+        assert_eq!((counts.sent, counts.answered, counts.lost), (10, 7, 3));
+        assert_eq!((counts.duplicated, counts.reordered, counts.errors["reset"]), (1, 1, 1));
+    }
+}

@@ -1,0 +1,134 @@
+//! Owns the comparison of what the generator says with what is known to have happened.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::super::backends::{Behaviour, Fate, Mischief, Outage, Service};
+use super::super::course::Arrivals;
+use super::super::order::{Order, Pace};
+use super::super::protocol::Protocol;
+use super::scene::{Outcome, open, order, play};
+
+fn count(outcome: &Outcome, fate: Fate) -> u64 {
+    outcome.done.get(&fate).copied().unwrap_or(0)
+}
+
+/// The times that the backend of such a run draws, of the units of the window.
+fn known_times(order: &Order, service: Service, rate: u64) -> Vec<u64> {
+    let mut random = Rng::with_seed(order.seed + 1);
+    let drawn = std::iter::repeat_with(|| service.draw(&mut random).as_nanos() as u64);
+    let (before, within) = (order.warm_up.as_secs() * rate, order.window.as_secs() * rate);
+    let mut times: Vec<u64> = drawn.skip(before as usize).take(within as usize).collect();
+    times.sort_unstable();
+    times
+}
+
+#[test]
+fn percentiles_are_those_of_known_service_times() {
+    // So seldom on each connection that no request waits for another, and so long that the way
+    // there and back, about a millisecond, is no share of it.
+    let order = order(Protocol::TcpEcho, 3_000, open(250.0, Arrivals::Constant), 80);
+    for service in [
+        Service::Constant(Duration::from_millis(400)),
+        Service::Exponential(Duration::from_millis(600)),
+    ] {
+        let outcome = play(&order, Behaviour { service, ..Behaviour::default() });
+        let times = known_times(&order, service, 250);
+        let counts = outcome.tally.counts();
+        assert_eq!((counts.sent, counts.answered), (20_000, 20_000));
+        for share in [0.5, 0.9, 0.99, 0.999] {
+            let known = times[(share * times.len() as f64) as usize - 1] as f64;
+            let measured = outcome.tally.latency.quantile(share) as f64;
+            assert!((measured / known - 1.0).abs() < 0.01, "{share}: {measured} of {known}");
+        }
+    }
+}
+
+#[test]
+fn a_stall_of_one_second_shows_up_in_full() {
+    let stall = Outage { at: Duration::from_secs(4), length: Duration::from_secs(1) };
+    let behaviour = Behaviour { stall: Some(stall), ..Behaviour::default() };
+    let order = order(Protocol::TcpEcho, 20, open(1_000.0, Arrivals::Constant), 10);
+    let outcome = play(&order, behaviour);
+    let latency = &outcome.tally.latency;
+    assert_eq!((latency.count(), outcome.tally.counts().lost), (10_000, 0));
+    // Of ten seconds one stood still: every tenth unit waited, the first of them for all of it.
+    assert!(latency.max().abs_diff(1_000_000_000) < 10_000_000, "{}", latency.max());
+    for (milliseconds, units) in [(10u64, 990.0), (250, 750.0), (500, 500.0), (900, 100.0)] {
+        let waited = latency.share_above(milliseconds * 1_000_000) * 10_000.0;
+        assert!((waited - units).abs() < 10.0, "{waited} waited for {milliseconds} ms");
+    }
+}
+
+#[test]
+fn in_a_closed_loop_the_same_stall_hides() {
+    let stall = Outage { at: Duration::from_secs(4), length: Duration::from_secs(1) };
+    let service = Service::Constant(Duration::from_millis(20));
+    let behaviour = Behaviour { stall: Some(stall), service, ..Behaviour::default() };
+    let order = order(Protocol::TcpEcho, 20, Pace::Closed { depth: 1 }, 10);
+    let latency = play(&order, behaviour).tally.latency;
+    let waited = latency.share_above(100_000_000) * latency.count() as f64;
+    assert!((15.0..=25.0).contains(&waited), "one unit of each connection: {waited}");
+    assert!(latency.quantile(0.99) < 30_000_000);
+}
+
+#[test]
+fn what_a_backend_does_wrong_is_counted_exactly() {
+    let mischief =
+        Mischief { drop: 0.03, duplicate: 0.05, swap: 0.02, corrupt: 0.04, ..Mischief::default() };
+    let order = order(Protocol::TcpEcho, 50, open(2_000.0, Arrivals::Poisson), 10);
+    let outcome = play(&order, Behaviour { mischief, ..Behaviour::default() });
+    let counts = outcome.tally.counts();
+    let [drop, duplicate, swap, corrupt] =
+        [Fate::Drop, Fate::Duplicate, Fate::Swap, Fate::Corrupt].map(|fate| count(&outcome, fate));
+    assert!(drop > 400 && duplicate > 700 && swap > 250 && corrupt > 600, "{:?}", outcome.done);
+    assert_eq!(counts.duplicated, duplicate);
+    assert_eq!(counts.corrupted, corrupt);
+    // An answer that was held back and never followed by another is lost as well.
+    assert_eq!(counts.lost, outcome.tally.unanswered);
+    assert!((drop..=drop + 50).contains(&counts.lost), "{} of {drop}", counts.lost);
+    assert_eq!(counts.reordered + counts.lost, swap + drop);
+    assert_eq!(counts.errors.values().sum::<u64>(), 0);
+}
+
+#[test]
+fn resets_and_ends_are_counted_by_kind_and_survived() {
+    let mischief = Mischief { reset: 0.01, close: 0.02, ..Mischief::default() };
+    let order = order(Protocol::TcpConnect, 200, open(500.0, Arrivals::Constant), 10);
+    let outcome = play(&order, Behaviour { mischief, ..Behaviour::default() });
+    let counts = outcome.tally.counts();
+    assert_eq!(counts.sent, 5_000);
+    assert_eq!(counts.errors["reset"], count(&outcome, Fate::Reset));
+    assert_eq!(counts.errors["closed"], count(&outcome, Fate::Close));
+    assert_eq!(counts.lost, counts.errors());
+    assert!(counts.errors["reset"] > 20 && counts.errors["closed"] > 60);
+}
+
+#[test]
+fn agents_come_back_after_the_death_of_their_backend() {
+    let death = Outage { at: Duration::from_secs(3), length: Duration::from_secs(2) };
+    let order = order(Protocol::TcpEcho, 40, open(400.0, Arrivals::Constant), 12);
+    let outcome = play(&order, Behaviour { death: Some(death), ..Behaviour::default() });
+    let counts = outcome.tally.counts();
+    assert_eq!(counts.sent, 4_800);
+    // Every agent loses its connection, and some of those that it tries meanwhile.
+    assert!(counts.errors["reset"] >= 80, "{counts:?}");
+    // Two seconds of twelve; what waits for the last try is answered.
+    assert!((200..=800).contains(&counts.lost), "{counts:?}");
+    assert_eq!(outcome.tally.unanswered, 0);
+}
+
+#[test]
+fn streams_are_counted_where_they_end() {
+    for protocol in [Protocol::StreamUp, Protocol::StreamDown, Protocol::StreamBoth] {
+        let order = order(protocol, 10, open(1_000.0, Arrivals::Constant), 5);
+        let outcome = play(&order, Behaviour::default());
+        let counts = outcome.tally.counts();
+        let directions = if protocol == Protocol::StreamBoth { 2 } else { 1 };
+        assert!(counts.sent.abs_diff(directions * 5_000) <= 10, "{protocol:?}: {counts:?}");
+        assert_eq!((counts.answered, counts.lost), (counts.sent, 0), "{protocol:?}");
+        assert_eq!(counts.failed() + counts.reordered, 0, "{protocol:?}");
+        assert_eq!(outcome.tally.latency.count(), counts.answered);
+    }
+}
