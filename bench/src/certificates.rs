@@ -10,9 +10,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize,
 };
-use rustls::pki_types::CertificateDer;
-#[cfg(test)]
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// Which key a server proves to have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +58,6 @@ impl Authority {
     }
 
     /// What a server of this identity shows, and its key.
-    #[cfg(test)]
     pub fn server(&self, identity: Identity) -> (CertificateDer<'static>, PrivateKeyDer<'static>) {
         let found = self.servers.iter().find(|server| server.identity == identity);
         let server = found.expect("there is a server of each identity");

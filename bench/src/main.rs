@@ -43,6 +43,8 @@ enum Command {
     Probes(probes::Options),
     /// Make an HTML page of results that were kept
     Report(report::Options),
+    /// Make one load, and say what became of it
+    Run(Box<generate::Options>),
     /// Keep Ringmain under load for hours, with faults, and look for drift
     Soak(soak::Options),
     /// Run one of the plain proxies
@@ -68,6 +70,13 @@ fn main() -> ExitCode {
         Command::Plan(options) => ended("plan", plan::plan(&options)),
         Command::Probes(options) => ended("probes", probes::probes(&options)),
         Command::Report(options) => ended("report", report::report(&options)),
+        Command::Run(options) => match generate::run(&options) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                eprintln!("run: {failure}");
+                ExitCode::from(failure.exit_code())
+            }
+        },
         Command::Soak(options) => ended("soak", soak::soak(&options)),
         Command::Peer(options) => ended("peer", peer::run(options)),
     }

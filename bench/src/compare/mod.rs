@@ -1,21 +1,21 @@
 //! Owns `compare`: Ringmain beside other proxies under one load; it is not the load itself.
 
-mod candidate;
+pub mod candidate;
 mod configuration;
-mod congestion;
+pub mod congestion;
 mod contender;
 mod course;
-mod cpus;
+pub mod cpus;
 mod failure;
-mod interrupt;
-mod memory;
+pub mod interrupt;
+pub mod memory;
 mod options;
-mod process;
-mod program;
+pub mod process;
+pub mod program;
 mod report;
 mod statistics;
 mod table;
-mod usage;
+pub mod usage;
 mod works;
 
 pub use candidate::Candidate;

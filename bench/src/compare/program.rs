@@ -53,6 +53,10 @@ impl Program {
         Ok(Self { candidate, version, path, load_module })
     }
 
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Writes the configuration and says how to start with it.
     pub fn command(&self, place: &Place<'_>) -> io::Result<Command> {
         let mut command = Command::new(&self.path);

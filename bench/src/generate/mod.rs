@@ -3,18 +3,37 @@
 //!
 //! Reading order: `order` (what a run is to do), `course` (when its units leave), `protocol` and
 //! `wire` (what they look like), `ledger` and `record` (what is counted), `stage` and `channel`
-//! (what tasks stand on), `agents` and `backends` (the two sides), then what makes a run of them.
+//! (what tasks stand on), `agents` and `backends` (the two sides), `thread`, `proxy` and `bench`
+//! (what makes a run of them), then `options`, `command` and `screen`.
 
 mod agents;
 mod backends;
+mod bench;
 mod cause;
 mod channel;
+mod command;
+mod cost;
 mod course;
+mod directory;
+mod failure;
+mod ground;
 mod ledger;
+mod material;
+mod options;
 mod order;
 mod protocol;
+mod proxy;
 mod record;
+mod screen;
 mod stage;
+mod system;
 #[cfg(test)]
 mod tests;
+mod thread;
+mod watch;
 mod wire;
+
+pub use command::run;
+pub use options::Options;
+pub use protocol::Protocol;
+pub use system::Generator;

@@ -11,6 +11,8 @@ use super::protocol::Protocol;
 /// A run, whole.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Order {
+    /// That of the protocol, or of the profile.
+    pub name: String,
     pub groups: Vec<Group>,
     /// Before the window, and not counted.
     pub warm_up: Duration,
@@ -63,6 +65,12 @@ impl Order {
 }
 
 impl Pace {
+    /// The same rate all the time, at equal distances.
+    pub const fn constant(rate: f64) -> Pace {
+        let (arrivals, ramp) = (Arrivals::Constant, Duration::ZERO);
+        Pace::Open { rate, arrivals, ramp, spikes: None }
+    }
+
     /// None: units leave when answers come.
     pub fn course(&self, length: Duration) -> Option<(Course, Arrivals)> {
         match *self {

@@ -20,7 +20,7 @@ pub mod sockets;
 mod tally;
 #[cfg(test)]
 mod tests;
-mod tls;
+pub mod tls;
 mod upload;
 mod work;
 

@@ -14,6 +14,8 @@ pub use audit::{Audit, Violation};
 pub use client::Client;
 pub use handshake::{Handshake, Progress};
 pub use records::{Piece, Records};
+pub use tickets::Tickets;
+pub use verifier::Verifier;
 
 use crate::certificates::Identity;
 

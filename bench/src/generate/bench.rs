@@ -1,0 +1,316 @@
+//! Owns one run, whole: threads for agents and backends, a proxy in between if one is asked for,
+//! and the figures that come of it. What is sent is the order's concern.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use fastrand::Rng;
+use ringmain::engine::{Inbox, Listener, Remote};
+
+use crate::clock::Clock;
+use crate::compare::cpus::Cpus;
+use crate::figures::Run;
+
+use super::agents::{self, Fault, Signals, Site};
+use super::backends::{Behaviour, House};
+use super::directory::Directory;
+use super::failure::Failure;
+use super::ground;
+use super::material::Material;
+use super::order::Order;
+use super::protocol::Dialogue;
+use super::proxy::{Front, Proxy};
+use super::record::{Beat, SharedWindow, Window};
+use super::stage::Stage;
+use super::thread::{Finished, Post, ThreadError};
+use super::watch::{Watch, Watched};
+
+/// Who is between agents and backends.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Route {
+    /// Nobody: what comes of it is the generator's own limit.
+    Direct,
+    /// A Ringmain that the run starts.
+    Ringmain { workers: u32, passthrough: bool },
+    /// Whoever listens there, and sends to our backends at these addresses, if there are any.
+    Target { target: SocketAddr, backends: Vec<SocketAddr> },
+}
+
+/// All that runs have in common.
+pub struct Bench {
+    pub clock: Clock,
+    pub cpus: Cpus,
+    pub route: Route,
+    pub behaviour: Behaviour,
+    /// Addresses to connect from; none: as it takes.
+    pub sources: Vec<IpAddr>,
+    pub signals: Signals,
+}
+
+/// What a run came to, beside its figures.
+pub struct Outcome {
+    pub run: Run,
+    pub handshakes_full: u64,
+    pub handshakes_resumed: u64,
+    pub unanswered: u64,
+    /// Of a proxy that the run has started.
+    pub proxy: Option<(String, String)>,
+}
+
+/// A side that runs, and its number in the kernel.
+struct Side<T> {
+    thread: JoinHandle<Result<Finished<T>, ThreadError>>,
+    id: i32,
+}
+
+/// The backends of a run.
+struct Backends {
+    side: Option<Side<()>>,
+    stop: Inbox<()>,
+    addresses: Vec<Vec<SocketAddr>>,
+}
+
+impl Bench {
+    /// Does what `order` says; `told` hears of every second.
+    pub fn run(&self, order: &Order, told: &mut dyn FnMut(&Watched)) -> Result<Outcome, Failure> {
+        self.check(order)?;
+        let directory = Directory::create().map_err(Failure::host("the directory of the run"))?;
+        let tls = order.groups.iter().any(|group| group.protocol.handshakes().is_some());
+        let material = if tls { Some(Material::generate()?) } else { None };
+        let (beats, heard) = channel();
+        let window = SharedWindow::default();
+        let backends = self.open_backends(order, material.as_ref(), &window, &beats)?;
+        let proxy = self.start_proxy(order, &backends, material.as_ref(), directory.path())?;
+        let sites = self.sites(order, &backends, proxy.as_ref(), material.as_ref())?;
+        let (done, agents) = self.start_agents(order, &sites, &window, beats)?;
+        let threads = (agents.id, backends.side.as_ref().map(|side| side.id));
+        let root = proxy.as_ref().map(|proxy| proxy.process.id());
+        let mut watch = Watch::new(self.clock, self.cpus, root, threads);
+        watch.follow(&window, &heard, &done, told);
+        let finished = join(agents)?;
+        finished.output.map_err(|fault| failure(fault, order, &sites))?;
+        let mut tally = finished.tally;
+        if let Some(side) = backends.side {
+            // It holds one message, and is asked once.
+            backends.stop.push(()).unwrap_or_default();
+            tally.merge(&join(side)?.tally);
+        }
+        Ok(Outcome {
+            handshakes_full: tally.handshakes_full,
+            handshakes_resumed: tally.handshakes_resumed,
+            unanswered: tally.unanswered,
+            run: watch.into_run(order, &self.route, &tally, &heard),
+            proxy: proxy.map(|proxy| (proxy.version, proxy.configuration)),
+        })
+    }
+
+    fn check(&self, order: &Order) -> Result<(), Failure> {
+        let sides = if self.has_backends() { 2 } else { 1 };
+        ground::check_descriptors(order, sides)?;
+        let Route::Target { target, backends } = &self.route else { return Ok(()) };
+        ground::check_target(*target)?;
+        let needing =
+            order.groups.iter().map(|group| group.protocol).find(|protocol| {
+                !matches!(protocol.dialogue(), Dialogue::Exchange | Dialogue::Visit)
+            });
+        match needing {
+            Some(protocol) if backends.is_empty() => {
+                Err(Failure::NoBackend { protocol: protocol.as_str() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn has_backends(&self) -> bool {
+        !matches!(&self.route, Route::Target { backends, .. } if backends.is_empty())
+    }
+
+    /// Whether backends see TLS: nobody ends it before them.
+    fn backends_end_tls(&self) -> bool {
+        match self.route {
+            Route::Direct => true,
+            Route::Ringmain { passthrough, .. } => passthrough,
+            Route::Target { .. } => false,
+        }
+    }
+
+    fn open_backends(
+        &self,
+        order: &Order,
+        material: Option<&Material>,
+        window: &SharedWindow,
+        beats: &Sender<Beat>,
+    ) -> Result<Backends, Failure> {
+        let remote = remote()?;
+        let stop = Inbox::new(1, Arc::clone(&remote));
+        if !self.has_backends() {
+            let addresses = vec![Vec::new(); order.groups.len()];
+            return Ok(Backends { side: None, stop, addresses });
+        }
+        let (mut houses, mut addresses) = (Vec::new(), Vec::new());
+        for group in &order.groups {
+            let sockets = self.listen().map_err(Failure::host("a backend's address"))?;
+            let tls = match (material, group.protocol.handshakes()) {
+                (Some(material), Some(_)) if self.backends_end_tls() => Some(material.backends()?),
+                _ => None,
+            };
+            let at: io::Result<Vec<SocketAddr>> =
+                sockets.iter().map(TcpListener::local_addr).collect();
+            addresses.push(at.map_err(Failure::host("a backend's address"))?);
+            houses.push((group.clone(), sockets, tls));
+        }
+        let (behaviour, seed) = (self.behaviour.clone(), order.seed ^ BACKENDS);
+        let (received, asked) = (Arc::clone(&self.signals.received), stop.clone());
+        let work = move |stage: Rc<Stage>| async move {
+            let mut random = Rng::with_seed(seed);
+            for (group, sockets, tls) in houses {
+                let (stage, received) = (Rc::clone(&stage), Arc::clone(&received));
+                let behaviour = behaviour.clone();
+                let house = House::new(stage, group, behaviour, tls, random.fork(), received);
+                for socket in sockets {
+                    let engine = &house.stage.engine;
+                    let listener = Listener::new(engine, OwnedFd::from(socket), false);
+                    engine.spawn(Rc::clone(&house).open(listener));
+                }
+            }
+            stage.engine.spawn(Rc::clone(&stage).tell());
+            asked.next(&stage.engine).await;
+            stage.end();
+        };
+        let side = self.start("backends", window, beats.clone(), remote, work)?;
+        Ok(Backends { side: Some(side), stop, addresses })
+    }
+
+    /// Where the backends of one group are reached.
+    fn listen(&self) -> io::Result<Vec<TcpListener>> {
+        let addresses = match &self.route {
+            Route::Target { backends, .. } => backends.clone(),
+            _ => vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+        };
+        let listen = |address: SocketAddr| {
+            let listener = TcpListener::bind(address)?;
+            rustix::net::listen(&listener, BACKLOG)?;
+            Ok(listener)
+        };
+        addresses.into_iter().map(listen).collect()
+    }
+
+    fn start_proxy(
+        &self,
+        order: &Order,
+        backends: &Backends,
+        material: Option<&Material>,
+        directory: &std::path::Path,
+    ) -> Result<Option<Proxy>, Failure> {
+        let Route::Ringmain { workers, passthrough } = self.route else { return Ok(None) };
+        let fronts: Vec<Front> = order
+            .groups
+            .iter()
+            .zip(&backends.addresses)
+            .map(|(group, backends)| Front {
+                backends: backends.clone(),
+                ends_tls: group.protocol.handshakes().is_some() && !passthrough,
+            })
+            .collect();
+        let authority = material.map(|material| &material.authority);
+        Proxy::start(&fronts, workers, self.cpus.proxy, authority, directory).map(Some)
+    }
+
+    fn sites(
+        &self,
+        order: &Order,
+        backends: &Backends,
+        proxy: Option<&Proxy>,
+        material: Option<&Material>,
+    ) -> Result<Vec<Site>, Failure> {
+        let site = |(number, group): (usize, &super::order::Group)| {
+            let target = match (&self.route, proxy) {
+                (Route::Target { target, .. }, _) => *target,
+                (_, Some(proxy)) => proxy.listens[number],
+                (_, None) => backends.addresses[number][0],
+            };
+            let tls = match (material, group.protocol.handshakes()) {
+                (Some(material), Some(handshakes)) => Some(material.agents(handshakes)?),
+                _ => None,
+            };
+            Ok(Site { target, sources: ground::sources(order, target, &self.sources)?, tls })
+        };
+        order.groups.iter().enumerate().map(site).collect()
+    }
+
+    #[expect(clippy::type_complexity, reason = "the two ends of a thread that was started")]
+    fn start_agents(
+        &self,
+        order: &Order,
+        sites: &[Site],
+        window: &SharedWindow,
+        beats: Sender<Beat>,
+    ) -> Result<(Receiver<()>, Side<Result<Window, Fault>>), Failure> {
+        let (order, sites, signals) = (order.clone(), sites.to_vec(), self.signals.clone());
+        let (ending, done) = channel();
+        let work = move |stage: Rc<Stage>| async move {
+            let ran = agents::run(&stage, &order, &sites, &signals).await;
+            // Whoever waits for it has gone only with the whole run.
+            ending.send(()).unwrap_or_default();
+            ran
+        };
+        let side = self.start("agents", window, beats, remote()?, work)?;
+        Ok((done, side))
+    }
+
+    fn start<T, W, F>(
+        &self,
+        name: &'static str,
+        window: &SharedWindow,
+        beats: Sender<Beat>,
+        remote: Arc<Remote>,
+        work: W,
+    ) -> Result<Side<T>, Failure>
+    where
+        T: Send + 'static,
+        W: FnOnce(Rc<Stage>) -> F + Send + 'static,
+        F: Future<Output = T>,
+    {
+        let (clock, window, cpu) = (self.clock, window.clone(), Some(self.cpus.load));
+        let (started, starting) = channel();
+        let post = Post { name, cpu, clock, window, beats, remote };
+        let thread = post.start(started, work).map_err(Failure::host("a thread of the run"))?;
+        // Without a word its work has ended already, and says why when it is joined.
+        let id = starting.recv().unwrap_or(0);
+        Ok(Side { thread, id })
+    }
+}
+
+fn remote() -> Result<Arc<Remote>, Failure> {
+    Remote::with_signal().map(Arc::new).map_err(Failure::host("no descriptor for an engine"))
+}
+
+fn join<T>(side: Side<T>) -> Result<Finished<T>, Failure> {
+    match side.thread.join() {
+        Ok(finished) => Ok(finished?),
+        // Its own message was printed when it panicked.
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
+}
+
+fn failure(fault: Fault, order: &Order, sites: &[Site]) -> Failure {
+    match fault {
+        Fault::Interrupted => Failure::Interrupted,
+        Fault::NotConnected { group, connected, cause } => Failure::NotConnected {
+            target: sites[group].target,
+            wanted: order.groups[group].agents,
+            connected,
+            cause: cause.map_or("no answer", |cause| cause.as_str()),
+        },
+    }
+}
+
+/// The backends draw from another sequence than the agents.
+const BACKENDS: u64 = 0x6261_636b_656e_6473;
+/// Connections that may wait to be accepted.
+const BACKLOG: i32 = 4096;

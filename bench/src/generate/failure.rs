@@ -1,0 +1,143 @@
+//! Owns the reasons for which there is no run, each one sentence with its remedy.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+use ringmain::engine::support::Unsupported;
+
+use crate::judge;
+
+use super::thread::ThreadError;
+
+/// Why there is no run.
+#[derive(Debug)]
+pub enum Failure {
+    /// Nobody accepts there.
+    Unreachable {
+        target: SocketAddr,
+        error: io::Error,
+    },
+    /// The target accepted at first, and then not all of the connections came about.
+    NotConnected {
+        target: SocketAddr,
+        wanted: u32,
+        connected: u32,
+        cause: &'static str,
+    },
+    Descriptors {
+        needed: u64,
+        limit: u64,
+    },
+    Ports {
+        needed: u64,
+        free: u64,
+        target: SocketAddr,
+    },
+    /// Units of it end at a backend, and there is none of ours.
+    NoBackend {
+        protocol: &'static str,
+    },
+    Options(String),
+    /// The proxy could not be started.
+    Proxy(String),
+    Certificates(String),
+    Engine(Unsupported),
+    Host {
+        what: &'static str,
+        error: io::Error,
+    },
+    Interrupted,
+}
+
+impl Failure {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Failure::Unreachable { .. } => "unreachable",
+            Failure::NotConnected { .. } => "not_connected",
+            Failure::Descriptors { .. } => "too_few_descriptors",
+            Failure::Ports { .. } => "too_few_ports",
+            Failure::NoBackend { .. } => "no_backend",
+            Failure::Options(_) => "options",
+            Failure::Proxy(_) => "proxy",
+            Failure::Certificates(_) => "certificates_failed",
+            Failure::Engine(_) => "engine",
+            Failure::Host { .. } => "host_error",
+            Failure::Interrupted => "interrupted",
+        }
+    }
+
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            // What shells report for SIGINT.
+            Failure::Interrupted => 130,
+            Failure::Options(_) => 2,
+            _ => 1,
+        }
+    }
+
+    pub fn host(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
+        move |error| Failure::Host { what, error }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Unreachable { target, error } => write!(
+                f,
+                "{target} can not be reached ({error}); start what listens there, or give its \
+                 address as --target"
+            ),
+            Failure::NotConnected { target, wanted, connected, cause } => write!(
+                f,
+                "only {connected} of {wanted} connections to {target} came about in time \
+                 ({cause}); ask for fewer with --connections, or raise the target's limits"
+            ),
+            Failure::Descriptors { needed, limit } => write!(
+                f,
+                "the run needs {needed} descriptors and may open {limit}; raise the limit \
+                 (ulimit -n {needed}), or ask for fewer with --connections"
+            ),
+            Failure::Ports { needed, free, target } => write!(
+                f,
+                "the run needs about {needed} local ports towards {target} and there are {free}; \
+                 widen net.ipv4.ip_local_port_range, give more addresses with --sources, or ask \
+                 for fewer connections"
+            ),
+            Failure::NoBackend { protocol } => write!(
+                f,
+                "units of {protocol} are counted where they end; give the addresses of backends \
+                 to be opened here with --backend-listen, and have the target send to them"
+            ),
+            Failure::Options(sentence) => f.write_str(sentence),
+            Failure::Proxy(sentence) => write!(f, "the proxy can not be started: {sentence}"),
+            Failure::Certificates(error) => write!(f, "no certificates could be made: {error}"),
+            Failure::Engine(unsupported) => unsupported.fmt(f),
+            Failure::Host { what, error } => write!(f, "{what}: {error}"),
+            Failure::Interrupted => f.write_str("interrupted"),
+        }
+    }
+}
+
+impl From<ThreadError> for Failure {
+    fn from(error: ThreadError) -> Failure {
+        match error {
+            ThreadError::Unsupported(unsupported) => Failure::Engine(unsupported),
+            ThreadError::Host(error) => Failure::Host { what: "a thread of the run", error },
+        }
+    }
+}
+
+impl From<Failure> for judge::Fault {
+    fn from(failure: Failure) -> judge::Fault {
+        let sentence = failure.to_string();
+        match failure {
+            Failure::Interrupted => judge::Fault::Interrupted,
+            Failure::Unreachable { .. } | Failure::NotConnected { .. } => {
+                judge::Fault::Unreachable(sentence)
+            }
+            _ => judge::Fault::Unable(sentence),
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Owns the certificates of a run and how both sides speak TLS with them; it shakes no hands.
+
+use std::sync::Arc;
+
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::aws_lc_rs::{self, Ticketer};
+use rustls::pki_types::ServerName;
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use crate::certificates::{Authority, Identity, SERVER_NAME};
+use crate::load::tls::{Tickets, Verifier};
+
+use super::channel::AgentTls;
+use super::failure::Failure;
+use super::protocol::Handshakes;
+
+/// An authority that lives as long as the run.
+pub struct Material {
+    pub authority: Authority,
+}
+
+impl Material {
+    pub fn generate() -> Result<Material, Failure> {
+        Authority::generate().map(|authority| Material { authority }).map_err(failure)
+    }
+
+    /// Agents that trust the authority. Tickets are used once each, so every session that can be
+    /// resumed is; without, every handshake is full.
+    pub fn agents(&self, handshakes: Handshakes) -> Result<AgentTls, Failure> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut roots = RootCertStore::empty();
+        roots.add(self.authority.root().clone()).map_err(failure)?;
+        let strict =
+            WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
+        let strict = strict.build().map_err(failure)?;
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])
+            .map_err(failure)?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Verifier::new(strict)))
+            .with_no_client_auth();
+        config.resumption = match handshakes {
+            Handshakes::Full => Resumption::disabled(),
+            Handshakes::Resumed => {
+                let tickets = Tickets::default();
+                tickets.hand_out();
+                Resumption::store(Arc::new(tickets))
+            }
+        };
+        let name = ServerName::try_from(SERVER_NAME).map_err(failure)?;
+        Ok(AgentTls { config: Arc::new(config), name })
+    }
+
+    /// Backends that end TLS themselves.
+    pub fn backends(&self) -> Result<Arc<ServerConfig>, Failure> {
+        let (certificate, key) = self.authority.server(Identity::Ecdsa);
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])
+            .map_err(failure)?
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate], key)
+            .map_err(failure)?;
+        config.ticketer = Ticketer::new().map_err(failure)?;
+        Ok(Arc::new(config))
+    }
+}
+
+fn failure(error: impl std::fmt::Display) -> Failure {
+    Failure::Certificates(error.to_string())
+}

@@ -1,0 +1,269 @@
+//! Owns the arguments of `run`, and the order and the bench that they mean.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+
+use super::backends::{Behaviour, Mischief, Outage, Service};
+use super::bench::Route;
+use super::course::Arrivals;
+use super::failure::Failure;
+use super::order::{Group, Order, Pace, Sizes};
+use super::protocol::{Dialogue, Protocol};
+
+#[derive(Args)]
+pub struct Options {
+    /// What agents and backends say to each other
+    #[arg(long, value_enum, default_value = "tcp-echo")]
+    protocol: Protocol,
+    /// Units per second, whatever comes back; `closed`: the next leaves when one has come back
+    #[arg(long, default_value = "10000", value_parser = parse_rate)]
+    rate: Rate,
+    /// How units lie between each other
+    #[arg(long, value_enum, default_value = "constant")]
+    arrivals: Arrivals,
+    /// Open at a time
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    connections: u32,
+    /// Units under way on each connection of a closed loop
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    depth: u32,
+    /// Bytes of a unit
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    size: u32,
+    /// The part that counts, such as 10s
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    window: Duration,
+    /// Before the window, and not counted
+    #[arg(long, default_value = "2s", value_parser = parse_duration)]
+    warm_up: Duration,
+    /// How long answers are waited for after the window
+    #[arg(long, default_value = "2s", value_parser = parse_duration)]
+    patience: Duration,
+    /// Who is between agents and backends
+    #[arg(long, value_enum, default_value = "direct")]
+    via: Via,
+    /// Somebody else is: the address that agents connect to
+    #[arg(long, conflicts_with = "via")]
+    target: Option<SocketAddr>,
+    /// Where backends are opened behind the target; without it the target has its own
+    #[arg(long, requires = "target", value_delimiter = ',')]
+    backend_listen: Vec<SocketAddr>,
+    /// Threads of a Ringmain that the run starts
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    workers: u32,
+    /// TLS is ended by the backends, and not by the proxy
+    #[arg(long)]
+    passthrough: bool,
+    /// Addresses that agents connect from
+    #[arg(long, value_delimiter = ',')]
+    pub sources: Vec<IpAddr>,
+    /// How long a backend takes for a request: 5ms, or exponential:5ms
+    #[arg(long, default_value = "0ms", value_parser = parse_service)]
+    service: Service,
+    /// Backends stand still: at 3s of the window for 1s is 3s+1s
+    #[arg(long, value_name = "AT+LENGTH", value_parser = parse_outage)]
+    stall: Option<Outage>,
+    /// Backends reset every connection, and all that come meanwhile
+    #[arg(long, value_name = "AT+LENGTH", value_parser = parse_outage)]
+    death: Option<Outage>,
+    /// Shares of requests of which a backend makes something wrong: reset, close, drop, duplicate,
+    /// swap, corrupt
+    #[arg(long, value_name = "WHAT=SHARE", value_delimiter = ',', value_parser = parse_mischief)]
+    mischief: Vec<(String, f64)>,
+    /// Where all that is drawn at random begins
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// CPU of the proxy (default: the last one allowed)
+    #[arg(long)]
+    pub proxy_cpu: Option<usize>,
+    /// CPU of agents and backends (default: the first one left)
+    #[arg(long)]
+    pub load_cpu: Option<usize>,
+    /// Where the figures go: NAME.json, and NAME.hlog with the histogram
+    #[arg(long, value_name = "NAME")]
+    pub output: Option<PathBuf>,
+}
+
+/// A Ringmain that the run starts, or nobody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Via {
+    /// Nobody: what comes of it is the generator's own limit
+    Direct,
+    Ringmain,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Rate {
+    Open(f64),
+    Closed,
+}
+
+impl Options {
+    pub fn order(&self) -> Result<Order, Failure> {
+        let length = self.warm_up + self.window;
+        if !(SHORTEST..=LONGEST).contains(&self.window) || length > LONGEST {
+            return Err(Failure::Options(
+                "the window takes from 1s to 24h, with the warm-up before it; give --window"
+                    .to_owned(),
+            ));
+        }
+        let pace = match self.rate {
+            Rate::Closed => Pace::Closed { depth: self.depth },
+            Rate::Open(rate) => {
+                let (arrivals, ramp) = (self.arrivals, Duration::ZERO);
+                Pace::Open { rate, arrivals, ramp, spikes: None }
+            }
+        };
+        let sizes = Sizes::Constant(self.size as usize);
+        let group = Group { protocol: self.protocol, agents: self.connections, pace, sizes };
+        Ok(Order {
+            name: self.protocol.as_str().to_owned(),
+            groups: vec![group],
+            warm_up: self.warm_up,
+            window: self.window,
+            patience: self.patience,
+            seed: self.seed,
+        })
+    }
+
+    pub fn route(&self) -> Route {
+        match (self.target, self.via) {
+            (Some(target), _) => Route::Target { target, backends: self.backend_listen.clone() },
+            (None, Via::Direct) => Route::Direct,
+            (None, Via::Ringmain) => {
+                Route::Ringmain { workers: self.workers, passthrough: self.passthrough }
+            }
+        }
+    }
+
+    pub fn behaviour(&self) -> Result<Behaviour, Failure> {
+        let mut mischief = Mischief::default();
+        for (what, share) in &self.mischief {
+            let field = match what.as_str() {
+                "reset" => &mut mischief.reset,
+                "close" => &mut mischief.close,
+                "drop" => &mut mischief.drop,
+                "duplicate" => &mut mischief.duplicate,
+                "swap" => &mut mischief.swap,
+                _ => &mut mischief.corrupt,
+            };
+            *field = *share;
+        }
+        let answered = matches!(self.protocol.dialogue(), Dialogue::Exchange | Dialogue::Visit);
+        if mischief != Mischief::default() && !answered {
+            return Err(Failure::Options(format!(
+                "--mischief is done to requests, and {} has none; leave it out, or take a \
+                 protocol with answers",
+                self.protocol.as_str()
+            )));
+        }
+        let (stall, death) = (self.stall, self.death);
+        Ok(Behaviour { service: self.service, stall, death, mischief })
+    }
+}
+
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let units = [("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+    let parsed = units.iter().find_map(|(unit, seconds)| {
+        let number = text.strip_suffix(unit)?.parse::<f64>().ok()?;
+        Duration::try_from_secs_f64(number * seconds).ok()
+    });
+    parsed.ok_or_else(|| "a number with its unit is needed: us, ms, s, m or h".to_owned())
+}
+
+fn parse_rate(text: &str) -> Result<Rate, String> {
+    if text == "closed" {
+        return Ok(Rate::Closed);
+    }
+    match text.parse() {
+        Ok(rate) if (0.001..=1e8).contains(&rate) => Ok(Rate::Open(rate)),
+        _ => Err("units per second up to 100000000, or `closed`, are needed".to_owned()),
+    }
+}
+
+fn parse_service(text: &str) -> Result<Service, String> {
+    match text.strip_prefix("exponential:") {
+        Some(mean) => Ok(Service::Exponential(parse_duration(mean)?)),
+        None => Ok(match parse_duration(text)? {
+            Duration::ZERO => Service::None,
+            time => Service::Constant(time),
+        }),
+    }
+}
+
+fn parse_outage(text: &str) -> Result<Outage, String> {
+    let (at, length) = text.split_once('+').ok_or("AT+LENGTH is needed, such as 3s+1s")?;
+    Ok(Outage { at: parse_duration(at)?, length: parse_duration(length)? })
+}
+
+fn parse_mischief(text: &str) -> Result<(String, f64), String> {
+    const KNOWN: [&str; 6] = ["reset", "close", "drop", "duplicate", "swap", "corrupt"];
+    let (what, share) = text.split_once('=').ok_or("WHAT=SHARE is needed, such as drop=0.01")?;
+    match share.parse() {
+        Ok(share) if KNOWN.contains(&what) && (0.0..=1.0).contains(&share) => {
+            Ok((what.to_owned(), share))
+        }
+        _ => Err(format!("one of {} and a share from 0 to 1 are needed", KNOWN.join(", "))),
+    }
+}
+
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn parse(line: &str) -> Result<Options, String> {
+        let words = std::iter::once("run").chain(line.split_ascii_whitespace());
+        Line::try_parse_from(words).map(|line| line.options).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_line_becomes_an_order() {
+        let line = "--protocol tls-echo --rate 5000 --arrivals poisson --connections 10 --size 200 \
+                    --window 1500ms --service exponential:5ms --stall 3s+1s \
+                    --mischief drop=0.01,swap=0.5 --via ringmain --workers 2 --passthrough";
+        let options = parse(line).unwrap();
+        let order = options.order().unwrap();
+        assert_eq!(order.name, "tls-echo");
+        assert_eq!(order.groups[0].pace.rate(), Some(5_000.0));
+        assert_eq!(order.groups[0].sizes, Sizes::Constant(200));
+        assert_eq!(order.window, Duration::from_millis(1_500));
+        assert_eq!(options.route(), Route::Ringmain { workers: 2, passthrough: true });
+        let behaviour = options.behaviour().unwrap();
+        assert_eq!(behaviour.service, Service::Exponential(Duration::from_millis(5)));
+        assert_eq!(behaviour.mischief, Mischief { drop: 0.01, swap: 0.5, ..Mischief::default() });
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_with_a_sentence() {
+        for (line, said) in [
+            ("--rate fast", "closed"),
+            ("--window 5", "its unit"),
+            ("--stall 3s", "AT+LENGTH"),
+            ("--mischief eat=0.1", "corrupt"),
+            ("--mischief drop=2", "share from 0 to 1"),
+            ("--connections 0", "1..=1000000"),
+            ("--target 127.0.0.1:1 --via ringmain", "cannot be used with"),
+        ] {
+            let error = parse(line).err().unwrap_or_default();
+            assert!(error.contains(said), "{line}: {error}");
+        }
+        let options = parse("--window 10ms").unwrap();
+        assert!(options.order().unwrap_err().to_string().contains("--window"));
+        let options = parse("--protocol stream-up --mischief drop=0.1").unwrap();
+        assert!(options.behaviour().unwrap_err().to_string().contains("stream-up"));
+    }
+}

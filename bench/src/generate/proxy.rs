@@ -1,0 +1,110 @@
+//! Owns a Ringmain that a run starts in front of its backends, with a listener for each group; it
+//! ends with its owner.
+
+use std::fmt::Write;
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::path::Path;
+use std::process::Command;
+
+use crate::certificates::{Authority, Identity, key_of};
+use crate::compare::candidate::Candidate;
+use crate::compare::process::Process;
+use crate::compare::program::Program;
+
+use super::failure::Failure;
+
+/// A proxy that runs.
+pub struct Proxy {
+    pub process: Process,
+    pub version: String,
+    /// What it was started with.
+    pub configuration: String,
+    /// Where the agents of each group go.
+    pub listens: Vec<SocketAddr>,
+}
+
+/// What is in front of one group's backends.
+pub struct Front {
+    pub backends: Vec<SocketAddr>,
+    /// The proxy ends TLS.
+    pub ends_tls: bool,
+}
+
+impl Proxy {
+    /// Starts one with so many workers on `cpu`; its files go to `directory`.
+    pub fn start(
+        fronts: &[Front],
+        workers: u32,
+        cpu: usize,
+        authority: Option<&Authority>,
+        directory: &Path,
+    ) -> Result<Proxy, Failure> {
+        let program = Program::find(Candidate::Ringmain)
+            .map_err(|missing| Failure::Proxy(missing.to_string()))?;
+        let listens = free_addresses(fronts.len()).map_err(Failure::host("no free port"))?;
+        let configuration = configuration(fronts, &listens, workers, directory);
+        let path = directory.join("ringmain.toml");
+        let log = directory.join("ringmain.log");
+        let prepared = authority.map_or(Ok(()), |authority| authority.write(directory));
+        let prepared = prepared.and_then(|()| fs::write(&path, &configuration));
+        let file = prepared.and_then(|()| File::create(&log));
+        let file = file.map_err(Failure::host("the files of the proxy"))?;
+        let mut command = Command::new(program.path());
+        command.arg("run").arg("--config").arg(&path);
+        let process = Process::start(command, cpu, file, listens[0]).map_err(|error| {
+            let said = fs::read_to_string(&log).unwrap_or_default();
+            Failure::Proxy(format!("{error}\n{said}"))
+        })?;
+        let listens = listens.into_iter().map(SocketAddr::V4).collect();
+        Ok(Proxy { process, version: program.version, configuration, listens })
+    }
+}
+
+fn configuration(
+    fronts: &[Front],
+    listens: &[SocketAddrV4],
+    workers: u32,
+    directory: &Path,
+) -> String {
+    let mut text = format!(
+        "[process]\nworkers = {workers}\n\n[log]\nlevel = \"warn\"\naccess = \"off\"\n\n\
+         [admin]\nlisten = \"off\"\n"
+    );
+    if fronts.iter().any(|front| front.ends_tls) {
+        let chain = directory.join(Identity::Ecdsa.as_str()).with_extension("pem");
+        let (chain, key) = (chain.display(), key_of(&chain).display().to_string());
+        text += &format!(
+            "\n[tls.bench]\ncertificates = [{{ chain = \"{chain}\", key = \"{key}\" }}]\n\
+             min_version = \"1.3\"\n"
+        );
+    }
+    for (number, (front, listen)) in fronts.iter().zip(listens).enumerate() {
+        let tls = if front.ends_tls { "tls = \"bench\"\n" } else { "" };
+        let backends: Vec<String> = front.backends.iter().map(|at| format!("\"{at}\"")).collect();
+        let backends = backends.join(", ");
+        // As with the peers of `compare`, which have no keep-alive by default.
+        write!(
+            text,
+            "\n[listener.group-{number}]\nlisten = \"{listen}\"\n{tls}pool = \"group-{number}\"\n\
+             keepalive_idle = \"off\"\n\n[pool.group-{number}]\nkeepalive_idle = \"off\"\n\
+             backends = [{backends}]\n"
+        )
+        // A string takes all that is written to it.
+        .unwrap_or_default();
+    }
+    text
+}
+
+/// Addresses that the kernel has just given out, and taken back.
+fn free_addresses(count: usize) -> io::Result<Vec<SocketAddrV4>> {
+    // All at once, so that they differ.
+    let listeners: Vec<TcpListener> = (0..count)
+        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
+        .collect::<io::Result<_>>()?;
+    let address = |listener: &TcpListener| {
+        Ok(SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.local_addr()?.port()))
+    };
+    listeners.iter().map(address).collect()
+}

@@ -1,0 +1,169 @@
+//! Owns what a run looks like on a terminal: text from figures; it prints nothing.
+
+use std::fmt::Write;
+
+use crate::figures::{PERCENTILES, Run};
+
+use super::bench::{Bench, Outcome, Route};
+use super::order::{Order, Pace};
+use super::watch::Watched;
+
+/// Before the run: what is to be done, and how long it takes.
+pub fn heading(order: &Order, bench: &Bench) -> String {
+    let route = match &bench.route {
+        Route::Direct => "directly to the backends".to_owned(),
+        Route::Ringmain { workers, passthrough: false } => {
+            format!("through a Ringmain of {workers} worker(s)")
+        }
+        Route::Ringmain { workers, passthrough: true } => {
+            format!("through a Ringmain of {workers} worker(s) that passes TLS through")
+        }
+        Route::Target { target, .. } => format!("to {target}"),
+    };
+    let mut text = format!("{} {route}\n", order.name);
+    for group in &order.groups {
+        let pace = match group.pace {
+            Pace::Open { rate, arrivals, .. } => {
+                format!("{rate} units/s, {}", format!("{arrivals:?}").to_lowercase())
+            }
+            Pace::Closed { depth } => format!("closed loop, {depth} at a time on each"),
+        };
+        let (protocol, agents) = (group.protocol.as_str(), group.agents);
+        // A string takes all that is written to it.
+        writeln!(text, "  {protocol}: {agents} connections, {pace}").unwrap_or_default();
+    }
+    let (warm_up, window) = (order.warm_up.as_secs_f64(), order.window.as_secs_f64());
+    text += &format!("  {warm_up} s to warm up, then {window} s that count\n");
+    text
+}
+
+/// One line for each second.
+pub fn second(watched: &Watched) -> String {
+    let moment = &watched.moment;
+    let mut line = format!(
+        "{:>5.0} s  {:>9} sent/s {:>9} ended/s   p50 {:>9}  p99 {:>9}  max {:>9}   {} open",
+        moment.at + 1.0,
+        watched.sent,
+        moment.achieved,
+        duration(moment.p50),
+        duration(moment.p99),
+        duration(moment.max),
+        moment.open,
+    );
+    if let (Some(cpu), Some(memory)) = (moment.cpu, moment.memory) {
+        let memory = memory as f64 / f64::from(1 << 20);
+        line += &format!("   proxy {:.0} % CPU, {memory:.1} MiB", cpu * 100.0);
+    }
+    if watched.left > 0 {
+        line += &format!("   {} s left", watched.left);
+    }
+    line
+}
+
+/// After the run: what became of it.
+pub fn result(order: &Order, outcome: &Outcome) -> String {
+    let run = &outcome.run;
+    let mut text = String::from("\n");
+    let mut row = |name: &str, value: String| text += &format!("{name:<22} {value}\n");
+    let offered = run.offered.map_or("closed loop".to_owned(), |rate| format!("{rate:.1}/s"));
+    row("offered", offered);
+    row("ended", format!("{:.1}/s, {:.2} MB/s of payload", run.achieved, run.bytes / 1e6));
+    row("latency", latency(run));
+    let counts = &run.counts;
+    row(
+        "units",
+        format!(
+            "{} sent, {} ended, {} lost ({} unanswered), {} duplicated, {} reordered, {} corrupted",
+            counts.sent,
+            counts.answered,
+            counts.lost,
+            outcome.unanswered,
+            counts.duplicated,
+            counts.reordered,
+            counts.corrupted
+        ),
+    );
+    let errors: Vec<String> =
+        counts.errors.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+    row("errors", if errors.is_empty() { "none".to_owned() } else { errors.join(", ") });
+    if order.groups.iter().any(|group| group.protocol.handshakes().is_some()) {
+        let (full, resumed) = (outcome.handshakes_full, outcome.handshakes_resumed);
+        row("handshakes", format!("{full} full, {resumed} resumed, in the window"));
+    }
+    if let Some(cost) = &run.cost {
+        let per_unit = run.cpu_per_unit().map_or("-".to_owned(), |each| duration(each as u64));
+        row("proxy, CPU per unit", per_unit);
+        row(
+            "proxy, CPU",
+            format!(
+                "{:.2} s of {:.0} s ({:.2} s user, {:.2} s system; softirq of its CPU {:.2} s)",
+                cost.cpu_seconds, run.window, cost.user, cost.system, cost.softirq
+            ),
+        );
+        let memory = cost.memory_pss as f64 / f64::from(1 << 20);
+        row("proxy, memory", format!("{memory:.1} MiB, {} descriptors", cost.descriptors));
+    }
+    row(
+        "generator",
+        format!(
+            "{:.0} % of its CPU with its backends; latest unit left {} after its time",
+            run.generator.generator * 100.0,
+            duration(run.generator.lag_max)
+        ),
+    );
+    if let Some(limit) = own_limit(run) {
+        text += &limit;
+    }
+    text
+}
+
+/// Says so where the figures are the generator's own limit.
+fn own_limit(run: &Run) -> Option<String> {
+    let short = run.offered.is_some_and(|rate| run.achieved < rate * 0.995);
+    if run.generator.generator > 0.95 || (short && run.generator.generator > 0.9) {
+        return Some(
+            "note: generator and backends had no CPU left; the rate is their limit, and latency \
+             is theirs as well\n"
+                .to_owned(),
+        );
+    }
+    None
+}
+
+fn latency(run: &Run) -> String {
+    let mut parts: Vec<String> = PERCENTILES
+        .iter()
+        .map(|(share, name)| format!("{name} {}", duration(run.latency.quantile(*share))))
+        .collect();
+    parts.push(format!("max {}", duration(run.latency.max())));
+    parts.join("  ")
+}
+
+/// Nanoseconds for readers: three digits and a unit.
+pub fn duration(nanoseconds: u64) -> String {
+    let value = nanoseconds as f64;
+    let (value, unit) = match nanoseconds {
+        0..1_000 => (value, "ns"),
+        1_000..1_000_000 => (value / 1e3, "us"),
+        1_000_000..1_000_000_000 => (value / 1e6, "ms"),
+        _ => (value / 1e9, "s"),
+    };
+    let digits = match value {
+        _ if unit == "ns" => 0,
+        value if value < 10.0 => 2,
+        value if value < 100.0 => 1,
+        _ => 0,
+    };
+    format!("{value:.digits$} {unit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_three_digits_and_a_unit() {
+        let text = [0, 999, 1_000, 12_345, 123_456, 1_234_567, 9_876_543_210].map(duration);
+        assert_eq!(text, ["0 ns", "999 ns", "1.00 us", "12.3 us", "123 us", "1.23 ms", "9.88 s"]);
+    }
+}

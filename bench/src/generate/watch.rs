@@ -1,0 +1,209 @@
+//! Owns what is seen of a run from outside: its seconds, put together from both sides, and what it
+//! costs. It makes no load.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
+
+use crate::clock::{Clock, SECOND};
+use crate::compare::cpus::Cpus;
+use crate::compare::memory::Footprint;
+use crate::figures::{Busy, Cost, Moment, Run};
+
+use super::bench::Route;
+use super::cost::{self, Reading};
+use super::order::Order;
+use super::record::{Beat, SharedWindow, Tally, Window};
+
+/// One second of a run, for progress.
+pub struct Watched {
+    pub moment: Moment,
+    pub sent: u64,
+    /// Seconds of the window that are left.
+    pub left: u64,
+}
+
+/// Follows a run.
+pub struct Watch {
+    clock: Clock,
+    cpus: Cpus,
+    /// The proxy's first process, if it is ours.
+    root: Option<u32>,
+    /// Agents, and backends if there are any.
+    threads: (i32, Option<i32>),
+    window: Option<Window>,
+    first: Option<Reading>,
+    last: Option<Reading>,
+    cost: Option<Cost>,
+    times: (u64, u64),
+    busy: Busy,
+    /// What the sides told of seconds that not both have told of.
+    open: BTreeMap<u64, (Beat, u32)>,
+    series: Vec<Moment>,
+}
+
+impl Watch {
+    pub fn new(clock: Clock, cpus: Cpus, root: Option<u32>, threads: (i32, Option<i32>)) -> Watch {
+        Watch {
+            clock,
+            cpus,
+            root,
+            threads,
+            window: None,
+            first: None,
+            last: None,
+            cost: None,
+            times: (0, 0),
+            busy: Busy::default(),
+            open: BTreeMap::new(),
+            series: Vec::new(),
+        }
+    }
+
+    /// Until the agents are done.
+    pub fn follow(
+        &mut self,
+        window: &SharedWindow,
+        beats: &Receiver<Beat>,
+        done: &Receiver<()>,
+        told: &mut dyn FnMut(&Watched),
+    ) {
+        loop {
+            let now = self.clock.now();
+            let window = window.get().copied();
+            match window {
+                Some(window) if self.window.is_none() && now >= window.begin => self.begin(window),
+                Some(window) if self.is_running() && now >= window.end => self.end(window),
+                _ => {}
+            }
+            let next = match window {
+                Some(window) if self.window.is_none() => window.begin,
+                Some(window) if self.is_running() => window.end,
+                _ => now + SECOND / 10,
+            };
+            let wait = Duration::from_nanos(next.saturating_sub(now).min(SECOND / 10));
+            match beats.recv_timeout(wait) {
+                Ok(beat) => self.hear(beat, told),
+                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+            }
+            match done.try_recv() {
+                Err(TryRecvError::Empty) => {}
+                Ok(()) | Err(TryRecvError::Disconnected) => break,
+            }
+        }
+        if let Some(window) = self.window.filter(|_| self.is_running()) {
+            self.end(window);
+        }
+        beats.try_iter().for_each(|beat| self.hear(beat, told));
+    }
+
+    fn is_running(&self) -> bool {
+        self.window.is_some() && self.busy == Busy::default()
+    }
+
+    fn begin(&mut self, window: Window) {
+        self.window = Some(window);
+        self.first = self.read();
+        self.last = self.read();
+        self.times = self.thread_times();
+    }
+
+    /// None: the proxy is not ours, or it is gone, which the counts show.
+    fn read(&self) -> Option<Reading> {
+        Reading::take(self.root?, self.cpus).ok()
+    }
+
+    fn thread_times(&self) -> (u64, u64) {
+        let (agents, backends) = self.threads;
+        (cost::thread_time(agents), backends.map_or(0, cost::thread_time))
+    }
+
+    fn end(&mut self, window: Window) {
+        let (agents, backends) = self.thread_times();
+        let length = (window.end - window.begin) as f64;
+        let share = |before: u64, after: u64| (after.saturating_sub(before)) as f64 / length;
+        // Both on one CPU: each is busy with the other's work as well.
+        let sum = share(self.times.0, agents) + share(self.times.1, backends);
+        // Not exactly nothing, which says that the window has not ended.
+        self.busy.generator = sum.max(f64::MIN_POSITIVE);
+        self.busy.backends = sum;
+        if let (Some(first), Some(last), Some(root)) = (&self.first, self.read(), self.root) {
+            self.cost = first.until(&last, root).ok();
+        }
+    }
+
+    fn hear(&mut self, beat: Beat, told: &mut dyn FnMut(&Watched)) {
+        let sides = 1 + u32::from(self.threads.1.is_some());
+        let (whole, heard) = self.open.entry(beat.second).or_default();
+        whole.second = beat.second;
+        whole.sent += beat.sent;
+        whole.ended += beat.ended;
+        whole.latency.merge(&beat.latency);
+        whole.open += beat.open;
+        *heard += 1;
+        if *heard == sides
+            && let Some((whole, _)) = self.open.remove(&beat.second)
+        {
+            self.tell(whole, told);
+        }
+    }
+
+    fn tell(&mut self, beat: Beat, told: &mut dyn FnMut(&Watched)) {
+        let now = self.read();
+        let cpu = match (&self.last, &now) {
+            (Some(last), Some(now)) => Some(last.cpus_until(now, 1.0)),
+            _ => None,
+        };
+        self.last = now;
+        let moment = Moment {
+            at: beat.second as f64,
+            achieved: beat.ended as f64,
+            p50: beat.latency.quantile(0.5),
+            p99: beat.latency.quantile(0.99),
+            max: beat.latency.max(),
+            cpu,
+            memory: self.root.and_then(|root| Some(Footprint::take(root).ok()?.pss)),
+            descriptors: self.root.and_then(|root| cost::descriptors(root).ok()),
+            open: beat.open,
+        };
+        let seconds = self.window.map_or(0, |window| (window.end - window.begin) / SECOND);
+        let left = seconds.saturating_sub(beat.second + 1);
+        let watched = Watched { moment, sent: beat.sent, left };
+        told(&watched);
+        self.series.push(watched.moment);
+    }
+
+    /// The figures of the run.
+    pub fn into_run(
+        mut self,
+        order: &Order,
+        route: &Route,
+        tally: &Tally,
+        beats: &Receiver<Beat>,
+    ) -> Run {
+        // What the backends told at their end.
+        beats.try_iter().for_each(|beat| self.hear(beat, &mut |_| ()));
+        let window = order.window.as_secs_f64();
+        let rates: Option<Vec<f64>> = order.groups.iter().map(|group| group.pace.rate()).collect();
+        let (candidate, workers) = match route {
+            Route::Direct => ("direct", 0),
+            Route::Ringmain { workers, .. } => ("ringmain", *workers),
+            Route::Target { .. } => ("target", 0),
+        };
+        Run {
+            candidate: candidate.to_owned(),
+            protocol: order.name.clone(),
+            connections: order.groups.iter().map(|group| group.agents).sum(),
+            workers,
+            offered: rates.map(|rates| rates.iter().sum()),
+            achieved: tally.ended as f64 / window,
+            bytes: tally.bytes as f64 / window,
+            window,
+            latency: tally.latency.clone(),
+            counts: tally.counts(),
+            cost: self.cost,
+            generator: Busy { lag_max: tally.lag_max, ..self.busy },
+            series: self.series,
+        }
+    }
+}
