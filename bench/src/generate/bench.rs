@@ -195,6 +195,8 @@ impl Bench {
         let listen = |address: SocketAddr| {
             let listener = TcpListener::bind(address)?;
             rustix::net::listen(&listener, BACKLOG)?;
+            // Accepted connections inherit it: answers do not wait for acknowledgements.
+            rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
             Ok(listener)
         };
         addresses.into_iter().map(listen).collect()

@@ -7,8 +7,9 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use ringmain::engine::driver::SocketOptions;
-use ringmain::engine::{Block, BlockSize, Engine, Sent, Socket};
+use ringmain::engine::{Block, BlockSize, Buffer, Engine, Send, Sent, Socket};
 use ringmain::tls::{Connection, overhead};
+use rustix::io::Errno;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
 
@@ -83,7 +84,7 @@ impl Channel {
                 self.tls = Some(RefCell::new(Tls { connection, early }));
                 return Ok(self);
             }
-            let Some(mut buffer) = self.socket.receive().await? else { return Err(Cause::Closed) };
+            let Some(mut buffer) = self.next_piece().await? else { return Err(Cause::Closed) };
             let mut take = |plain: &[u8]| {
                 early.extend_from_slice(plain);
                 Some(())
@@ -101,7 +102,7 @@ impl Channel {
     pub async fn receive(&self, into: &mut Vec<u8>) -> Result<usize, Cause> {
         let before = into.len();
         let Some(tls) = &self.tls else {
-            let Some(buffer) = self.socket.receive().await? else { return Ok(0) };
+            let Some(buffer) = self.next_piece().await? else { return Ok(0) };
             into.extend_from_slice(&buffer);
             return Ok(buffer.len());
         };
@@ -110,7 +111,7 @@ impl Channel {
             if tls.borrow().connection.peer_closed() {
                 return Ok(0);
             }
-            let Some(mut buffer) = self.socket.receive().await? else { return Ok(0) };
+            let Some(mut buffer) = self.next_piece().await? else { return Ok(0) };
             let mut take = |plain: &[u8]| {
                 into.extend_from_slice(plain);
                 Some(())
@@ -120,8 +121,18 @@ impl Channel {
         Ok(into.len() - before)
     }
 
+    /// Sends all of `bytes`, where nothing is to be done before the other side says something: that
+    /// they have left is learned when something else happens, which spares a turn of the engine.
+    pub async fn ask(&self, bytes: &[u8]) -> Result<(), Cause> {
+        self.send_parts(bytes, true).await
+    }
+
     /// Sends all of `bytes`.
     pub async fn send(&self, bytes: &[u8]) -> Result<(), Cause> {
+        self.send_parts(bytes, false).await
+    }
+
+    async fn send_parts(&self, bytes: &[u8], quietly: bool) -> Result<(), Cause> {
         for part in bytes.chunks(RECORD) {
             let mut block = Block::new(&self.engine, BlockSize::One);
             match &self.tls {
@@ -137,20 +148,26 @@ impl Channel {
                     block.fill(length);
                 }
             }
-            self.send_block(block).await?;
+            if quietly {
+                finish(self.socket.send_beside(block, &self.socket.receive())).await?;
+            } else {
+                self.send_block(block).await?;
+            }
         }
         Ok(())
     }
 
     async fn send_block(&self, block: Block) -> Result<(), Cause> {
-        let mut sending = pin!(self.socket.send(block));
+        finish(self.socket.send(block)).await
+    }
+
+    /// The next piece of what the other side says.
+    async fn next_piece(&self) -> Result<Option<Buffer>, Cause> {
         loop {
-            match sending.as_mut().await {
-                Sent::Done => return Ok(()),
-                Sent::Stalled => {}
-                // The engine takes blocks back for others only when its memory is used up.
-                Sent::Evicted => return Err(Cause::Memory),
-                Sent::Failed(error) => return Err(error.into()),
+            match self.socket.receive().await {
+                // A send without room has recalled it; nothing is lost.
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::CANCELED) => {}
+                received => return Ok(received?),
             }
         }
     }
@@ -173,6 +190,19 @@ impl Channel {
     /// Makes the coming close a reset.
     pub fn reset(&self) {
         self.socket.reset_on_close();
+    }
+}
+
+async fn finish(sending: Send<'_>) -> Result<(), Cause> {
+    let mut sending = pin!(sending);
+    loop {
+        match sending.as_mut().await {
+            Sent::Done => return Ok(()),
+            Sent::Stalled => {}
+            // The engine takes blocks back for others only when its memory is used up.
+            Sent::Evicted => return Err(Cause::Memory),
+            Sent::Failed(error) => return Err(error.into()),
+        }
     }
 }
 

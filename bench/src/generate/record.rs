@@ -53,6 +53,8 @@ pub struct Recorder {
     tally: Tally,
     beat: Beat,
     beats: Option<Sender<Beat>>,
+    /// When there is something to tell again; 0 while the window is not known.
+    next_second: u64,
     pub open: u32,
 }
 
@@ -65,7 +67,8 @@ impl Window {
 impl Recorder {
     /// `beats`: who is told of each second.
     pub fn new(window: SharedWindow, beats: Option<Sender<Beat>>) -> Recorder {
-        Recorder { window, tally: Tally::default(), beat: Beat::default(), beats, open: 0 }
+        let (tally, beat) = Default::default();
+        Recorder { window, tally, beat, beats, next_second: 0, open: 0 }
     }
 
     fn counts(&self, due: u64) -> bool {
@@ -74,6 +77,7 @@ impl Recorder {
 
     /// A unit has left.
     pub fn sent(&mut self, due: u64, now: u64) {
+        self.tick(now);
         if self.counts(due) {
             self.tally.counts.sent += 1;
             self.beat.sent += 1;
@@ -83,6 +87,7 @@ impl Recorder {
 
     /// A unit has ended well; `bytes` were moved for it.
     pub fn ended(&mut self, due: u64, now: u64, bytes: usize) {
+        self.tick(now);
         if self.counts(due) {
             let latency = now.saturating_sub(due);
             self.tally.counts.answered += 1;
@@ -135,10 +140,14 @@ impl Recorder {
         }
     }
 
-    /// Tells of the seconds that are over. Asked more often than once a second.
+    /// Tells of the seconds that are over.
     pub fn tick(&mut self, now: u64) {
+        if now < self.next_second {
+            return;
+        }
         let Some(window) = self.window.get() else { return };
         let second = now.clamp(window.begin, window.end).saturating_sub(window.begin) / SECOND;
+        self.next_second = window.begin + (second + 1) * SECOND;
         while self.beat.second < second {
             let next = Beat { second: self.beat.second + 1, ..Beat::default() };
             let beat = Beat { open: self.open, ..std::mem::replace(&mut self.beat, next) };
@@ -228,6 +237,7 @@ mod tests {
         recorder.ended(10 * SECOND, 10 * SECOND + 1_000, 1);
         recorder.tick(12 * SECOND + 5);
         recorder.sent(12 * SECOND + 6, 12 * SECOND + 6);
+        recorder.sent(12 * SECOND + 7, 13 * SECOND + 7);
         recorder.tick(99 * SECOND);
         recorder.tick(100 * SECOND);
         let beats: Vec<_> =

@@ -108,6 +108,8 @@ impl Agent {
             self.encode_due(&mut bytes);
             if bytes.is_empty() {
                 work.await;
+            } else if self.dialogue() == Dialogue::Exchange && self.due.borrow().is_empty() {
+                channel.ask(&bytes).await?;
             } else {
                 channel.send(&bytes).await?;
             }

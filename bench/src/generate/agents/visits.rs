@@ -6,6 +6,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use super::super::cause::Cause;
+use super::super::channel::Channel;
 use super::super::wire::{Decoded, Inbound, Mark};
 use super::team::Team;
 
@@ -91,17 +92,12 @@ impl Visits {
         spoken
     }
 
-    async fn speak(
-        &self,
-        channel: &super::super::channel::Channel,
-        due: u64,
-        number: u64,
-    ) -> Result<(), Cause> {
+    async fn speak(&self, channel: &Channel, due: u64, number: u64) -> Result<(), Cause> {
         let (stage, format) = (&self.team.stage, self.team.group.protocol.format());
         let asked = Mark { stream: self.stream, sequence: number, due };
         let mut bytes = Vec::new();
         format.encode(&asked, self.team.draw_size(), &mut bytes);
-        channel.send(&bytes).await?;
+        channel.ask(&bytes).await?;
         let mut inbound = Inbound::default();
         loop {
             if channel.receive(inbound.room()).await? == 0 {

@@ -1,6 +1,7 @@
 //! Owns what a backend says on one connection, and when. How it behaves is told by its house.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use ringmain::engine::race;
 
@@ -121,7 +122,7 @@ impl<'h> Answering<'h> {
 
     async fn flush(&mut self) -> Result<(), Cause> {
         if !self.answers.is_empty() {
-            self.channel.send(&self.answers).await?;
+            self.channel.ask(&self.answers).await?;
             self.answers.clear();
         }
         Ok(())
@@ -159,7 +160,7 @@ async fn send(house: &House, channel: &Channel) -> Result<(), Cause> {
     let (stage, stream) = (&house.stage, house.next_stream());
     let Some(window) = opened(house).await else { return Ok(()) };
     let start = stage.now();
-    let length = std::time::Duration::from_nanos(window.end.saturating_sub(start));
+    let length = Duration::from_nanos(window.end.saturating_sub(start));
     // Each connection has its share; they begin at different places of a unit's distance.
     let (share, random) = {
         let mut random = house.random.borrow_mut();
@@ -212,4 +213,4 @@ async fn opened(house: &House) -> Option<super::super::record::Window> {
 }
 
 const AT_ONCE: usize = 16 << 10;
-const GLANCE: std::time::Duration = std::time::Duration::from_millis(1);
+const GLANCE: Duration = Duration::from_millis(1);
