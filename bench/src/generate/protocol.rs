@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
-use super::wire::Format;
+use super::wire::{Dialect, Format, Framing, Intake};
 
 /// What agents and backends say to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ValueEnum, Serialize, Deserialize)]
@@ -25,6 +25,18 @@ pub enum Protocol {
     StreamDown,
     /// Both at the same time
     StreamBoth,
+    /// Syslog of RFC 5424 on a stream, with lengths
+    SyslogTcp,
+    /// Syslog of RFC 3164 on a stream, a line each
+    SyslogLines,
+    /// Syslog of RFC 5424 in TLS (RFC 5425)
+    SyslogTls,
+    /// A line of JSON for each event
+    Ndjson,
+    /// HTTP requests to the logs intake of Datadog
+    Datadog,
+    /// HTTP requests to Splunk's HTTP event collector
+    SplunkHec,
 }
 
 /// Who speaks, and what is waited for.
@@ -59,12 +71,21 @@ impl Protocol {
             Protocol::StreamUp => "stream-up",
             Protocol::StreamDown => "stream-down",
             Protocol::StreamBoth => "stream-both",
+            Protocol::SyslogTcp => "syslog-tcp",
+            Protocol::SyslogLines => "syslog-lines",
+            Protocol::SyslogTls => "syslog-tls",
+            Protocol::Ndjson => "ndjson",
+            Protocol::Datadog => "datadog",
+            Protocol::SplunkHec => "splunk-hec",
         }
     }
 
     pub fn dialogue(self) -> Dialogue {
         match self {
             Protocol::TcpEcho | Protocol::TlsEcho => Dialogue::Exchange,
+            Protocol::Datadog | Protocol::SplunkHec => Dialogue::Exchange,
+            Protocol::SyslogTcp | Protocol::SyslogLines => Dialogue::Upload,
+            Protocol::SyslogTls | Protocol::Ndjson => Dialogue::Upload,
             Protocol::TcpConnect | Protocol::TlsConnect | Protocol::TlsResume => Dialogue::Visit,
             Protocol::StreamUp => Dialogue::Upload,
             Protocol::StreamDown => Dialogue::Download,
@@ -73,13 +94,24 @@ impl Protocol {
     }
 
     pub fn format(self) -> Format {
-        Format::Frame
+        match self {
+            Protocol::SyslogTcp | Protocol::SyslogTls => {
+                Format::Syslog(Dialect::Rfc5424, Framing::Octets)
+            }
+            Protocol::SyslogLines => Format::Syslog(Dialect::Rfc3164, Framing::Lines),
+            Protocol::Ndjson => Format::JsonLines,
+            Protocol::Datadog => Format::Http(Intake::Datadog),
+            Protocol::SplunkHec => Format::Http(Intake::SplunkHec),
+            _ => Format::Frame,
+        }
     }
 
     /// None: it goes in the clear.
     pub fn handshakes(self) -> Option<Handshakes> {
         match self {
-            Protocol::TlsEcho | Protocol::TlsConnect => Some(Handshakes::Full),
+            Protocol::TlsEcho | Protocol::TlsConnect | Protocol::SyslogTls => {
+                Some(Handshakes::Full)
+            }
             Protocol::TlsResume => Some(Handshakes::Resumed),
             _ => None,
         }

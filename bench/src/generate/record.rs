@@ -25,7 +25,7 @@ pub struct Tally {
     pub latency: Latency,
     /// Units that ended within the window, whenever they were due.
     pub ended: u64,
-    /// Bytes of such units, both ways.
+    /// Bytes that were moved within the window, both ways.
     pub bytes: u64,
     /// Nanoseconds by which the latest unit left after its time.
     pub lag_max: u64,
@@ -85,8 +85,15 @@ impl Recorder {
         }
     }
 
-    /// A unit has ended well; `bytes` were moved for it.
-    pub fn ended(&mut self, due: u64, now: u64, bytes: usize) {
+    /// So many bytes were given to a connection, or taken from it. Agents count them, for both ways.
+    pub fn moved(&mut self, bytes: usize, now: u64) {
+        if self.counts(now) {
+            self.tally.bytes += bytes as u64;
+        }
+    }
+
+    /// A unit has ended well.
+    pub fn ended(&mut self, due: u64, now: u64) {
         self.tick(now);
         if self.counts(due) {
             let latency = now.saturating_sub(due);
@@ -96,7 +103,6 @@ impl Recorder {
         }
         if self.counts(now) {
             self.tally.ended += 1;
-            self.tally.bytes += bytes as u64;
             self.beat.ended += 1;
         }
     }
@@ -211,7 +217,8 @@ mod tests {
         let mut recorder = recorder(None);
         for due in [10 * SECOND - 1, 10 * SECOND, 13 * SECOND - 1, 13 * SECOND] {
             recorder.sent(due, due + 500);
-            recorder.ended(due, due + SECOND, 100);
+            recorder.ended(due, due + SECOND);
+            recorder.moved(100, due + SECOND);
         }
         recorder.sent(12 * SECOND, 12 * SECOND);
         let tally = recorder.into_tally();
@@ -234,7 +241,7 @@ mod tests {
     fn every_second_of_the_window_is_told_once() {
         let (beats, told) = channel();
         let mut recorder = recorder(Some(beats));
-        recorder.ended(10 * SECOND, 10 * SECOND + 1_000, 1);
+        recorder.ended(10 * SECOND, 10 * SECOND + 1_000);
         recorder.tick(12 * SECOND + 5);
         recorder.sent(12 * SECOND + 6, 12 * SECOND + 6);
         recorder.sent(12 * SECOND + 7, 13 * SECOND + 7);
@@ -249,7 +256,7 @@ mod tests {
     fn threads_are_added_up() {
         let (mut agents, mut backends) = (recorder(None), recorder(None));
         (0..10).for_each(|unit| agents.sent(11 * SECOND + unit, 11 * SECOND + unit));
-        (0..7).for_each(|unit| backends.ended(11 * SECOND + unit, 11 * SECOND + 40, 10));
+        (0..7).for_each(|unit| backends.ended(11 * SECOND + unit, 11 * SECOND + 40));
         backends.arrived(Arrival::Again, 11 * SECOND);
         backends.arrived(Arrival::Reordered, 11 * SECOND);
         agents.error(Cause::Reset, 11 * SECOND);

@@ -13,7 +13,7 @@ use super::super::channel::Channel;
 use super::super::ledger::{Arrival, Arrived, Outstanding};
 use super::super::order::Pace;
 use super::super::protocol::Dialogue;
-use super::super::wire::{Decoded, Inbound, Mark};
+use super::super::wire::{Answer, Inbound, Mark};
 use super::team::Team;
 
 pub struct Agent {
@@ -127,7 +127,9 @@ impl Agent {
                 _ => self.sequence.replace(self.sequence.get() + 1),
             };
             let mark = Mark { stream: self.stream, sequence, due };
+            let before = bytes.len();
             self.team.group.protocol.format().encode(&mark, self.team.draw_size(), bytes);
+            self.team.stage.recorder.borrow_mut().moved(bytes.len() - before, now);
         }
     }
 
@@ -150,37 +152,52 @@ impl Agent {
                 return Err(Cause::Closed);
             }
             loop {
-                match format.decode(inbound.rest()) {
-                    Decoded::Unit { mark, intact, length } => {
+                match format.decode_answer(inbound.rest()) {
+                    Answer::Come { mark, intact, accepted, length } => {
                         inbound.consume(length);
-                        if !intact {
-                            self.corrupted();
-                        }
-                        match self.dialogue() {
-                            Dialogue::Exchange => self.answered(mark, length),
-                            _ => self.received(&mut arrived, mark, length),
+                        self.come(length, intact, accepted);
+                        match (self.dialogue(), mark) {
+                            (Dialogue::Exchange, mark) => self.answered(mark),
+                            (_, Some(mark)) => self.received(&mut arrived, mark),
+                            (_, None) => return Err(Cause::Malformed),
                         }
                     }
-                    Decoded::Incomplete => break,
-                    Decoded::Malformed => return Err(Cause::Malformed),
+                    Answer::Incomplete => break,
+                    Answer::Malformed => return Err(Cause::Malformed),
                 }
             }
         }
     }
 
-    /// An answer has come.
-    fn answered(&self, mark: Mark, length: usize) {
+    fn come(&self, length: usize, intact: bool, accepted: bool) {
+        let now = self.team.stage.now();
+        let mut recorder = self.team.stage.recorder.borrow_mut();
+        recorder.moved(length, now);
+        if !intact {
+            recorder.corrupted(now);
+        }
+        if !accepted {
+            recorder.error(Cause::Rejected, now);
+        }
+    }
+
+    /// An answer has come; without a mark it is for the oldest.
+    fn answered(&self, mark: Option<Mark>) {
         let stage = &self.team.stage;
-        let arrived = match mark.stream == self.stream {
-            true => self.outstanding.borrow_mut().arrive(mark.sequence),
-            false => None,
+        let arrived = match mark {
+            Some(mark) if mark.stream != self.stream => None,
+            Some(mark) => self.outstanding.borrow_mut().arrive(mark.sequence),
+            None => {
+                let oldest = self.outstanding.borrow().oldest();
+                oldest.and_then(|oldest| self.outstanding.borrow_mut().arrive(oldest))
+            }
         };
-        // Somebody else's answer, or one to nothing that was asked.
-        let Some((arrival, due)) = arrived else { return self.corrupted() };
         let mut recorder = stage.recorder.borrow_mut();
-        recorder.arrived(arrival, mark.due);
+        // Somebody else's answer, or one to nothing that was asked.
+        let Some((arrival, due)) = arrived else { return recorder.corrupted(stage.now()) };
+        recorder.arrived(arrival, due.or(mark.map(|mark| mark.due)).unwrap_or(0));
         if let Some(due) = due {
-            recorder.ended(due, stage.now(), 2 * length);
+            recorder.ended(due, stage.now());
             drop(recorder);
             if matches!(self.team.group.pace, Pace::Closed { .. }) && self.team.is_open() {
                 self.push(stage.now());
@@ -189,18 +206,14 @@ impl Agent {
     }
 
     /// A unit that the backend sent on its own.
-    fn received(&self, arrived: &mut Arrived, mark: Mark, length: usize) {
+    fn received(&self, arrived: &mut Arrived, mark: Mark) {
         let stage = &self.team.stage;
         let arrival = arrived.arrive(mark.sequence);
         let mut recorder = stage.recorder.borrow_mut();
         recorder.arrived(arrival, mark.due);
         if arrival != Arrival::Again {
-            recorder.ended(mark.due, stage.now(), length);
+            recorder.ended(mark.due, stage.now());
         }
-    }
-
-    fn corrupted(&self) {
-        self.team.stage.recorder.borrow_mut().corrupted(self.team.stage.now());
     }
 
     fn dialogue(&self) -> Dialogue {

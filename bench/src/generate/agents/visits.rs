@@ -109,7 +109,8 @@ impl Visits {
                     if mark != asked || !intact {
                         recorder.corrupted(stage.now());
                     }
-                    recorder.ended(due, stage.now(), 2 * length);
+                    recorder.ended(due, stage.now());
+                    recorder.moved(bytes.len() + length, stage.now());
                     break;
                 }
                 Decoded::Incomplete => {}

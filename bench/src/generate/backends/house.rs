@@ -121,7 +121,7 @@ impl House {
     }
 
     /// A unit has come that nobody waits for.
-    pub fn take_note(&self, mark: Mark, intact: bool, length: usize) {
+    pub fn take_note(&self, mark: Mark, intact: bool) {
         self.received.fetch_add(1, Ordering::Relaxed);
         let now = self.stage.now();
         let arrival =
@@ -132,7 +132,7 @@ impl House {
             recorder.corrupted(now);
         }
         if arrival != Arrival::Again {
-            recorder.ended(mark.due, now, length);
+            recorder.ended(mark.due, now);
         }
     }
 

@@ -9,7 +9,7 @@ use super::super::cause::Cause;
 use super::super::channel::Channel;
 use super::super::course::{Arrivals, Schedule};
 use super::super::protocol::Dialogue;
-use super::super::wire::{Decoded, Inbound, Mark};
+use super::super::wire::{Decoded, Format, Inbound, Mark, TAG};
 use super::behaviour::Fate;
 use super::house::House;
 
@@ -60,11 +60,18 @@ impl<'h> Answering<'h> {
             self.house.stand_still().await;
             loop {
                 match format.decode(inbound.rest()) {
-                    Decoded::Unit { mark, length, .. } => {
+                    Decoded::Unit { mark, intact, length } => {
                         self.work(came).await?;
+                        // An echo shows it to the agent, and this answer would not.
+                        if !intact && matches!(format, Format::Http(_)) {
+                            let stage = &self.house.stage;
+                            stage.recorder.borrow_mut().corrupted(stage.now());
+                        }
                         let fate = self.next_fate();
                         self.house.struck(fate, mark.due);
-                        self.answer(fate, &inbound.rest()[..length]);
+                        let mut answer = Vec::new();
+                        format.answer(&mark, &inbound.rest()[..length], &mut answer);
+                        self.answer(fate, &answer);
                         inbound.consume(length);
                         match fate {
                             Fate::Reset => return Ok(self.channel.reset()),
@@ -112,12 +119,26 @@ impl<'h> Answering<'h> {
             }
             Fate::Corrupt => {
                 self.answers.extend_from_slice(answer);
-                if let Some(last) = self.answers.last_mut() {
-                    *last ^= 0xff;
-                }
+                self.corrupt(answer.len());
             }
         }
         self.answers.append(&mut self.held_back);
+    }
+
+    /// Changes a byte of the last answer that is checked: the last one, or in text the last digit
+    /// of the checksum.
+    fn corrupt(&mut self, length: usize) {
+        let start = self.answers.len() - length;
+        let answer = &mut self.answers[start..];
+        let place = match self.house.group.protocol.format() {
+            Format::Http(_) => answer.windows(7).position(|bytes| bytes == b"X-Mark:"),
+            _ => None,
+        };
+        // The tag stands one space behind its name.
+        let place = place.map_or(length - 1, |start| start + 7 + TAG);
+        if let Some(byte) = answer.get_mut(place) {
+            *byte = if *byte == b'0' { b'1' } else { b'0' };
+        }
     }
 
     async fn flush(&mut self) -> Result<(), Cause> {
@@ -142,7 +163,7 @@ async fn take(house: &House, channel: &Channel) -> Result<(), Cause> {
             match format.decode(inbound.rest()) {
                 Decoded::Unit { mark, intact, length } => {
                     inbound.consume(length);
-                    house.take_note(mark, intact, length);
+                    house.take_note(mark, intact);
                 }
                 Decoded::Incomplete => break,
                 Decoded::Malformed => {

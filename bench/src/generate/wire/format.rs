@@ -1,11 +1,16 @@
-//! Owns which form a unit has; the forms themselves are beside it.
+//! Owns which form a unit and its answer have; the forms themselves are beside it.
 
-use super::{Decoded, Mark, frame};
+use super::http::{self, Intake};
+use super::syslog::{self, Dialect, Framing};
+use super::{Answer, Decoded, Mark, frame, json};
 
 /// The form of the units of one protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     Frame,
+    Syslog(Dialect, Framing),
+    JsonLines,
+    Http(Intake),
 }
 
 impl Format {
@@ -13,12 +18,39 @@ impl Format {
     pub fn encode(self, mark: &Mark, size: usize, out: &mut Vec<u8>) {
         match self {
             Format::Frame => frame::encode(mark, size, out),
+            Format::Syslog(dialect, framing) => syslog::encode(dialect, framing, mark, size, out),
+            Format::JsonLines => json::encode_line(mark, size, out),
+            Format::Http(intake) => http::encode(intake, mark, size, out),
         }
     }
 
     pub fn decode(self, bytes: &[u8]) -> Decoded {
         match self {
             Format::Frame => frame::decode(bytes),
+            Format::Syslog(_, framing) => syslog::decode(framing, bytes),
+            Format::JsonLines => syslog::decode_line(bytes),
+            Format::Http(_) => http::decode(bytes),
+        }
+    }
+
+    /// Appends what is answered to `unit`, which has this mark.
+    pub fn answer(self, mark: &Mark, unit: &[u8], out: &mut Vec<u8>) {
+        match self {
+            Format::Http(intake) => http::answer(intake, mark, out),
+            _ => out.extend_from_slice(unit),
+        }
+    }
+
+    pub fn decode_answer(self, bytes: &[u8]) -> Answer {
+        match self {
+            Format::Http(_) => http::decode_answer(bytes),
+            _ => match self.decode(bytes) {
+                Decoded::Unit { mark, intact, length } => {
+                    Answer::Come { mark: Some(mark), intact, accepted: true, length }
+                }
+                Decoded::Incomplete => Answer::Incomplete,
+                Decoded::Malformed => Answer::Malformed,
+            },
         }
     }
 }

@@ -3,11 +3,19 @@
 
 mod format;
 mod frame;
+mod http;
 mod inbound;
+mod json;
+mod message;
 mod pattern;
+mod syslog;
+mod tag;
 
 pub use format::Format;
+pub use http::Intake;
 pub use inbound::Inbound;
+pub use syslog::{Dialect, Framing};
+pub use tag::LENGTH as TAG;
 
 /// What every unit carries, so that whoever receives it can tell which one it is, and how long it
 /// was on its way.
@@ -28,5 +36,19 @@ pub enum Decoded {
     /// More has to come.
     Incomplete,
     /// No unit begins like this.
+    Malformed,
+}
+
+/// What the bytes at the beginning of a stream of answers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// So many bytes are one answer. Without a mark it is for the oldest unit under way.
+    Come {
+        mark: Option<Mark>,
+        intact: bool,
+        accepted: bool,
+        length: usize,
+    },
+    Incomplete,
     Malformed,
 }
