@@ -6,6 +6,7 @@ mod certificates;
 mod clock;
 mod compare;
 mod figures;
+mod fleet;
 mod generate;
 mod judge;
 mod load;

@@ -24,6 +24,8 @@ pub enum Cause {
     Malformed,
     /// The answer says that the request was not taken.
     Rejected,
+    /// The agent broke off, as it was told to; nothing is wrong.
+    OnPurpose,
     /// Anything else of the kernel's.
     Socket,
 }
@@ -41,6 +43,7 @@ impl Cause {
             Cause::Tls(cause) => cause,
             Cause::Malformed => "malformed",
             Cause::Rejected => "rejected",
+            Cause::OnPurpose => "on_purpose",
             Cause::Socket => "socket_error",
         }
     }

@@ -100,7 +100,7 @@ mod tests {
             Pace::Open { rate, arrivals: Arrivals::Constant, ramp: Duration::ZERO, spikes: None };
         Order {
             name: protocol.as_str().to_owned(),
-            groups: vec![Group { protocol, agents, pace, sizes: Sizes::Constant(128) }],
+            groups: vec![Group::new(protocol, agents, pace, Sizes::Constant(128))],
             warm_up: Duration::ZERO,
             window: Duration::from_secs(60),
             patience: Duration::ZERO,

@@ -34,6 +34,8 @@ mod watch;
 mod wire;
 
 pub use command::run;
-pub use options::Options;
+pub use course::{Arrivals, Spikes};
+pub use options::{Options, parse_duration};
+pub use order::{Group, Order, Pace, Sizes};
 pub use protocol::Protocol;
 pub use system::Generator;

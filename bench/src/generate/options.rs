@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
+use crate::fleet;
+
 use super::backends::{Behaviour, Mischief, Outage, Service};
 use super::bench::Route;
 use super::course::Arrivals;
@@ -15,6 +17,10 @@ use super::protocol::{Dialogue, Protocol};
 
 #[derive(Args)]
 pub struct Options {
+    /// What a mix of agents sends, from a file; bench/configs has some
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["protocol", "rate", "arrivals",
+        "connections", "depth", "size", "window", "warm_up", "patience", "seed"])]
+    profile: Option<PathBuf>,
     /// What agents and backends say to each other
     #[arg(long, value_enum, default_value = "tcp-echo")]
     protocol: Protocol,
@@ -103,6 +109,14 @@ enum Rate {
 
 impl Options {
     pub fn order(&self) -> Result<Order, Failure> {
+        if let Some(path) = &self.profile {
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                let path = path.display();
+                Failure::Options(format!("{path} can not be read ({error}); give --profile a file"))
+            })?;
+            let loaded = fleet::load(&path.display().to_string(), &text);
+            return loaded.map_err(|errors| Failure::Options(format!("no profile\n{errors}")));
+        }
         let length = self.warm_up + self.window;
         if !(SHORTEST..=LONGEST).contains(&self.window) || length > LONGEST {
             return Err(Failure::Options(
@@ -118,7 +132,7 @@ impl Options {
             }
         };
         let sizes = Sizes::Constant(self.size as usize);
-        let group = Group { protocol: self.protocol, agents: self.connections, pace, sizes };
+        let group = Group::new(self.protocol, self.connections, pace, sizes);
         Ok(Order {
             name: self.protocol.as_str().to_owned(),
             groups: vec![group],

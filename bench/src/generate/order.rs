@@ -31,6 +31,12 @@ pub struct Group {
     pub agents: u32,
     pub pace: Pace,
     pub sizes: Sizes,
+    /// Connections are ended and made anew after so long on average; none: they last.
+    pub lifetime: Option<Duration>,
+    /// Shares of the agents, from 0 to 1, that read and write slowly, and that break off within
+    /// a message now and then.
+    pub slow: f64,
+    pub broken: f64,
 }
 
 /// When units leave.
@@ -55,6 +61,13 @@ pub enum Sizes {
         median: usize,
         p99: usize,
     },
+}
+
+impl Group {
+    /// Agents that keep their connections and do nothing wrong.
+    pub fn new(protocol: Protocol, agents: u32, pace: Pace, sizes: Sizes) -> Group {
+        Group { protocol, agents, pace, sizes, lifetime: None, slow: 0.0, broken: 0.0 }
+    }
 }
 
 impl Order {

@@ -54,11 +54,8 @@ mod tests {
 
     #[test]
     fn groups_keep_their_parts_of_a_load() {
-        let group = |agents, rate| Group {
-            protocol: Protocol::TcpEcho,
-            agents,
-            pace: Pace::constant(rate),
-            sizes: Sizes::Constant(100),
+        let group = |agents, rate| {
+            Group::new(Protocol::TcpEcho, agents, Pace::constant(rate), Sizes::Constant(100))
         };
         let order = Order {
             name: "mix".to_owned(),

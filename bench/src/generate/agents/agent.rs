@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringmain::engine::{Either, Notify, race};
+use ringmain::engine::{Either, Notify, Time, race};
 
 use super::super::cause::Cause;
 use super::super::channel::Channel;
@@ -18,6 +18,7 @@ use super::team::Team;
 
 pub struct Agent {
     team: Rc<Team>,
+    manner: Manner,
     /// Its number among all of the run.
     stream: u32,
     /// When each unit that has not left was to leave.
@@ -27,17 +28,30 @@ pub struct Agent {
     outstanding: RefCell<Outstanding>,
     /// The next unit that nobody answers.
     sequence: Cell<u64>,
+    sent_on_connection: Cell<u64>,
+}
+
+/// How an agent behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    Good,
+    /// It reads and writes little at a time.
+    Slow,
+    /// It breaks off within a message now and then, when none is under way.
+    Broken,
 }
 
 impl Agent {
-    pub fn new(team: Rc<Team>, stream: u32) -> Rc<Agent> {
+    pub fn new(team: Rc<Team>, stream: u32, manner: Manner) -> Rc<Agent> {
         Rc::new(Agent {
             team,
+            manner,
             stream,
             due: RefCell::default(),
             work: Notify::default(),
             outstanding: RefCell::default(),
             sequence: Cell::new(0),
+            sent_on_connection: Cell::new(0),
         })
     }
 
@@ -80,9 +94,17 @@ impl Agent {
                 }
                 Err(cause) => Some(Err(cause)),
             };
-            let Some(Err(cause)) = ended else { return };
+            let cause = match ended {
+                None => return,
+                // Its time was over.
+                Some(Ok(())) => continue,
+                Some(Err(cause)) => cause,
+            };
             // What was under way is lost, which shows in the end: it was sent, and not answered.
             self.outstanding.borrow_mut().give_up().for_each(drop);
+            if cause == Cause::OnPurpose {
+                continue;
+            }
             self.team.failed(cause);
             stage.unless_over(stage.pause(pause)).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
@@ -90,30 +112,87 @@ impl Agent {
     }
 
     async fn talk(&self, channel: &Channel) -> Result<(), Cause> {
+        self.sent_on_connection.set(0);
         if let Pace::Closed { depth } = self.team.group.pace
             && self.dialogue() == Dialogue::Exchange
         {
             (0..depth).for_each(|_| self.push(self.team.stage.now()));
         }
         match race(self.write(channel), self.read(channel)).await {
-            Either::First(ended) | Either::Second(ended) => ended,
+            Either::First(ended) => ended?,
+            Either::Second(ended) => return ended,
+        }
+        // It has ended the connection, and what the other side still says is heard.
+        let limit = self.team.stage.pause(LAST_WORDS);
+        match race(self.read(channel), limit).await {
+            Either::First(Err(Cause::Closed | Cause::Reset)) | Either::Second(()) => Ok(()),
+            Either::First(ended) => ended,
         }
     }
 
+    /// When the connection is to end, drawn anew for each.
+    fn draw_end(&self) -> Time {
+        let now = self.team.stage.engine.now();
+        let Some(mean) = self.team.group.lifetime else { return NEVER };
+        now + mean.mul_f64(-(1.0 - self.team.random.borrow_mut().f64()).ln())
+    }
+
+    /// Sends what is due until the time of the connection is over.
     async fn write(&self, channel: &Channel) -> Result<(), Cause> {
-        let mut bytes = Vec::new();
+        let (mut bytes, end) = (Vec::new(), self.draw_end());
         loop {
             let work = self.work.notified();
             bytes.clear();
             self.encode_due(&mut bytes);
-            if bytes.is_empty() {
-                work.await;
-            } else if self.dialogue() == Dialogue::Exchange && self.due.borrow().is_empty() {
-                channel.ask(&bytes).await?;
+            let exchange = self.dialogue() == Dialogue::Exchange;
+            if !bytes.is_empty() {
+                match self.manner {
+                    Manner::Slow => self.send_slowly(channel, &bytes).await?,
+                    _ if exchange && self.due.borrow().is_empty() => channel.ask(&bytes).await?,
+                    _ => channel.send(&bytes).await?,
+                }
+            } else if self.outstanding.borrow().is_empty() && self.breaks_off() {
+                return self.break_off(channel).await;
+            } else if self.team.stage.engine.now() >= end && self.is_idle() {
+                return channel.end().await;
             } else {
-                channel.send(&bytes).await?;
+                race(work, self.team.stage.engine.sleep_until(self.next_look(end))).await;
             }
         }
+    }
+
+    /// When to look again whether the connection is to end: an exchange may still be under way.
+    fn next_look(&self, end: Time) -> Time {
+        let now = self.team.stage.engine.now();
+        if now < end { end } else { now + Duration::from_millis(5) }
+    }
+
+    async fn send_slowly(&self, channel: &Channel, bytes: &[u8]) -> Result<(), Cause> {
+        for piece in bytes.chunks(SLOW_PIECE) {
+            channel.send(piece).await?;
+            self.team.stage.pause(SLOW_PAUSE).await;
+        }
+        Ok(())
+    }
+
+    fn breaks_off(&self) -> bool {
+        let may = self.manner == Manner::Broken && self.sent_on_connection.get() > 0;
+        may && self.team.random.borrow_mut().f64() < BREAKS
+    }
+
+    /// Says half of a message, and leaves: by a reset where every message is answered, since then
+    /// nothing is lost with it; else in order, since what was said before may be on its way.
+    async fn break_off(&self, channel: &Channel) -> Result<(), Cause> {
+        let (sequence, due) = (u64::MAX, self.team.stage.now());
+        let mark = Mark { stream: self.stream, sequence, due };
+        let mut bytes = Vec::new();
+        self.team.group.protocol.format().encode(&mark, self.team.draw_size(), &mut bytes);
+        channel.send(&bytes[..bytes.len() / 2]).await?;
+        if self.dialogue() == Dialogue::Exchange {
+            channel.reset();
+            return Err(Cause::OnPurpose);
+        }
+        channel.end().await
     }
 
     /// Appends what is due, up to a limit.
@@ -127,6 +206,7 @@ impl Agent {
                 _ => self.sequence.replace(self.sequence.get() + 1),
             };
             let mark = Mark { stream: self.stream, sequence, due };
+            self.sent_on_connection.set(self.sent_on_connection.get() + 1);
             let before = bytes.len();
             self.team.group.protocol.format().encode(&mark, self.team.draw_size(), bytes);
             self.team.stage.recorder.borrow_mut().moved(bytes.len() - before, now);
@@ -150,6 +230,9 @@ impl Agent {
         loop {
             if channel.receive(inbound.room()).await? == 0 {
                 return Err(Cause::Closed);
+            }
+            if self.manner == Manner::Slow {
+                self.team.stage.pause(SLOW_PAUSE).await;
             }
             loop {
                 match format.decode_answer(inbound.rest()) {
@@ -223,6 +306,14 @@ impl Agent {
 
 /// Bytes after which what is due is sent before more is encoded.
 const AT_ONCE: usize = 16 << 10;
+/// What a slow agent moves at a time, and how long it rests.
+const SLOW_PIECE: usize = 64;
+const SLOW_PAUSE: Duration = Duration::from_millis(20);
+/// How often a broken agent breaks off when it could.
+const BREAKS: f64 = 0.02;
+/// How long the other side is listened to after the end.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+const NEVER: Time = Time::from_nanos(u64::MAX);
 /// Before the next try to connect; doubled with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);

@@ -112,7 +112,8 @@ impl Crew {
         match team.group.protocol.dialogue() {
             Dialogue::Visit => Crew::Visits(Visits::new(Rc::clone(team), next())),
             _ => {
-                let agents = (0..team.group.agents).map(|_| Agent::new(Rc::clone(team), next()));
+                let agents = (0..team.group.agents)
+                    .map(|number| Agent::new(Rc::clone(team), next(), team.manner(number)));
                 Crew::Agents(agents.collect())
             }
         }

@@ -11,6 +11,7 @@ use super::super::cause::Cause;
 use super::super::channel::{AgentTls, Channel};
 use super::super::order::Group;
 use super::super::stage::Stage;
+use super::agent::Manner;
 
 /// A group at work.
 pub struct Team {
@@ -84,6 +85,17 @@ impl Team {
         self.stage.recorder.borrow_mut().error(cause, self.stage.now());
         self.last_cause.set(Some(cause));
         self.changed.notify_all();
+    }
+
+    /// How the agent of this number behaves: the first ones are slow, and then some are broken.
+    pub fn manner(&self, number: u32) -> Manner {
+        let Group { agents, slow, broken, .. } = self.group;
+        let place = (f64::from(number) + 0.5) / f64::from(agents);
+        match place {
+            place if place < slow => Manner::Slow,
+            place if place < slow + broken => Manner::Broken,
+            _ => Manner::Good,
+        }
     }
 
     pub fn draw_size(&self) -> usize {

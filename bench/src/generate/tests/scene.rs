@@ -28,7 +28,7 @@ pub struct Outcome {
 pub fn order(protocol: Protocol, agents: u32, pace: Pace, window: u64) -> Order {
     Order {
         name: protocol.as_str().to_owned(),
-        groups: vec![Group { protocol, agents, pace, sizes: Sizes::Constant(128) }],
+        groups: vec![Group::new(protocol, agents, pace, Sizes::Constant(128))],
         warm_up: Duration::from_secs(1),
         window: Duration::from_secs(window),
         patience: Duration::from_secs(5),

@@ -143,3 +143,22 @@ fn streams_are_counted_where_they_end() {
         assert_eq!(outcome.tally.latency.count(), counts.answered);
     }
 }
+
+#[test]
+fn connections_that_end_and_agents_that_are_slow_or_broken_lose_nothing() {
+    for protocol in [Protocol::TcpEcho, Protocol::Datadog, Protocol::SyslogTcp] {
+        // As much as the slow ones can carry.
+        let mut order = order(protocol, 30, open(60.0, Arrivals::Poisson), 20);
+        let plain = play(&order, Behaviour::default()).tally;
+        order.groups[0].lifetime = Some(Duration::from_secs(1));
+        order.groups[0].slow = 0.2;
+        order.groups[0].broken = 0.2;
+        let tally = play(&order, Behaviour::default()).tally;
+        let counts = tally.counts();
+        assert_eq!(counts.sent, plain.counts().sent, "{protocol:?}");
+        assert_eq!((counts.lost, counts.failed()), (0, 0), "{protocol:?}: {counts:?}");
+        // The slow ones show.
+        assert!(tally.latency.quantile(0.99) > 15_000_000, "{protocol:?}");
+        assert!(plain.latency.quantile(0.99) < 10_000_000, "{protocol:?}");
+    }
+}

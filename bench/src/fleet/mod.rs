@@ -1,0 +1,8 @@
+//! Owns profiles: what a fleet of agents sends, written in TOML. It sends nothing.
+
+mod error;
+mod profile;
+mod reader;
+
+pub use error::{ProfileError, ProfileErrors};
+pub use profile::load;
