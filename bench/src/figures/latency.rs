@@ -63,6 +63,14 @@ impl Latency {
         self.histogram.max()
     }
 
+    /// The share that took longer than so many nanoseconds.
+    pub fn share_above(&self, nanoseconds: u64) -> f64 {
+        if self.is_empty() {
+            return 0.0;
+        }
+        1.0 - self.histogram.percentile_below(nanoseconds) / 100.0
+    }
+
     pub fn histogram(&self) -> &Histogram<u64> {
         &self.histogram
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ringmain::engine::driver::SocketOptions;
 use ringmain::engine::{Block, BlockSize, Buffer, Engine, Send, Sent, Socket};
-use ringmain::tls::{Connection, overhead};
+use ringmain::tls::{Connection, Gathered, overhead};
 use rustix::io::Errno;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
@@ -72,7 +72,7 @@ impl Channel {
     }
 
     async fn shake_hands(mut self, mut connection: Connection) -> Result<Channel, Cause> {
-        let mut early = Vec::new();
+        let mut early = Gathered::default();
         loop {
             while connection.has_output() {
                 let mut block = Block::new(&self.engine, BlockSize::One);
@@ -81,21 +81,17 @@ impl Channel {
                 self.send_block(block).await?;
             }
             if !connection.is_handshaking() {
-                self.tls = Some(RefCell::new(Tls { connection, early }));
+                self.tls = Some(RefCell::new(Tls { connection, early: early.into_bytes() }));
                 return Ok(self);
             }
             let Some(mut buffer) = self.next_piece().await? else { return Err(Cause::Closed) };
-            let mut take = |plain: &[u8]| {
-                early.extend_from_slice(plain);
-                Some(())
-            };
-            connection.receive(buffer.bytes_mut(), &mut take)?;
+            connection.receive(buffer.bytes_mut(), &mut early)?;
         }
     }
 
     /// Whether the session of TLS was resumed; none without TLS.
     pub fn is_resumed(&self) -> Option<bool> {
-        self.tls.as_ref().map(|tls| tls.borrow().connection.is_resumed())
+        self.tls.as_ref().and_then(|tls| Some(tls.borrow().connection.agreed()?.resumed))
     }
 
     /// Appends the next bytes to `into`; how many. 0 is the end of the stream.
@@ -112,11 +108,9 @@ impl Channel {
                 return Ok(0);
             }
             let Some(mut buffer) = self.next_piece().await? else { return Ok(0) };
-            let mut take = |plain: &[u8]| {
-                into.extend_from_slice(plain);
-                Some(())
-            };
-            tls.borrow_mut().connection.receive(buffer.bytes_mut(), &mut take)?;
+            let mut plain = Gathered::default();
+            tls.borrow_mut().connection.receive(buffer.bytes_mut(), &mut plain)?;
+            into.append(&mut plain.into_bytes());
         }
         Ok(into.len() - before)
     }
@@ -208,4 +202,10 @@ async fn finish(sending: Send<'_>) -> Result<(), Cause> {
 
 /// Parts that are sent at once: a record of TLS holds as much, and a block has room for it.
 const RECORD: usize = 16 << 10;
-const OPTIONS: SocketOptions = SocketOptions { nodelay: true, keepalive: None, user_timeout: None };
+const OPTIONS: SocketOptions = SocketOptions {
+    nodelay: true,
+    keepalive: None,
+    user_timeout: None,
+    receive_buffer: None,
+    send_buffer: None,
+};

@@ -48,6 +48,8 @@ impl Material {
                 Resumption::store(Arc::new(tickets))
             }
         };
+        // The records are the project's own.
+        config.enable_secret_extraction = true;
         let name = ServerName::try_from(SERVER_NAME).map_err(failure)?;
         Ok(AgentTls { config: Arc::new(config), name })
     }
@@ -63,6 +65,7 @@ impl Material {
             .with_single_cert(vec![certificate], key)
             .map_err(failure)?;
         config.ticketer = Ticketer::new().map_err(failure)?;
+        config.enable_secret_extraction = true;
         Ok(Arc::new(config))
     }
 }
