@@ -74,7 +74,7 @@ fn main() -> ExitCode {
         Command::Run(options) => match generate::run(&options) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
-                eprintln!("run: {failure}");
+                eprintln!("run: {}: {failure}", failure.as_str());
                 ExitCode::from(failure.exit_code())
             }
         },

@@ -4,5 +4,4 @@ mod error;
 mod profile;
 mod reader;
 
-pub use error::{ProfileError, ProfileErrors};
 pub use profile::load;

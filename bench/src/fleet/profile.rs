@@ -55,7 +55,7 @@ fn group(section: &Section<'_>) -> Option<Group> {
         Some("off") => None,
         _ => field.duration(Duration::from_millis(100)..=DAY),
     });
-    let mut percent = |key| section.value_or(key, 0.0, |field| field.number(0.0..=100.0)) / 100.0;
+    let percent = |key| section.value_or(key, 0.0, |field| field.number(0.0..=100.0)) / 100.0;
     let (slow, broken) = (percent("slow"), percent("broken"));
     if slow + broken > 1.0 {
         section.refuse("`slow` and `broken` are more than 100 together; lower one".to_owned());

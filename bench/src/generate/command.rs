@@ -5,6 +5,8 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ringmain::engine::support::kernel_release;
+
 use crate::clock::Clock;
 use crate::compare::congestion::Pinned;
 use crate::compare::cpus::Cpus;
@@ -14,6 +16,7 @@ use crate::figures::{Document, Host, write_log};
 
 use super::agents::Signals;
 use super::bench::{Bench, Outcome, Route};
+use super::check;
 use super::failure::Failure;
 use super::options::Options;
 use super::screen;
@@ -23,6 +26,9 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     let order = options.order()?;
     let bench = prepare(options)?;
     let _pinned = pin_congestion(&bench.route);
+    if options.check_yourself {
+        return check::check(bench);
+    }
     let begun = wall_clock();
     print!("{}", screen::heading(&order, &bench));
     let outcome = bench.run(&order, &mut |watched| {
@@ -74,7 +80,7 @@ fn pin_congestion(route: &Route) -> Option<Pinned> {
 }
 
 fn save(name: &Path, begun: SystemTime, outcome: Outcome) -> io::Result<()> {
-    let mut host = Host::default();
+    let mut host = Host { kernel: kernel_release(), ..Host::default() };
     if let Some((version, configuration)) = outcome.proxy {
         host.versions.insert("ringmain".to_owned(), version);
         host.configurations.insert("ringmain.toml".to_owned(), configuration);

@@ -40,6 +40,7 @@ pub struct Spikes {
 
 impl Course {
     /// The same rate for so long.
+    #[cfg(test)]
     pub fn steady(rate: f64, length: Duration) -> Course {
         Course::shaped(rate, length, Duration::ZERO, None)
     }

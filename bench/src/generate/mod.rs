@@ -11,6 +11,7 @@ mod backends;
 mod bench;
 mod cause;
 mod channel;
+mod check;
 mod command;
 mod cost;
 mod course;
@@ -26,6 +27,7 @@ mod proxy;
 mod record;
 mod screen;
 mod stage;
+#[allow(dead_code, reason = "a search for the limit drives it; `run` makes one run")]
 mod system;
 #[cfg(test)]
 mod tests;
@@ -38,4 +40,10 @@ pub use course::{Arrivals, Spikes};
 pub use options::{Options, parse_duration};
 pub use order::{Group, Order, Pace, Sizes};
 pub use protocol::Protocol;
-pub use system::Generator;
+#[allow(unused_imports, reason = "what a search for the limit is given")]
+pub use {
+    agents::Signals,
+    backends::Behaviour,
+    bench::{Bench, Route},
+    system::Generator,
+};

@@ -88,6 +88,9 @@ pub struct Options {
     /// CPU of agents and backends (default: the first one left)
     #[arg(long)]
     pub load_cpu: Option<usize>,
+    /// Check the generator itself on this host's clock, and print how far off it is
+    #[arg(long, conflicts_with_all = ["profile", "target", "output"])]
+    pub check_yourself: bool,
     /// Where the figures go: NAME.json, and NAME.hlog with the histogram
     #[arg(long, value_name = "NAME")]
     pub output: Option<PathBuf>,

@@ -33,7 +33,10 @@ pub fn heading(order: &Order, bench: &Bench) -> String {
         writeln!(text, "  {protocol}: {agents} connections, {pace}").unwrap_or_default();
     }
     let (warm_up, window) = (order.warm_up.as_secs_f64(), order.window.as_secs_f64());
-    text += &format!("  {warm_up} s to warm up, then {window} s that count\n");
+    let courses = order.groups.iter().filter_map(|group| group.pace.course(order.length()));
+    let units: f64 = courses.map(|(course, _)| course.units()).sum();
+    let bound = if units > 0.0 { format!(", {units:.0} units in all") } else { String::new() };
+    text += &format!("  {warm_up} s to warm up, then {window} s that count{bound}\n");
     text
 }
 

@@ -1,16 +1,35 @@
 //! Owns the generator with what it starts as a `System`: one protocol, at whatever load is asked.
 
+use std::time::Duration;
+
 use crate::figures::Run;
 use crate::judge::{Fault, Load, System};
 
 use super::bench::Bench;
-use super::order::{Order, Pace};
+use super::order::{Group, Order, Pace, Sizes};
+use super::protocol::Protocol;
 
 /// A bench and an order of which each run takes the rest.
 pub struct Generator {
     pub bench: Bench,
     /// Its groups keep their parts of the rate and of the connections.
     pub order: Order,
+}
+
+impl Generator {
+    /// One protocol with units of so many bytes; each load says how many, and how fast.
+    pub fn new(bench: Bench, protocol: Protocol, size: usize) -> Generator {
+        let group = Group::new(protocol, 1, Pace::constant(1.0), Sizes::Constant(size));
+        let order = Order {
+            name: protocol.as_str().to_owned(),
+            groups: vec![group],
+            warm_up: Duration::ZERO,
+            window: Duration::ZERO,
+            patience: Duration::from_secs(2),
+            seed: 1,
+        };
+        Generator { bench, order }
+    }
 }
 
 impl System for Generator {
@@ -46,10 +65,6 @@ fn scaled(order: &Order, load: &Load) -> Order {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
-    use super::super::order::{Group, Sizes};
-    use super::super::protocol::Protocol;
     use super::*;
 
     #[test]

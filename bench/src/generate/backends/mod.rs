@@ -5,5 +5,7 @@ mod behaviour;
 mod house;
 mod serve;
 
-pub use behaviour::{Behaviour, Fate, Mischief, Outage, Service};
+#[cfg(test)]
+pub use behaviour::Fate;
+pub use behaviour::{Behaviour, Mischief, Outage, Service};
 pub use house::House;

@@ -74,7 +74,10 @@ impl<'h> Answering<'h> {
                         self.answer(fate, &answer);
                         inbound.consume(length);
                         match fate {
-                            Fate::Reset => return Ok(self.channel.reset()),
+                            Fate::Reset => {
+                                self.channel.reset();
+                                return Ok(());
+                            }
                             Fate::Close => return self.channel.end().await,
                             _ => {}
                         }

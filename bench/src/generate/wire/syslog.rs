@@ -18,8 +18,6 @@ pub enum Framing {
     Octets,
     /// A line each (RFC 6587, 3.4.2).
     Lines,
-    /// A datagram each (RFC 5426).
-    None,
 }
 
 /// Appends a message of about `size` bytes without its frame.
@@ -29,7 +27,7 @@ pub fn encode(dialect: Dialect, framing: Framing, mark: &Mark, size: usize, out:
     // A vector takes all that is written to it.
     match framing {
         Framing::Octets => write!(out, "{} ", text.len()).unwrap_or_default(),
-        Framing::Lines | Framing::None => {}
+        Framing::Lines => {}
     }
     out.extend_from_slice(&text);
     if framing == Framing::Lines {
@@ -69,7 +67,6 @@ pub fn decode(framing: Framing, bytes: &[u8]) -> Decoded {
     match framing {
         Framing::Octets => decode_octets(bytes),
         Framing::Lines => decode_line(bytes),
-        Framing::None => unit(bytes, bytes.len()),
     }
 }
 
@@ -125,7 +122,8 @@ mod tests {
     fn messages_look_as_agents_write_them() {
         let said = |dialect| {
             let mut out = Vec::new();
-            encode(dialect, Framing::None, &MARK, 200, &mut out);
+            encode(dialect, Framing::Lines, &MARK, 200, &mut out);
+            assert_eq!(out.pop(), Some(b'\n'));
             String::from_utf8(out).unwrap()
         };
         let modern = said(Dialect::Rfc5424);
