@@ -3,9 +3,9 @@
 //! Reading order: `driver` (operations down, completions up), `slots`, `io` and `receives` (who
 //! owns what the kernel may touch, and what a completion means), `ready` and `executor` (tasks and
 //! the turn of the loop), then the operations as futures: `listener`, `socket`, `buffer`, `pipe`.
-//! They stand on `buffers`, `pipes`, `timers` and `alarms`. `remote` and `inbox` are the only ways in from
-//! another thread; `notify` and `channel` join tasks of one. The only `unsafe` code of the project
-//! lives in this folder.
+//! They stand on `buffers`, `pipes`, `timers` and `alarms`. `remote` and `inbox` are the only ways
+//! in from another thread; `notify` and `channel` join tasks of one. The only `unsafe` code of the
+//! project lives in this folder.
 #![allow(unsafe_code)]
 
 mod alarms;

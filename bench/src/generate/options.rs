@@ -37,7 +37,8 @@ pub struct Options {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     depth: u32,
     /// Bytes of a unit
-    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    #[arg(long, default_value_t = 128,
+        value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     size: u32,
     /// The part that counts, such as 10s
     #[arg(long, default_value = "10s", value_parser = parse_duration)]

@@ -85,7 +85,7 @@ impl Recorder {
         }
     }
 
-    /// So many bytes were given to a connection, or taken from it. Agents count them, for both ways.
+    /// So many bytes were given to a connection, or taken from it. Agents count both ways.
     pub fn moved(&mut self, bytes: usize, now: u64) {
         if self.counts(now) {
             self.tally.bytes += bytes as u64;

@@ -1,5 +1,5 @@
 //! Owns what all connections of one backend share: how it behaves, what it has received of whom,
-//! and what it did wrong on purpose. It accepts; what is said on a connection is decided in `serve`.
+//! and what it did wrong on purpose. It accepts; what is said is decided in `serve`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
