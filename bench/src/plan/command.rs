@@ -172,9 +172,9 @@ impl fmt::Display for Failure {
             Self::Results(path, reason) => write!(f, "{}: {reason}", path.display()),
             Self::NotMeasured(protocol, names) => write!(
                 f,
-                "there are no costs of `{protocol}`, only of: {}; measure it with capacity, at rates \
-                 that are carried and that the generator does not limit, and give its results by \
-                 --costs",
+                "there are no costs of `{protocol}`, only of: {}; measure it with capacity, at \
+                 rates that are carried and that the generator does not limit, and give its \
+                 results by --costs",
                 names.join(", ")
             ),
             Self::NothingIn(path) => write!(

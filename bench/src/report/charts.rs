@@ -204,7 +204,7 @@ pub fn time_series(run: &Run) -> Vec<Chart> {
         option: json!({
             "legend": {},
             "tooltip": {"trigger": "axis"},
-            "xAxis": {"type": "value", "unit": "seconds", "name": "s", "max": "dataMax"},
+            "xAxis": {"type": "value", "unit": "seconds", "max": "dataMax"},
             "yAxis": y,
             "series": series,
         }),
