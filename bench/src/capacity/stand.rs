@@ -210,24 +210,27 @@ impl Mischief for Stand {
     fn play(&mut self, trick: Trick) -> Result<(), Fault> {
         let id = i32::try_from(self.contender.process.id()).ok().and_then(Pid::from_raw);
         let id = id.ok_or_else(|| Fault::Unreachable("the proxy has no process".to_owned()))?;
-        let send = move |signal| {
-            kill_process(id, signal).map_err(|errno| Fault::Unreachable(errno.to_string()))
-        };
-        match trick {
-            Trick::Reload => send(Signal::HUP),
-            Trick::Pause => {
-                send(Signal::STOP)?;
-                std::thread::spawn(move || {
-                    // Nobody sends: it is the time that is waited for.
-                    let (_alive, never) = std::sync::mpsc::channel::<()>();
-                    never.recv_timeout(PAUSE).ok();
-                    // Where it has ended meanwhile, the next run says so.
-                    kill_process(id, Signal::CONT).ok();
-                });
-                Ok(())
+        std::thread::spawn(move || {
+            // Where the proxy has ended meanwhile, the run says so.
+            let send = |signal| kill_process(id, signal).ok();
+            wait(LEAD);
+            match trick {
+                Trick::Reload => send(Signal::HUP),
+                Trick::Pause => {
+                    send(Signal::STOP);
+                    wait(PAUSE);
+                    send(Signal::CONT)
+                }
             }
-        }
+        });
+        Ok(())
     }
+}
+
+/// Nobody sends: it is the time that is waited for.
+fn wait(time: Duration) {
+    let (_alive, never) = std::sync::mpsc::channel::<()>();
+    never.recv_timeout(time).ok();
 }
 
 impl Protocol {
@@ -273,6 +276,8 @@ const BACKENDS: u8 = 16;
 /// Descriptors beside those of connections.
 const SPARE: u64 = 256;
 const SETTLING: Duration = Duration::from_millis(300);
+/// From the beginning of a run to a trick in it: beyond the warm-up, so that it is measured.
+const LEAD: Duration = Duration::from_millis(600);
 const PAUSE: Duration = Duration::from_millis(330);
 /// A message there and back.
 const MESSAGES_BYTES: f64 = 256.0;
