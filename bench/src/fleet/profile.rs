@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn every_preset_loads() {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/configs");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/fleets");
         let mut names = Vec::new();
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

@@ -17,7 +17,7 @@ use super::protocol::{Dialogue, Protocol};
 
 #[derive(Args)]
 pub struct Options {
-    /// What a mix of agents sends, from a file; bench/configs has some
+    /// What a mix of agents sends, from a file; configs/fleets has some
     #[arg(long, value_name = "FILE", conflicts_with_all = ["protocol", "rate", "arrivals",
         "connections", "depth", "size", "window", "warm_up", "patience", "seed"])]
     profile: Option<PathBuf>,
