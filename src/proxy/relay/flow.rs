@@ -282,20 +282,23 @@ impl<'s> Flow<'s> {
         let mut moved = 0;
         let mut since_pause = 0;
         loop {
-            let piece = match self.source.splice_into(pipe) {
+            let first = match self.source.splice_into(pipe) {
                 Ok(0) => return Err(self.end_of_stream()),
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(moved),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => return Err(End::SourceFailed(error)),
             };
+            let second = self.top_up(pipe, first);
+            let piece = first + second.as_ref().map_or(0, |second| second.unwrap_or(0));
             moved += piece;
             since_pause += piece;
             self.moved(piece);
             self.empty_pipe(pipe).await?;
+            let last = second.map_err(End::SourceFailed)?.unwrap_or(first);
             let enough = match self.stopping.get() {
                 // Little came, so little is left: waiting costs less than finding nothing.
-                Stopping::No => piece < pipe.size() / 2,
+                Stopping::No => last < pipe.size() / 2,
                 Stopping::OnceEmpty => false,
                 Stopping::AtOnce => true,
             };
@@ -306,6 +309,20 @@ impl<'s> Flow<'s> {
                 since_pause = 0;
                 self.session.worker.engine.pause().await;
             }
+        }
+    }
+
+    /// Adds what has come behind the first piece: what a program sends at once comes in two packets
+    /// as a rule, and most of the cost is per send. How much that was; `None`: it was not tried. An
+    /// end is met again.
+    fn top_up(&self, pipe: &mut Pipe, first: usize) -> io::Result<Option<usize>> {
+        if !(SMALL..pipe.size()).contains(&first) {
+            return Ok(None);
+        }
+        match self.source.splice_into(pipe) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Some(0)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(Some(0)),
+            topped_up => topped_up.map(Some),
         }
     }
 
