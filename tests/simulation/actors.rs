@@ -378,7 +378,9 @@ impl Actor for Backend {
                     assert_ne!(error.kind(), io::ErrorKind::InvalidData, "{error}");
                     // Before TLS has brought a word it has served nobody.
                     let served = conversation.channel.is_plain() || conversation.received > 0;
-                    log.failed += u64::from(served);
+                    // Given up before it had come about: a backend on Linux hears nothing of it.
+                    let withdrawn = error.kind() == io::ErrorKind::ConnectionAborted;
+                    log.failed += u64::from(served && !withdrawn);
                     conversation.channel.abandon(peers);
                     false
                 }

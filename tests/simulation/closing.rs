@@ -367,6 +367,24 @@ fn who_is_about_to_reach_a_lost_backend_is_served_by_the_next() {
 }
 
 #[test]
+fn a_backend_that_is_lost_in_the_middle_of_a_connect_sees_no_reset() {
+    let mut given_up = 0;
+    for (seed, step) in (0..8).flat_map(|seed| (0..24).map(move |step| (seed, step))) {
+        let mut settings = settings(vec![pool(0, 2)]);
+        settings.seed = seed;
+        let mut stage = Stage::new(settings);
+        let logs = [0, 1].map(|number| stage.backend(0, number, Kind::Echo));
+        let client = stage.client(SOON, plan(1, 1000));
+        stage.tell(SOON + step * 100 * MICROSECOND, end_sessions(0));
+        stage.run_until_done([&client]);
+        assert_eq!(client.get().fate, Fate::Done, "seed {seed}, {step}");
+        assert!(logs.iter().all(|log| log.borrow().failed == 0), "seed {seed}, {step}");
+        given_up += stage.records().iter().filter(|record| !record.tried.is_empty()).count();
+    }
+    assert!(given_up > 0, "none was in the middle");
+}
+
+#[test]
 fn commands_are_followed_during_a_drain() {
     let mut stage = Stage::new(settings(vec![pool(0, 1)]));
     stage.backend(0, 0, Kind::Echo);

@@ -37,6 +37,10 @@ pub(super) enum Event {
     Reset {
         to: EndpointId,
     },
+    /// The one who asked for the connection had given up before it was granted.
+    Withdrawn {
+        to: EndpointId,
+    },
     /// The connection dies at both ends at once.
     Cut {
         end: EndpointId,

@@ -203,6 +203,12 @@ impl Network {
                 self.endpoints[to.0].reset();
                 self.touch(to);
             }
+            // Linux gives a connection out with the third segment, and would have kept this one to
+            // itself; here the first segment is enough, so that whoever accepted it is told.
+            Event::Withdrawn { to } => {
+                self.endpoints[to.0].fail(Errno::CONNABORTED);
+                self.touch(to);
+            }
             Event::Cut { end, errno } => self.cut(end, errno),
             Event::Stir(_) | Event::Alarm(_) | Event::Publish(..) => {
                 unreachable!("this event does not travel")
@@ -253,7 +259,7 @@ impl Network {
         let endpoint = &mut self.endpoints[to.0];
         endpoint.peer = Some(by);
         if endpoint.phase != Phase::Connecting {
-            return self.send(to, Event::Reset { to: by });
+            return self.send(to, Event::Withdrawn { to: by });
         }
         endpoint.phase = Phase::Open;
         self.touch(to);

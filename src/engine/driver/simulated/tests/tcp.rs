@@ -225,6 +225,26 @@ fn a_cancelled_connect_leaves_a_socket_that_can_be_closed() {
 }
 
 #[test]
+fn a_connection_that_is_given_up_before_it_is_granted_is_told_apart_from_a_reset() {
+    let mut process = Process::new(Faults::none());
+    let listener = process.world.outside(|peers| peers.listen(there(), 1));
+    let socket = process.driver.open(&there(), &OPTIONS).unwrap();
+    let address = SockAddr::from(there());
+    let token = process.submit(Operation::Connect { socket, address: NonNull::from(&address) });
+    let mut accepted = None;
+    while accepted.is_none() {
+        process.turn(Wait::For(Duration::from_micros(1)));
+        accepted = process.world.outside(|peers| peers.accept(listener));
+    }
+    process.driver.cancel(token);
+    assert_eq!(process.completion(token).result, errno(Errno::CANCELED));
+    process.driver.close(socket);
+    process.pass();
+    let error = process.read(accepted.unwrap()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectionAborted);
+}
+
+#[test]
 fn a_window_bounds_what_leaves() {
     for seed in 0..16 {
         let mut process = Process::in_world(World::new(seed, Faults::none()));
