@@ -258,7 +258,18 @@ async fn connect(
         Either::Second(CloseReason::BackendLost) => return Err(Failure::Lost),
         Either::Second(reason) => return Err(Failure::Ours(reason)),
     };
-    outcome.map(|()| socket).map_err(|error| classify(&error))
+    match outcome {
+        Ok(()) => Ok(socket),
+        // A connect hears of the error only: the backend has answered, spoken and reset by now.
+        // What it said is its client's, and the relay sees for itself how the connection ended.
+        Err(error) if was_reset(&error) && socket.has_unread() => Ok(socket),
+        Err(error) => Err(classify(&error)),
+    }
+}
+
+/// A connection that never came about is refused instead.
+fn was_reset(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ECONNRESET | libc::EPIPE))
 }
 
 /// Completes when the client has gone, or the session is asked to end. The client is looked

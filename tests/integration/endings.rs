@@ -1,12 +1,17 @@
 //! How sessions end: in order, by a reset, by a time-out; and what still arrives.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::json;
 
-use super::peer::Backend;
+use super::patience::eventually;
+use super::peer::{Backend, BlackHole};
 use super::proxy::{Plan, Proxy, assert_fields};
-use super::stream::{expect, expect_end, expect_reset, expect_silence, finish, pass, reset, send};
+use super::stream::{
+    connect, expect, expect_end, expect_reset, expect_silence, finish, pass, reset, send,
+};
 
 const SOME: u64 = 300_000;
 
@@ -87,6 +92,37 @@ fn a_reset_by_the_backend_reaches_the_client_after_the_bytes() {
     expect_reset(&client);
     assert_eq!(proxy.session()["reason"], "backend-reset");
     proxy.await_rest();
+}
+
+/// A worker that is busy learns of a connection, of the bytes and of the reset all at once, and
+/// then the kernel calls that a connect that failed.
+#[test]
+fn bytes_before_a_reset_arrive_also_when_the_connect_is_noticed_after_it() {
+    let silent = BlackHole::open();
+    let plan = Plan { pool: "connect_timeout = \"30s\"", ..Plan::of(&[silent.address]) };
+    let proxy = plan.start();
+    let client = connect(proxy.address());
+    eventually("the proxy connects", || is_connecting_to(silent.address).then_some(()));
+    proxy.signal(Signal::STOP);
+    eventually("the proxy stands still", || proxy.is_stopped().then_some(()));
+    let server = silent.accept();
+    send(&server, 0..32_000);
+    reset(server);
+    proxy.signal(Signal::CONT);
+    expect(&client, 0..32_000);
+    expect_reset(&client);
+    assert_eq!(proxy.session()["reason"], "backend-reset");
+    proxy.await_rest();
+}
+
+/// Whether a request to connect there waits for an answer.
+fn is_connecting_to(address: SocketAddr) -> bool {
+    const SYN_SENT: &str = "02";
+    let port = format!(":{:04X}", address.port());
+    std::fs::read_to_string("/proc/net/tcp").unwrap().lines().any(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        fields[2].ends_with(&port) && fields[3] == SYN_SENT
+    })
 }
 
 #[test]

@@ -79,10 +79,10 @@ fn echo(mut stream: &TcpStream) {
     }
 }
 
-/// A listening socket that answers no connect, because its queue is full.
+/// A listening socket that answers no connect, because its queue is full, until it accepts.
 pub struct BlackHole {
-    _listener: Socket,
-    _queued: Vec<TcpStream>,
+    listener: TcpListener,
+    queued: Vec<TcpStream>,
     pub address: SocketAddr,
 }
 
@@ -95,7 +95,21 @@ impl BlackHole {
         let connect = || TcpStream::connect_timeout(&address, Duration::from_millis(250)).ok();
         let queued: Vec<_> = std::iter::from_fn(connect).take(QUEUE_MOST).collect();
         assert!(queued.len() < QUEUE_MOST, "the queue does not become full");
-        BlackHole { _listener: listener, _queued: queued, address }
+        let listener = TcpListener::from(listener);
+        SockRef::from(&listener).set_read_timeout(Some(DEADLINE)).unwrap();
+        BlackHole { listener, queued, address }
+    }
+
+    /// Takes those that filled the queue out of it, and then the next, who is heard when the
+    /// kernel repeats the request: after a second or three.
+    #[track_caller]
+    pub fn accept(&self) -> TcpStream {
+        loop {
+            let (stream, peer) = self.listener.accept().unwrap();
+            if self.queued.iter().all(|queued| queued.local_addr().unwrap() != peer) {
+                return ready(stream);
+            }
+        }
     }
 }
 

@@ -237,6 +237,14 @@ impl Proxy {
         kibibytes << 10
     }
 
+    /// Whether every thread stands still, as after SIGSTOP.
+    pub fn is_stopped(&self) -> bool {
+        std::fs::read_dir(self.procfs("task")).unwrap().all(|task| {
+            let status = std::fs::read_to_string(task.unwrap().path().join("status")).unwrap();
+            status.lines().any(|line| line.starts_with("State:\tT"))
+        })
+    }
+
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(self.procfs("fd")).unwrap().count()
     }

@@ -122,6 +122,9 @@ pub trait Driver {
     /// Bytes not yet acknowledged by the peer.
     fn unsent(&mut self, socket: Descriptor) -> io::Result<usize>;
 
+    /// Bytes that were received and wait to be read, also after the connection has died.
+    fn unread(&mut self, socket: Descriptor) -> io::Result<usize>;
+
     /// Receives what is there into `room` without blocking; 0 is the end of the stream.
     fn read(&mut self, socket: Descriptor, room: &mut [u8]) -> io::Result<usize>;
 

@@ -375,12 +375,11 @@ impl Driver for Uring {
     }
 
     fn unsent(&mut self, socket: Descriptor) -> io::Result<usize> {
-        let mut bytes: libc::c_int = 0;
-        // SAFETY: TIOCOUTQ (SIOCOUTQ on a socket) writes one int.
-        if unsafe { libc::ioctl(socket.0, libc::TIOCOUTQ, &raw mut bytes) } != 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(usize::try_from(bytes).unwrap_or(0))
+        queued(socket, libc::TIOCOUTQ)
+    }
+
+    fn unread(&mut self, socket: Descriptor) -> io::Result<usize> {
+        queued(socket, libc::FIONREAD)
     }
 
     fn read(&mut self, socket: Descriptor, room: &mut [u8]) -> io::Result<usize> {
@@ -467,6 +466,17 @@ fn borrow<'a>(descriptor: Descriptor) -> BorrowedFd<'a> {
     // SAFETY: the engine closes a descriptor only when its owner is gone and nothing is in
     // flight, and calls the driver with descriptors whose owner it borrows.
     unsafe { BorrowedFd::borrow_raw(descriptor.0) }
+}
+
+/// What one of the two requests of a socket's queues says, in bytes: TIOCOUTQ is SIOCOUTQ there,
+/// and FIONREAD is SIOCINQ.
+fn queued(socket: Descriptor, request: libc::Ioctl) -> io::Result<usize> {
+    let mut bytes: libc::c_int = 0;
+    // SAFETY: both requests write one int.
+    if unsafe { libc::ioctl(socket.0, request, &raw mut bytes) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(usize::try_from(bytes).unwrap_or(0))
 }
 
 fn internet(address: SockAddr) -> io::Result<SocketAddr> {

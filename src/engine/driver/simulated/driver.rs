@@ -113,6 +113,11 @@ impl Driver for SimulatedDriver {
         Ok(kernel.network.endpoint(kernel.descriptors.socket(socket)?).unacknowledged())
     }
 
+    fn unread(&mut self, socket: Descriptor) -> io::Result<usize> {
+        let kernel = &mut self.state.borrow_mut().kernel;
+        Ok(kernel.network.endpoint(kernel.descriptors.socket(socket)?).readable())
+    }
+
     fn read(&mut self, socket: Descriptor, room: &mut [u8]) -> io::Result<usize> {
         Ok(self.state.borrow_mut().kernel.read(socket, room)?)
     }
