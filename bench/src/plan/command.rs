@@ -17,7 +17,7 @@ use crate::report::{self, Results};
 
 #[derive(Args)]
 pub struct Options {
-    /// What the fleet asks for, in TOML: [[stream]], [host], [headroom]
+    /// What the fleet asks for, in TOML: tables stream, host and headroom
     #[arg(long, value_name = "FILE")]
     profile: PathBuf,
     /// Results of capacity or run that costs are taken from; may be repeated
