@@ -282,16 +282,15 @@ impl Tls {
     }
 
     /// Decrypts what was received, behind what `block` holds.
-    pub(super) fn decrypt(&self, mut buffer: Buffer, block: &mut Block) -> Result<(), Failure> {
+    pub(super) fn decrypt(&self, mut buffer: Buffer, block: &mut Block) {
         let mut room = Room::new(block.room());
-        let opened = self.open(buffer.bytes_mut(), &mut room);
+        self.open(buffer.bytes_mut(), &mut room);
         let filled = room.filled();
         block.fill(filled);
-        opened
     }
 
-    /// Decrypts what was received.
-    pub(super) fn open(&self, sealed: &mut [u8], room: &mut Room<'_>) -> Result<(), Failure> {
+    /// Decrypts what was received, as far as it makes sense; see [`Tls::is_over`].
+    pub(super) fn open(&self, sealed: &mut [u8], room: &mut Room<'_>) {
         let mut connection = self.connection.borrow_mut();
         let before = room.filled();
         let received = connection.receive(sealed, room);
@@ -301,7 +300,19 @@ impl Tls {
         if connection.has_output() {
             self.wanted.notify_all();
         }
-        received.inspect_err(|failure| self.failed(failure))
+        if let Err(failure) = received {
+            self.failed(&failure);
+        }
+    }
+
+    /// Nothing more will be heard of the peer, because it said so or because of a failure.
+    pub(super) fn is_over(&self) -> bool {
+        self.peer_closed() || self.failure.borrow().is_some()
+    }
+
+    /// Why the connection cannot go on.
+    pub(super) fn broken(&self) -> Option<Failure> {
+        self.failure.borrow().clone()
     }
 
     /// Bytes that were received and wait for the rest of their record.

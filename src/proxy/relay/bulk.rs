@@ -10,7 +10,7 @@ use crate::proxy::tls::Tls;
 use crate::tls::{Room, overhead};
 
 use super::flow::{DEMOTE_AFTER, End, FAIR_BYTES, Flow, SMALL, Stopping};
-use super::translation::{Next, source_failed, target_failed};
+use super::translation::{Next, target_failed};
 use super::workbench::Areas;
 
 /// What a step did.
@@ -77,7 +77,7 @@ impl Flow<'_> {
             match step.source {
                 After::Failed(error) => return Err(End::SourceFailed(error)),
                 After::Ended => return self.end_of_bulk().await.map(|never| match never {}),
-                _ if self.source_tls.is_some_and(Tls::peer_closed) => {
+                _ if self.source_tls.is_some_and(Tls::is_over) => {
                     return self.end_of_bulk().await.map(|never| match never {});
                 }
                 After::Empty => return Ok(moved),
@@ -145,7 +145,7 @@ impl Flow<'_> {
         };
         let clear = if self.target_tls.is_some() { &mut *opened } else { &mut *made };
         let mut room = Room::new(clear);
-        source.open(received, &mut room).map_err(source_failed)?;
+        source.open(received, &mut room);
         let length = room.filled();
         self.moved(length);
         if self.target_tls.is_some() { self.seal(&opened[..length], made) } else { Ok(length) }

@@ -55,7 +55,7 @@ impl Flow<'_> {
                 Next::Arrived(Err(error)) => return Err(End::SourceFailed(error)),
                 Next::Output(block) => block,
             };
-            let ended = self.source_tls.is_some_and(Tls::peer_closed);
+            let ended = self.source_tls.is_some_and(Tls::is_over);
             // Nothing that comes behind the last piece is received any more.
             let grown = full_in_a_row >= BULK_AFTER && !self.source.is_receiving();
             if !block.is_empty() {
@@ -114,7 +114,7 @@ impl Flow<'_> {
             self.encrypt(&buffer, &mut block)?;
             return Ok(block);
         };
-        source.decrypt(buffer, &mut block).map_err(source_failed)?;
+        source.decrypt(buffer, &mut block);
         self.moved(block.filled().len());
         if self.target_tls.is_none() {
             return Ok(block);
@@ -163,8 +163,12 @@ impl Flow<'_> {
         }
     }
 
-    /// The source has ended its stream: tell the target, in TLS and then by the socket.
+    /// The source has ended its stream, and the target has what it said: tell the target, in TLS
+    /// and then by the socket.
     pub(super) async fn end_of_translation(&self) -> Result<End, End> {
+        if let Some(failure) = self.source_tls.and_then(Tls::broken) {
+            return Err(source_failed(failure));
+        }
         if let Some(tls) = self.source_tls
             && !tls.peer_closed()
         {
@@ -201,7 +205,7 @@ impl Flow<'_> {
     }
 }
 
-pub(super) fn source_failed(failure: Failure) -> End {
+fn source_failed(failure: Failure) -> End {
     End::SourceFailed(io::Error::new(io::ErrorKind::InvalidData, failure.to_string()))
 }
 

@@ -94,21 +94,26 @@ fn a_stream_cut_within_a_record_keeps_what_was_whole() {
 }
 
 #[test]
-fn a_record_that_makes_no_sense_ends_the_session() {
-    let scene = Scene::start("");
-    let (client, server) = scene.session(&scene.client());
-    send(&client, 0..1000);
-    expect(&server, 0..1000);
-    std::io::Write::write_all(
-        &mut &client.socket,
-        &[[23, 3, 3, 0, 40].as_slice(), &[7; 40]].concat(),
-    )
-    .unwrap();
-    expect_reset(&server);
-    let session = scene.proxy.session();
-    assert_fields(&session, json!({ "reason": "client-tls", "bytes_to_backend": 1000 }));
-    assert_eq!(session["tls"]["failure"]["word"], "decrypt");
-    scene.await_rest();
+fn a_record_that_makes_no_sense_ends_the_session_after_what_came_before() {
+    for length in [1000, 100_000] {
+        let scene = Scene::start("");
+        let (client, server) = scene.session(&scene.client());
+        send(&client, 0..length / 2);
+        expect(&server, 0..length / 2);
+        // All of it comes at once.
+        let mut plain = Vec::new();
+        send(&mut plain, length / 2..length);
+        let mut bytes = client.sealed(&plain);
+        bytes.extend_from_slice(&[23, 3, 3, 0, 40]);
+        bytes.extend_from_slice(&[7; 40]);
+        std::io::Write::write_all(&mut &client.socket, &bytes).unwrap();
+        expect(&server, length / 2..length);
+        expect_reset(&server);
+        let session = scene.proxy.session();
+        assert_fields(&session, json!({ "reason": "client-tls", "bytes_to_backend": length }));
+        assert_eq!(session["tls"]["failure"]["word"], "decrypt");
+        scene.await_rest();
+    }
 }
 
 #[test]

@@ -117,6 +117,12 @@ impl Tls {
         self.flush_records().unwrap();
     }
 
+    /// The records of these bytes, which are not sent.
+    pub fn sealed(&self, bytes: &[u8]) -> Vec<u8> {
+        self.connection().writer().write_all(bytes).unwrap();
+        self.output()
+    }
+
     /// Sends each byte in a record of its own, all of them together.
     pub fn send_in_records(&self, bytes: &[u8]) {
         for byte in bytes.chunks(1) {
