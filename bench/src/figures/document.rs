@@ -39,7 +39,6 @@ impl Document {
         Self { schema: SCHEMA, tool, command, begun, host, runs }
     }
 
-    #[cfg_attr(not(test), allow(dead_code, reason = "who measures runs alone writes them by it"))]
     pub fn to_json(&self) -> serde_json::Result<String> {
         serde_json::to_string_pretty(self)
     }

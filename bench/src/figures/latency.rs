@@ -27,7 +27,6 @@ impl Latency {
     }
 
     /// What is longer than an hour counts as an hour.
-    #[cfg_attr(not(test), allow(dead_code, reason = "who measures each unit counts by it"))]
     pub fn record(&mut self, nanoseconds: u64) {
         self.histogram.saturating_record(nanoseconds);
     }

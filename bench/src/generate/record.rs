@@ -172,15 +172,7 @@ impl Recorder {
 impl Tally {
     /// Adds what another thread counted of the same units.
     pub fn merge(&mut self, other: &Tally) {
-        let (own, others) = (&mut self.counts, &other.counts);
-        own.sent += others.sent;
-        own.answered += others.answered;
-        own.duplicated += others.duplicated;
-        own.reordered += others.reordered;
-        own.corrupted += others.corrupted;
-        for (kind, count) in &others.errors {
-            *own.errors.entry(kind.clone()).or_default() += count;
-        }
+        self.counts.add(&other.counts);
         self.latency.merge(&other.latency);
         self.ended += other.ended;
         self.bytes += other.bytes;

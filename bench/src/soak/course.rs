@@ -119,16 +119,7 @@ pub fn whole(runs: &[Run], step: f64) -> Option<Run> {
 }
 
 fn merge_counts(whole: &mut Run, run: &Run) {
-    let (all, of) = (&mut whole.counts, &run.counts);
-    all.sent += of.sent;
-    all.answered += of.answered;
-    all.lost += of.lost;
-    all.duplicated += of.duplicated;
-    all.reordered += of.reordered;
-    all.corrupted += of.corrupted;
-    for (kind, count) in &of.errors {
-        *all.errors.entry(kind.clone()).or_default() += count;
-    }
+    whole.counts.add(&run.counts);
     if let (Some(all), Some(of)) = (&mut whole.cost, &run.cost) {
         all.cpu_seconds += of.cpu_seconds;
         all.user += of.user;
