@@ -206,9 +206,9 @@ impl Socket {
         self.engine.core().io.borrow_mut().driver.unsent(self.descriptor)
     }
 
-    /// Whether something was received that nobody has taken, also when the connection is gone.
-    pub fn has_unread(&self) -> bool {
-        self.engine.core().io.borrow_mut().driver.unread(self.descriptor).is_ok_and(|n| n > 0)
+    /// Bytes received that nobody has taken, also when the connection is gone.
+    pub fn unread(&self) -> usize {
+        self.engine.core().io.borrow_mut().driver.unread(self.descriptor).unwrap_or(0)
     }
 
     pub fn peer_address(&self) -> io::Result<SocketAddr> {

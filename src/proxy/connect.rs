@@ -262,7 +262,7 @@ async fn connect(
         Ok(()) => Ok(socket),
         // A connect hears of the error only: the backend has answered, spoken and reset by now.
         // What it said is its client's, and the relay sees for itself how the connection ended.
-        Err(error) if was_reset(&error) && socket.has_unread() => Ok(socket),
+        Err(error) if was_reset(&error) && socket.unread() > 0 => Ok(socket),
         Err(error) => Err(classify(&error)),
     }
 }

@@ -240,6 +240,7 @@ impl<'s> Flow<'s> {
         let engine = &self.session.worker.engine;
         let mut lent = Some(first);
         let mut small_in_a_row = 0;
+        let mut beats_left_out = 0;
         loop {
             let Some(mut pipe) = lent.take().or_else(|| Pipe::borrow_from(engine)) else {
                 return Ok(());
@@ -259,12 +260,17 @@ impl<'s> Flow<'s> {
             }
             // Most of the cost is per wake-up, not per byte: a stream that comes in pieces is let
             // gather for a beat, together with the others. A fast one does not wait, since its
-            // source might, and one that has paused is waited for in the kernel.
-            if (1..PLENTY).contains(&moved) {
+            // source might.
+            if (1..PLENTY).contains(&moved) && beats_left_out == 0 {
                 engine.sleep_until(engine.now() + BEAT).await;
-            } else {
-                self.readable_or_stopped().await.map_err(End::SourceFailed)?;
+                if self.is_stopping() || self.source.unread() > 0 {
+                    continue;
+                }
+                beats_left_out = BEATS_LEFT_OUT;
             }
+            // What has paused, or comes in pieces further apart, is waited for in the kernel.
+            beats_left_out = beats_left_out.saturating_sub(1);
+            self.readable_or_stopped().await.map_err(End::SourceFailed)?;
         }
     }
 
@@ -420,5 +426,7 @@ const PLENTY: usize = 512 << 10;
 /// Timers round up to their tick of about a millisecond, so that the flows that wait for it go on
 /// in the same turn.
 const BEAT: Duration = Duration::from_nanos(1);
+/// After a beat in which nothing came, so many pieces are not waited for.
+const BEATS_LEFT_OUT: u32 = 16;
 /// Bytes that one flow moves before the others get their turn.
 pub(super) const FAIR_BYTES: usize = 1 << 20;
