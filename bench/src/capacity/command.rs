@@ -7,14 +7,23 @@ use clap::Args;
 
 use super::failure::Failure;
 use super::progress::Progress;
-use super::stand::{Site, Stand, StandOptions, result_document};
-use crate::judge::{Bounds, Ending, Objective, search};
-use crate::report::{Capacity, Results, save, summary};
+use super::stand::{LoadOptions, Site, described};
+use crate::figures::{Host, Run};
+use crate::generate::Protocol;
+use crate::judge::{Bounds, Ending, Estimate, Event, Load, Objective, System, search};
+use crate::report::{Capacity, Results, save, summary, units};
 
 #[derive(Args)]
 pub struct Options {
+    /// What the load speaks
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Protocol::TcpEcho])]
+    protocol: Vec<Protocol>,
     #[command(flatten)]
-    stand: StandOptions,
+    load: LoadOptions,
+    /// Threads of the Ringmain; several numbers are tried in turn
+    #[arg(long, value_delimiter = ',', default_values_t = [1],
+        value_parser = clap::value_parser!(u32).range(1..=1024))]
+    workers: Vec<u32>,
     /// What has to hold: pNN, max, loss, errors, duplicates, reordered, corrupted, cpu
     #[arg(long, default_value = "p99.9=5ms,loss=0,errors=0")]
     slo: Objective,
@@ -46,38 +55,26 @@ pub struct Options {
 
 pub fn capacity(options: &Options) -> Result<(), Failure> {
     let site = Site::prepare()?;
-    let bounds = options.bounds();
-    let mut stand = Stand::start(site, &options.stand)?;
+    let mut host = site.host();
     let (mut runs, mut found) = (Vec::new(), Vec::new());
-    for protocol in options.stand.protocols() {
-        let least = u64::from(bounds.most_runs()) * (bounds.window + bounds.warm_up).as_secs();
-        eprintln!("{}, {}: at most {least} s", protocol.as_str(), options.slo);
-        stand.take(protocol);
-        let mut progress = Progress::new(bounds.window + bounds.warm_up);
-        let (mut limit, made) =
-            search(&mut stand, &options.slo, &bounds, &mut |event| progress.tell(&event));
-        // The places of the runs are counted over all protocols.
-        limit.trials.iter_mut().for_each(|trial| trial.run += runs.len());
-        runs.extend(made);
-        let is_over = matches!(limit.ending, Ending::Fault(_));
-        found.push(Capacity {
-            protocol: protocol.as_str().to_owned(),
-            workers: 1,
-            connections: bounds.connections,
-            limit,
-        });
-        if is_over {
-            break;
+    'all: for protocol in each_once(&options.protocol) {
+        let ceiling = options.ceiling(&site, protocol, &mut runs)?;
+        for workers in each_once(&options.workers) {
+            let capacity = options.search(&site, protocol, workers, ceiling, &mut runs, &mut host);
+            let is_over = matches!(capacity.limit.ending, Ending::Fault(_));
+            found.push(capacity);
+            if is_over {
+                break 'all;
+            }
         }
     }
-    if runs.is_empty() {
-        let why = match found.into_iter().map(|of| of.limit.ending).next() {
-            Some(Ending::Fault(why)) => why,
-            _ => "no protocol was asked for".to_owned(),
-        };
-        return Err(Failure::NoRuns(why));
+    if let [Capacity { limit, .. }] = &found[..]
+        && let Ending::Fault(why) = &limit.ending
+        && limit.trials.is_empty()
+    {
+        return Err(Failure::NoRuns(why.clone()));
     }
-    let mut results = Results::new(result_document(&stand, runs));
+    let mut results = Results::new(site.document(host, runs));
     results.capacity = found;
     for capacity in &results.capacity {
         print!("{}", summary(capacity, &results));
@@ -88,6 +85,58 @@ pub fn capacity(options: &Options) -> Result<(), Failure> {
 }
 
 impl Options {
+    /// Units per second that agents and backends carry with nobody between them, as fast as they
+    /// can: what is found near it is their limit.
+    fn ceiling(
+        &self,
+        site: &Site,
+        protocol: Protocol,
+        runs: &mut Vec<Run>,
+    ) -> Result<Option<f64>, Failure> {
+        let mut generator = site.direct(self.load.order(protocol));
+        let Bounds { connections, window, warm_up, .. } = self.bounds();
+        let load = Load { rate: None, connections, window, warm_up };
+        let mut made = Vec::new();
+        for _ in 0..CEILINGS {
+            match generator.run(&load) {
+                Ok(run) => made.push(run),
+                Err(fault) => return Err(Failure::NoRuns(fault.to_string())),
+            }
+        }
+        let ceiling = Estimate::of(made.iter().map(|run| run.achieved)).map(|of| of.median);
+        let rate = ceiling.map_or("unknown".to_owned(), units::number);
+        eprintln!("{}: the generator alone carries {rate}/s", protocol.as_str());
+        runs.extend(made);
+        Ok(ceiling)
+    }
+
+    fn search(
+        &self,
+        site: &Site,
+        protocol: Protocol,
+        workers: u32,
+        ceiling: Option<f64>,
+        runs: &mut Vec<Run>,
+        host: &mut Host,
+    ) -> Capacity {
+        let (bounds, name) = (self.bounds(), protocol.as_str().to_owned());
+        let order = self.load.order(protocol);
+        let mut generator =
+            site.through_ringmain(order, workers, self.load.passthrough).with_ceiling(ceiling);
+        let each = bounds.window + bounds.warm_up;
+        let most = (each * bounds.most_runs()).as_secs();
+        eprintln!("{name}, workers {workers}, {}: at most {most} s", self.slo);
+        let mut progress = Progress::new(each);
+        let told = &mut |event: Event| progress.tell(&event);
+        let (mut limit, made) = search(&mut generator, &self.slo, &bounds, told);
+        // The places of the runs are counted over all searches.
+        limit.trials.iter_mut().for_each(|trial| trial.run += runs.len());
+        runs.extend(made);
+        described(host, &format!("{name}, workers {workers}"), &generator);
+        let (connections, shared) = (bounds.connections, generator.is_shared());
+        Capacity { protocol: name, workers, connections, ceiling, shared, limit }
+    }
+
     fn bounds(&self) -> Bounds {
         Bounds {
             start: self.start,
@@ -97,11 +146,21 @@ impl Options {
             repeats: self.repeats,
             runs: self.runs,
             points: self.points,
-            connections: self.stand.connections(),
+            connections: self.load.connections,
             window: Duration::from_secs_f64(self.seconds),
             warm_up: Duration::from_millis(300),
         }
     }
+}
+
+fn each_once<T: Copy + PartialEq>(all: &[T]) -> Vec<T> {
+    let mut once = Vec::new();
+    for &one in all {
+        if !once.contains(&one) {
+            once.push(one);
+        }
+    }
+    once
 }
 
 fn parse_seconds(text: &str) -> Result<f64, String> {
@@ -124,3 +183,6 @@ fn parse_percent(text: &str) -> Result<f64, String> {
         _ => Err("a number from 0.5 to 50 is needed".to_owned()),
     }
 }
+
+/// Runs of the generator alone.
+const CEILINGS: u32 = 3;

@@ -7,13 +7,8 @@ use crate::{compare, report};
 #[derive(Debug)]
 pub enum Failure {
     TwoCpusNeeded,
-    /// A proxy did not start; a sentence.
-    NotStarted(String),
-    /// So many descriptors are needed, and so many may be open.
-    Descriptors {
-        needed: u64,
-        limit: u64,
-    },
+    /// A mix of agents could not be read; sentences.
+    Profile(String),
     /// The first run could not be made; why.
     NoRuns(String),
     Compare(compare::Failure),
@@ -25,8 +20,7 @@ impl Failure {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::TwoCpusNeeded => "two_cpus_needed",
-            Self::NotStarted(_) => "not_started",
-            Self::Descriptors { .. } => "too_few_descriptors",
+            Self::Profile(_) => "unusable_profile",
             Self::NoRuns(_) => "no_runs",
             Self::Compare(failure) => failure.as_str(),
             Self::Report(failure) => failure.as_str(),
@@ -44,12 +38,7 @@ impl fmt::Display for Failure {
         }
         match self {
             Self::TwoCpusNeeded => f.write_str("the proxy and the load need a CPU each"),
-            Self::NotStarted(why) | Self::NoRuns(why) => f.write_str(why),
-            Self::Descriptors { needed, limit } => write!(
-                f,
-                "{needed} descriptors are needed and {limit} may be open; raise the limit by \
-                 ulimit -n {needed}, or take fewer --connections"
-            ),
+            Self::Profile(why) | Self::NoRuns(why) => f.write_str(why),
             Self::Host(error) => write!(f, "{error}"),
             Self::Compare(_) | Self::Report(_) => Ok(()),
         }

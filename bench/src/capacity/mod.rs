@@ -3,10 +3,9 @@
 
 mod command;
 mod failure;
-mod meter;
 mod progress;
 mod stand;
 
 pub use command::{Options, capacity};
 pub use failure::Failure;
-pub use stand::{Site, Stand, StandOptions, result_document};
+pub use stand::{LoadOptions, Site, described, mix};

@@ -1,7 +1,7 @@
 //! Owns the order of a comparison: who is started, who runs when, at which rate. It takes figures,
 //! and leaves their presentation to the report.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -227,17 +227,13 @@ fn progress(work: Work, kind: &str, round: u32, contender: &Contender, said: &st
 }
 
 /// Holds certificates, configurations and logs; removed with all that is in it.
-pub struct Directory(PathBuf);
+struct Directory(PathBuf);
 
 impl Directory {
-    pub fn create() -> io::Result<Self> {
+    fn create() -> io::Result<Self> {
         let path = env::temp_dir().join(format!("ringmain-bench-{}", std::process::id()));
         fs::create_dir(&path)?;
         Ok(Self(path))
-    }
-
-    pub fn path(&self) -> &Path {
-        &self.0
     }
 }
 

@@ -16,9 +16,7 @@ impl Cpus {
     /// the first tends to serve interrupts, and the first that is left for the load. `None`, when
     /// there are not two.
     pub fn choose(proxy: Option<usize>, load: Option<usize>) -> io::Result<Option<Self>> {
-        let set = sched_getaffinity(None)?;
-        let allowed: Vec<usize> = (0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect();
-        Ok(Self::choose_from(&allowed, proxy, load))
+        Ok(Self::choose_from(&allowed()?, proxy, load))
     }
 
     fn choose_from(allowed: &[usize], proxy: Option<usize>, load: Option<usize>) -> Option<Self> {
@@ -35,10 +33,21 @@ impl Cpus {
     }
 }
 
+/// The CPUs that the calling thread may use.
+pub fn allowed() -> io::Result<Vec<usize>> {
+    let set = sched_getaffinity(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|&cpu| set.is_set(cpu)).collect())
+}
+
 /// Pins the calling thread; what it starts from now on inherits the CPU.
 pub fn pin(cpu: usize) -> io::Result<()> {
+    pin_to(&[cpu])
+}
+
+/// The same to any of several.
+pub fn pin_to(cpus: &[usize]) -> io::Result<()> {
     let mut set = CpuSet::new();
-    set.set(cpu);
+    cpus.iter().for_each(|&cpu| set.set(cpu));
     Ok(sched_setaffinity(None, &set)?)
 }
 

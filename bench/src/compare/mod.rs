@@ -18,14 +18,10 @@ mod table;
 pub mod usage;
 mod works;
 
-pub use candidate::Candidate;
 pub use congestion::Pinned;
-pub use contender::{Contender, Venue};
-pub use course::{Directory, compare, pin_congestion};
-pub use cpus::{Cpus, pin};
+pub use course::{compare, pin_congestion};
+pub use cpus::Cpus;
 pub use failure::Failure;
 pub use interrupt::watch;
-pub use memory::Footprint;
 pub use options::Options;
 pub use process::raise_descriptor_limit;
-pub use usage::Reading;

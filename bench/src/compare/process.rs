@@ -32,16 +32,26 @@ pub enum StartError {
 impl Process {
     /// Starts `command` on `cpu`, what it says in `log`, and waits until it accepts at `address`.
     pub fn start(
-        mut command: Command,
+        command: Command,
         cpu: usize,
+        log: File,
+        address: SocketAddrV4,
+    ) -> Result<Self, StartError> {
+        Self::start_on(command, &[cpu], log, address)
+    }
+
+    /// The same on several CPUs.
+    pub fn start_on(
+        mut command: Command,
+        on: &[usize],
         log: File,
         address: SocketAddrV4,
     ) -> Result<Self, StartError> {
         // A process group of its own: a Ctrl-C reaches the bench alone, and one signal ends it all.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        // A child inherits the CPU of the thread that starts it, so a thread is pinned for it.
+        // A child inherits the CPUs of the thread that starts it, so a thread is pinned for it.
         let spawn = || {
-            cpus::pin(cpu)?;
+            cpus::pin_to(on)?;
             command.spawn()
         };
         let spawned = thread::scope(|scope| scope.spawn(spawn).join());

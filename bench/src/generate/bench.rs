@@ -13,7 +13,7 @@ use fastrand::Rng;
 use ringmain::engine::{Inbox, Listener, Remote};
 
 use crate::clock::Clock;
-use crate::compare::cpus::Cpus;
+use crate::compare::cpus::{Cpus, allowed};
 use crate::figures::Run;
 
 use super::agents::{self, Fault, Signals, Site};
@@ -22,11 +22,13 @@ use super::directory::Directory;
 use super::failure::Failure;
 use super::ground;
 use super::material::Material;
-use super::order::Order;
+use super::order::{Group, Order};
+use super::placement::Placement;
 use super::protocol::Dialogue;
 use super::proxy::{Front, Proxy};
 use super::record::{Beat, SharedWindow, Window};
 use super::stage::Stage;
+use super::standing::Standing;
 use super::thread::{Finished, Post, ThreadError};
 use super::watch::{Watch, Watched};
 
@@ -72,25 +74,51 @@ struct Side<T> {
 struct Backends {
     side: Option<Side<()>>,
     stop: Inbox<()>,
-    addresses: Vec<Vec<SocketAddr>>,
 }
 
 impl Bench {
     /// Does what `order` says; `told` hears of every second.
     pub fn run(&self, order: &Order, told: &mut dyn FnMut(&Watched)) -> Result<Outcome, Failure> {
+        let mut standing = self.stand(order)?;
+        self.run_on(&mut standing, order, told)
+    }
+
+    /// What runs of such an order have in common: backends' addresses, certificates and a proxy.
+    pub fn stand(&self, order: &Order) -> Result<Standing, Failure> {
         self.check(order)?;
+        let workers = match self.route {
+            Route::Ringmain { workers, .. } => workers,
+            _ => 0,
+        };
+        let all = allowed().map_err(Failure::host("the CPUs of this process"))?;
+        let placement = Placement::choose(self.cpus, workers, &all);
         let directory = Directory::create().map_err(Failure::host("the directory of the run"))?;
         let tls = order.groups.iter().any(|group| group.protocol.handshakes().is_some());
         let material = if tls { Some(Material::generate()?) } else { None };
+        let sockets: io::Result<Vec<Vec<TcpListener>>> =
+            order.groups.iter().map(|group| self.listen(group)).collect();
+        let sockets = sockets.map_err(Failure::host("a backend's address"))?;
+        let mut standing = Standing { proxy: None, material, sockets, placement, directory };
+        standing.proxy = self.start_proxy(order, &standing)?;
+        Ok(standing)
+    }
+
+    /// Does what `order` says where everything stands; its groups are those it was made to stand
+    /// for.
+    pub fn run_on(
+        &self,
+        standing: &mut Standing,
+        order: &Order,
+        told: &mut dyn FnMut(&Watched),
+    ) -> Result<Outcome, Failure> {
         let (beats, heard) = channel();
         let window = SharedWindow::default();
-        let backends = self.open_backends(order, material.as_ref(), &window, &beats)?;
-        let proxy = self.start_proxy(order, &backends, material.as_ref(), directory.path())?;
-        let sites = self.sites(order, &backends, proxy.as_ref(), material.as_ref())?;
-        let (done, agents) = self.start_agents(order, &sites, &window, beats)?;
+        let backends = self.open_backends(order, standing, &window, &beats)?;
+        let sites = self.sites(order, standing)?;
+        let (done, agents) = self.start_agents(order, &sites, standing, &window, beats)?;
         let threads = (agents.id, backends.side.as_ref().map(|side| side.id));
-        let root = proxy.as_ref().map(|proxy| proxy.process.id());
-        let mut watch = Watch::new(self.clock, self.cpus, root, threads);
+        let root = standing.proxy.as_ref().map(|proxy| proxy.process.id());
+        let mut watch = Watch::new(self.clock, self.cpus, &standing.placement, root, threads);
         watch.follow(&window, &heard, &done, told);
         let finished = join(agents)?;
         finished.output.map_err(|fault| failure(fault, order, &sites))?;
@@ -100,12 +128,16 @@ impl Bench {
             backends.stop.push(()).unwrap_or_default();
             tally.merge(&join(side)?.tally);
         }
+        if let Some(proxy) = &mut standing.proxy {
+            proxy.check()?;
+        }
+        let described = standing.proxy.as_ref();
         Ok(Outcome {
             handshakes_full: tally.handshakes_full,
             handshakes_resumed: tally.handshakes_resumed,
             unanswered: tally.unanswered,
             run: watch.into_run(order, &self.route, &tally, &heard),
-            proxy: proxy.map(|proxy| (proxy.version, proxy.configuration)),
+            proxy: described.map(|proxy| (proxy.version.clone(), proxy.configuration.clone())),
         })
     }
 
@@ -142,26 +174,24 @@ impl Bench {
     fn open_backends(
         &self,
         order: &Order,
-        material: Option<&Material>,
+        standing: &Standing,
         window: &SharedWindow,
         beats: &Sender<Beat>,
     ) -> Result<Backends, Failure> {
         let remote = remote()?;
         let stop = Inbox::new(1, Arc::clone(&remote));
         if !self.has_backends() {
-            let addresses = vec![Vec::new(); order.groups.len()];
-            return Ok(Backends { side: None, stop, addresses });
+            return Ok(Backends { side: None, stop });
         }
-        let (mut houses, mut addresses) = (Vec::new(), Vec::new());
-        for group in &order.groups {
-            let sockets = self.listen().map_err(Failure::host("a backend's address"))?;
-            let tls = match (material, group.protocol.handshakes()) {
+        let mut houses = Vec::new();
+        for (group, sockets) in order.groups.iter().zip(&standing.sockets) {
+            let sockets: io::Result<Vec<TcpListener>> =
+                sockets.iter().map(TcpListener::try_clone).collect();
+            let sockets = sockets.map_err(Failure::host("a backend's address"))?;
+            let tls = match (&standing.material, group.protocol.handshakes()) {
                 (Some(material), Some(_)) if self.backends_end_tls() => Some(material.backends()?),
                 _ => None,
             };
-            let at: io::Result<Vec<SocketAddr>> =
-                sockets.iter().map(TcpListener::local_addr).collect();
-            addresses.push(at.map_err(Failure::host("a backend's address"))?);
             houses.push((group.clone(), sockets, tls));
         }
         let (behaviour, seed) = (self.behaviour.clone(), order.seed ^ BACKENDS);
@@ -182,15 +212,18 @@ impl Bench {
             asked.next(&stage.engine).await;
             stage.end();
         };
-        let side = self.start("backends", window, beats.clone(), remote, work)?;
-        Ok(Backends { side: Some(side), stop, addresses })
+        let cpu = standing.placement.backends;
+        let side = self.start("backends", cpu, window, beats.clone(), remote, work)?;
+        Ok(Backends { side: Some(side), stop })
     }
 
-    /// Where the backends of one group are reached.
-    fn listen(&self) -> io::Result<Vec<TcpListener>> {
-        let addresses = match &self.route {
-            Route::Target { backends, .. } => backends.clone(),
-            _ => vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+    /// Where the backends of one group are reached: nowhere, if the target has its own.
+    fn listen(&self, group: &Group) -> io::Result<Vec<TcpListener>> {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let addresses = match (&self.route, group.protocol.dialogue()) {
+            (Route::Target { backends, .. }, _) => backends.clone(),
+            (Route::Ringmain { .. }, Dialogue::Visit) => vec![any; VISITED],
+            _ => vec![any],
         };
         let listen = |address: SocketAddr| {
             let listener = TcpListener::bind(address)?;
@@ -202,41 +235,28 @@ impl Bench {
         addresses.into_iter().map(listen).collect()
     }
 
-    fn start_proxy(
-        &self,
-        order: &Order,
-        backends: &Backends,
-        material: Option<&Material>,
-        directory: &std::path::Path,
-    ) -> Result<Option<Proxy>, Failure> {
+    fn start_proxy(&self, order: &Order, standing: &Standing) -> Result<Option<Proxy>, Failure> {
         let Route::Ringmain { workers, passthrough } = self.route else { return Ok(None) };
-        let fronts: Vec<Front> = order
-            .groups
-            .iter()
-            .zip(&backends.addresses)
-            .map(|(group, backends)| Front {
-                backends: backends.clone(),
-                ends_tls: group.protocol.handshakes().is_some() && !passthrough,
-            })
-            .collect();
-        let authority = material.map(|material| &material.authority);
-        Proxy::start(&fronts, workers, self.cpus.proxy, authority, directory).map(Some)
+        let backends = standing.addresses().map_err(Failure::host("a backend's address"))?;
+        let front = |(group, backends): (&Group, Vec<SocketAddr>)| Front {
+            backends,
+            ends_tls: group.protocol.handshakes().is_some() && !passthrough,
+        };
+        let fronts: Vec<Front> = order.groups.iter().zip(backends).map(front).collect();
+        let authority = standing.material.as_ref().map(|material| &material.authority);
+        let (cpus, directory) = (&standing.placement.proxy, standing.directory.path());
+        Proxy::start(&fronts, workers, cpus, authority, directory).map(Some)
     }
 
-    fn sites(
-        &self,
-        order: &Order,
-        backends: &Backends,
-        proxy: Option<&Proxy>,
-        material: Option<&Material>,
-    ) -> Result<Vec<Site>, Failure> {
-        let site = |(number, group): (usize, &super::order::Group)| {
-            let target = match (&self.route, proxy) {
+    fn sites(&self, order: &Order, standing: &Standing) -> Result<Vec<Site>, Failure> {
+        let backends = standing.addresses().map_err(Failure::host("a backend's address"))?;
+        let site = |(number, group): (usize, &Group)| {
+            let target = match (&self.route, &standing.proxy) {
                 (Route::Target { target, .. }, _) => *target,
                 (_, Some(proxy)) => proxy.listens[number],
-                (_, None) => backends.addresses[number][0],
+                (_, None) => backends[number][0],
             };
-            let tls = match (material, group.protocol.handshakes()) {
+            let tls = match (&standing.material, group.protocol.handshakes()) {
                 (Some(material), Some(handshakes)) => Some(material.agents(handshakes)?),
                 _ => None,
             };
@@ -250,6 +270,7 @@ impl Bench {
         &self,
         order: &Order,
         sites: &[Site],
+        standing: &Standing,
         window: &SharedWindow,
         beats: Sender<Beat>,
     ) -> Result<(Receiver<()>, Side<Result<Window, Fault>>), Failure> {
@@ -261,13 +282,15 @@ impl Bench {
             ending.send(()).unwrap_or_default();
             ran
         };
-        let side = self.start("agents", window, beats, remote()?, work)?;
+        let cpu = standing.placement.agents;
+        let side = self.start("agents", cpu, window, beats, remote()?, work)?;
         Ok((done, side))
     }
 
     fn start<T, W, F>(
         &self,
         name: &'static str,
+        cpu: Option<usize>,
         window: &SharedWindow,
         beats: Sender<Beat>,
         remote: Arc<Remote>,
@@ -278,7 +301,7 @@ impl Bench {
         W: FnOnce(Rc<Stage>) -> F + Send + 'static,
         F: Future<Output = T>,
     {
-        let (clock, window, cpu) = (self.clock, window.clone(), Some(self.cpus.load));
+        let (clock, window) = (self.clock, window.clone());
         let (started, starting) = channel();
         let post = Post { name, cpu, clock, window, beats, remote };
         let thread = post.start(started, work).map_err(Failure::host("a thread of the run"))?;
@@ -312,6 +335,8 @@ fn failure(fault: Fault, order: &Order, sites: &[Site]) -> Failure {
     }
 }
 
+/// Backends of those that connect for each unit, so that the ports towards one are enough.
+const VISITED: usize = 16;
 /// The backends draw from another sequence than the agents.
 const BACKENDS: u64 = 0x6261_636b_656e_6473;
 /// Connections that may wait to be accepted.

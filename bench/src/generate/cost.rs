@@ -20,7 +20,8 @@ pub struct Reading {
 }
 
 impl Reading {
-    pub fn take(root: u32, cpus: Cpus) -> io::Result<Reading> {
+    /// Of the process `root` and all it has started; softirqs are those of the CPUs `proxy`.
+    pub fn take(root: u32, cpus: Cpus, proxy: &[usize]) -> io::Result<Reading> {
         let tick = 1.0 / clock_ticks_per_second() as f64;
         let (mut user, mut system) = (0.0, 0.0);
         for process in usage::tree_of(root)? {
@@ -30,18 +31,21 @@ impl Reading {
             system += of_system as f64 * tick;
         }
         let stat = fs::read_to_string("/proc/stat")?;
-        let softirq = parse_softirq(&stat, cpus.proxy).ok_or(io::ErrorKind::InvalidData)?;
-        let softirq = softirq as f64 * tick;
+        let softirqs: Option<u64> = proxy.iter().map(|&cpu| parse_softirq(&stat, cpu)).sum();
+        let softirq = softirqs.ok_or(io::ErrorKind::InvalidData)? as f64 * tick;
         Ok(Reading { usage: usage::Reading::take(root, cpus)?, user, system, softirq })
     }
 
     /// What was spent since, with what the proxy holds now.
     pub fn until(&self, later: &Reading, root: u32) -> io::Result<Cost> {
-        let usage = self.usage.until(&later.usage);
+        let cpu_seconds = self.usage.until(&later.usage).proxy as f64 / 1e9;
+        // Ticks tell the parts to a hundredth of a second; the whole is exact.
+        let (user, system) = (later.user - self.user, later.system - self.system);
+        let scale = if user + system > 0.0 { cpu_seconds / (user + system) } else { 0.0 };
         Ok(Cost {
-            cpu_seconds: usage.proxy as f64 / 1e9,
-            user: later.user - self.user,
-            system: later.system - self.system,
+            cpu_seconds,
+            user: user * scale,
+            system: system * scale,
             softirq: later.softirq - self.softirq,
             memory_pss: Footprint::take(root)?.pss,
             descriptors: descriptors(root)?,

@@ -41,6 +41,8 @@ pub enum Failure {
     Options(String),
     /// The proxy could not be started.
     Proxy(String),
+    /// It has ended under its load; what it said last.
+    Gone(String),
     Certificates(String),
     Engine(Unsupported),
     Host {
@@ -60,6 +62,7 @@ impl Failure {
             Failure::NoBackend { .. } => "no_backend",
             Failure::Options(_) => "options",
             Failure::Proxy(_) => "proxy",
+            Failure::Gone(_) => "proxy_gone",
             Failure::Certificates(_) => "certificates_failed",
             Failure::Engine(_) => "engine",
             Failure::Host { .. } => "host_error",
@@ -112,6 +115,12 @@ impl fmt::Display for Failure {
             ),
             Failure::Options(sentence) => f.write_str(sentence),
             Failure::Proxy(sentence) => write!(f, "the proxy can not be started: {sentence}"),
+            Failure::Gone(said) if said.trim().is_empty() => {
+                f.write_str("the proxy has ended under its load, and said nothing")
+            }
+            Failure::Gone(said) => {
+                write!(f, "the proxy has ended under its load, and said: {}", said.trim())
+            }
             Failure::Certificates(error) => write!(f, "no certificates could be made: {error}"),
             Failure::Engine(unsupported) => unsupported.fmt(f),
             Failure::Host { what, error } => write!(f, "{what}: {error}"),
@@ -134,7 +143,7 @@ impl From<Failure> for judge::Fault {
         let sentence = failure.to_string();
         match failure {
             Failure::Interrupted => judge::Fault::Interrupted,
-            Failure::Unreachable { .. } | Failure::NotConnected { .. } => {
+            Failure::Unreachable { .. } | Failure::NotConnected { .. } | Failure::Gone(_) => {
                 judge::Fault::Unreachable(sentence)
             }
             _ => judge::Fault::Unable(sentence),

@@ -3,8 +3,8 @@
 //!
 //! Reading order: `order` (what a run is to do), `course` (when its units leave), `protocol` and
 //! `wire` (what they look like), `ledger` and `record` (what is counted), `stage` and `channel`
-//! (what tasks stand on), `agents` and `backends` (the two sides), `thread`, `proxy` and `bench`
-//! (what makes a run of them), then `options`, `command` and `screen`.
+//! (what tasks stand on), `agents` and `backends` (the two sides), `thread`, `placement`, `proxy`,
+//! `standing` and `bench` (what makes runs of them), `system` (a bench as what is judged), then `options`, `command` and `screen`.
 
 mod agents;
 mod backends;
@@ -22,12 +22,13 @@ mod ledger;
 mod material;
 mod options;
 mod order;
+mod placement;
 mod protocol;
 mod proxy;
 mod record;
 mod screen;
 mod stage;
-#[allow(dead_code, reason = "a search for the limit drives it; `run` makes one run")]
+mod standing;
 mod system;
 #[cfg(test)]
 mod tests;
@@ -35,15 +36,12 @@ mod thread;
 mod watch;
 mod wire;
 
+pub use agents::Signals;
+pub use backends::Behaviour;
+pub use bench::{Bench, Route};
 pub use command::run;
 pub use course::{Arrivals, Spikes};
 pub use options::{Options, parse_duration};
 pub use order::{Group, Order, Pace, Sizes};
 pub use protocol::Protocol;
-#[allow(unused_imports, reason = "what a search for the limit is given")]
-pub use {
-    agents::Signals,
-    backends::Behaviour,
-    bench::{Bench, Route},
-    system::Generator,
-};
+pub use system::Generator;

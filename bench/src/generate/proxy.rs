@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::fs::{self, File};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::certificates::{Authority, Identity, key_of};
@@ -23,6 +23,7 @@ pub struct Proxy {
     pub configuration: String,
     /// Where the agents of each group go.
     pub listens: Vec<SocketAddr>,
+    log: PathBuf,
 }
 
 /// What is in front of one group's backends.
@@ -33,11 +34,11 @@ pub struct Front {
 }
 
 impl Proxy {
-    /// Starts one with so many workers on `cpu`; its files go to `directory`.
+    /// Starts one with so many workers on `cpus`; its files go to `directory`.
     pub fn start(
         fronts: &[Front],
         workers: u32,
-        cpu: usize,
+        cpus: &[usize],
         authority: Option<&Authority>,
         directory: &Path,
     ) -> Result<Proxy, Failure> {
@@ -53,12 +54,21 @@ impl Proxy {
         let file = file.map_err(Failure::host("the files of the proxy"))?;
         let mut command = Command::new(program.path());
         command.arg("run").arg("--config").arg(&path);
-        let process = Process::start(command, cpu, file, listens[0]).map_err(|error| {
+        let process = Process::start_on(command, cpus, file, listens[0]).map_err(|error| {
             let said = fs::read_to_string(&log).unwrap_or_default();
             Failure::Proxy(format!("{error}\n{said}"))
         })?;
         let listens = listens.into_iter().map(SocketAddr::V4).collect();
-        Ok(Proxy { process, version: program.version, configuration, listens })
+        Ok(Proxy { process, version: program.version, configuration, listens, log })
+    }
+
+    /// Whether it is still there; if not, what it said last.
+    pub fn check(&mut self) -> Result<(), Failure> {
+        if self.process.is_running() {
+            return Ok(());
+        }
+        let said = fs::read_to_string(&self.log).unwrap_or_default();
+        Err(Failure::Gone(said))
     }
 }
 

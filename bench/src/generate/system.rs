@@ -1,43 +1,56 @@
 //! Owns the generator with what it starts as a `System`: one protocol, at whatever load is asked.
 
-use std::time::Duration;
-
 use crate::figures::Run;
 use crate::judge::{Fault, Load, System};
 
 use super::bench::Bench;
-use super::order::{Group, Order, Pace, Sizes};
-use super::protocol::Protocol;
+use super::order::{Order, Pace};
+use super::proxy::Proxy;
+use super::standing::Standing;
 
-/// A bench and an order of which each run takes the rest.
+/// A bench and an order of which each run takes the rest. What its first run has started stays, so
+/// that a proxy that grows from run to run is seen to.
 pub struct Generator {
-    pub bench: Bench,
+    bench: Bench,
     /// Its groups keep their parts of the rate and of the connections.
-    pub order: Order,
+    order: Order,
+    standing: Option<Standing>,
+    /// Units per second of the generator alone, where it was measured; told with each run.
+    ceiling: Option<f64>,
 }
 
 impl Generator {
-    /// One protocol with units of so many bytes; each load says how many, and how fast.
-    pub fn new(bench: Bench, protocol: Protocol, size: usize) -> Generator {
-        let group = Group::new(protocol, 1, Pace::constant(1.0), Sizes::Constant(size));
-        let order = Order {
-            name: protocol.as_str().to_owned(),
-            groups: vec![group],
-            warm_up: Duration::ZERO,
-            window: Duration::ZERO,
-            patience: Duration::from_secs(2),
-            seed: 1,
-        };
-        Generator { bench, order }
+    pub fn new(bench: Bench, order: Order) -> Generator {
+        Generator { bench, order, standing: None, ceiling: None }
+    }
+
+    pub fn with_ceiling(mut self, ceiling: Option<f64>) -> Generator {
+        self.ceiling = ceiling;
+        self
+    }
+
+    /// The proxy between, once a run was made through one.
+    pub fn proxy(&self) -> Option<&Proxy> {
+        self.standing.as_ref()?.proxy.as_ref()
+    }
+
+    /// Agents and backends had no CPU of their own.
+    pub fn is_shared(&self) -> bool {
+        self.standing.as_ref().is_some_and(|standing| standing.placement.is_shared())
     }
 }
 
 impl System for Generator {
     fn run(&mut self, load: &Load) -> Result<Run, Fault> {
         let order = scaled(&self.order, load);
+        let standing = match &mut self.standing {
+            Some(standing) => standing,
+            none => none.insert(self.bench.stand(&order)?),
+        };
         // Nobody is told of seconds: the run says all of them.
-        let outcome = self.bench.run(&order, &mut |_| ())?;
-        Ok(outcome.run)
+        let mut run = self.bench.run_on(standing, &order, &mut |_| ())?.run;
+        run.generator.ceiling = self.ceiling;
+        Ok(run)
     }
 }
 
@@ -65,6 +78,10 @@ fn scaled(order: &Order, load: &Load) -> Order {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::order::{Group, Sizes};
+    use super::super::protocol::Protocol;
     use super::*;
 
     #[test]

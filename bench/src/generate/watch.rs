@@ -13,6 +13,7 @@ use crate::figures::{Busy, Cost, Moment, Run};
 use super::bench::Route;
 use super::cost::{self, Reading};
 use super::order::Order;
+use super::placement::Placement;
 use super::record::{Beat, SharedWindow, Tally, Window};
 
 /// One second of a run, for progress.
@@ -27,6 +28,7 @@ pub struct Watched {
 pub struct Watch {
     clock: Clock,
     cpus: Cpus,
+    placement: Placement,
     /// The proxy's first process, if it is ours.
     root: Option<u32>,
     /// Agents, and backends if there are any.
@@ -36,17 +38,25 @@ pub struct Watch {
     last: Option<Reading>,
     cost: Option<Cost>,
     times: (u64, u64),
-    busy: Busy,
+    /// None: the window has not ended.
+    busy: Option<Busy>,
     /// What the sides told of seconds that not both have told of.
     open: BTreeMap<u64, (Beat, u32)>,
     series: Vec<Moment>,
 }
 
 impl Watch {
-    pub fn new(clock: Clock, cpus: Cpus, root: Option<u32>, threads: (i32, Option<i32>)) -> Watch {
+    pub fn new(
+        clock: Clock,
+        cpus: Cpus,
+        placement: &Placement,
+        root: Option<u32>,
+        threads: (i32, Option<i32>),
+    ) -> Watch {
         Watch {
             clock,
             cpus,
+            placement: placement.clone(),
             root,
             threads,
             window: None,
@@ -54,7 +64,7 @@ impl Watch {
             last: None,
             cost: None,
             times: (0, 0),
-            busy: Busy::default(),
+            busy: None,
             open: BTreeMap::new(),
             series: Vec::new(),
         }
@@ -98,7 +108,7 @@ impl Watch {
     }
 
     fn is_running(&self) -> bool {
-        self.window.is_some() && self.busy == Busy::default()
+        self.window.is_some() && self.busy.is_none()
     }
 
     fn begin(&mut self, window: Window) {
@@ -110,7 +120,7 @@ impl Watch {
 
     /// None: the proxy is not ours, or it is gone, which the counts show.
     fn read(&self) -> Option<Reading> {
-        Reading::take(self.root?, self.cpus).ok()
+        Reading::take(self.root?, self.cpus, &self.placement.proxy).ok()
     }
 
     fn thread_times(&self) -> (u64, u64) {
@@ -122,11 +132,13 @@ impl Watch {
         let (agents, backends) = self.thread_times();
         let length = (window.end - window.begin) as f64;
         let share = |before: u64, after: u64| (after.saturating_sub(before)) as f64 / length;
-        // Both on one CPU: each is busy with the other's work as well.
-        let sum = share(self.times.0, agents) + share(self.times.1, backends);
-        // Not exactly nothing, which says that the window has not ended.
-        self.busy.generator = sum.max(f64::MIN_POSITIVE);
-        self.busy.backends = sum;
+        let (mut generator, mut backends) =
+            (share(self.times.0, agents), share(self.times.1, backends));
+        if self.placement.is_one_for_both() {
+            // On one CPU each is busy with the other's work as well.
+            (generator, backends) = (generator + backends, generator + backends);
+        }
+        self.busy = Some(Busy { generator, backends, ..Busy::default() });
         if let (Some(first), Some(last), Some(root)) = (&self.first, self.read(), self.root) {
             self.cost = first.until(&last, root).ok();
         }
@@ -202,7 +214,7 @@ impl Watch {
             latency: tally.latency.clone(),
             counts: tally.counts(),
             cost: self.cost,
-            generator: Busy { lag_max: tally.lag_max, ..self.busy },
+            generator: Busy { lag_max: tally.lag_max, ..self.busy.unwrap_or_default() },
             series: self.series,
         }
     }

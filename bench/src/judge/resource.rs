@@ -74,8 +74,11 @@ fn asked(run: &Run) -> f64 {
 
 /// The rate was what the measuring side could do, not what the proxy could.
 pub fn is_generator_limited(run: &Run) -> bool {
+    let busy = run.generator.generator.max(run.generator.backends);
+    // Without a proxy the generator does what a proxy would do of TLS as well, so that it can do
+    // more with one; then its CPU is not full at its ceiling.
     let at_ceiling = run.generator.ceiling.is_some_and(|ceiling| asked(run) >= ceiling * FULL);
-    at_ceiling || (run.generator.generator >= FULL && proxy_share(run) < PROXY_FULL)
+    (at_ceiling && busy >= PROXY_FULL) || (busy >= FULL && proxy_share(run) < PROXY_FULL)
 }
 
 /// Of the CPUs of its workers; 0 where it was not looked at.
@@ -202,10 +205,13 @@ mod tests {
 
     #[test]
     fn a_known_ceiling_marks_the_generator() {
-        let mut run = busy(0.5, 0.1, 0.7);
+        let mut run = busy(0.95, 0.1, 0.92);
         run.generator.ceiling = Some(1020.0);
         assert!(is_generator_limited(&run));
         run.generator.ceiling = Some(2000.0);
         assert!(!is_generator_limited(&run));
+        let mut idle = busy(0.95, 0.1, 0.7);
+        idle.generator.ceiling = Some(1020.0);
+        assert!(!is_generator_limited(&idle));
     }
 }

@@ -32,8 +32,6 @@ pub enum Fault {
     Unreachable(String),
     /// This host can not make such a load: too few descriptors, ports or CPUs.
     Unable(String),
-    /// It began and did not end.
-    Stalled(String),
 }
 
 impl Fault {
@@ -42,7 +40,6 @@ impl Fault {
             Self::Interrupted => "interrupted",
             Self::Unreachable(_) => "unreachable",
             Self::Unable(_) => "unable",
-            Self::Stalled(_) => "stalled",
         }
     }
 }
@@ -52,7 +49,7 @@ impl fmt::Display for Fault {
         f.write_str(self.as_str())?;
         match self {
             Self::Interrupted => Ok(()),
-            Self::Unreachable(why) | Self::Unable(why) | Self::Stalled(why) => write!(f, ": {why}"),
+            Self::Unreachable(why) | Self::Unable(why) => write!(f, ": {why}"),
         }
     }
 }

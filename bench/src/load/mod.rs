@@ -31,4 +31,4 @@ pub use hold::{Held, Hold};
 pub use run::{Outcome, Plan, Site};
 pub use tally::Tally;
 pub use tls::Terms;
-pub use work::{Ending, Pace, Shape, Task, Work};
+pub use work::{Pace, Shape, Task, Work};

@@ -10,7 +10,7 @@ pub type Fact = (&'static str, String);
 
 /// A few lines for the terminal.
 pub fn summary(capacity: &Capacity, results: &Results) -> String {
-    let Capacity { protocol, workers, connections, limit } = capacity;
+    let Capacity { protocol, workers, connections, limit, .. } = capacity;
     let mut text = format!(
         "{protocol}, {workers} worker{}, {connections} connections, {}: {}\n",
         if *workers == 1 { "" } else { "s" },
@@ -25,7 +25,8 @@ pub fn summary(capacity: &Capacity, results: &Results) -> String {
 
 pub fn headline(capacity: &Capacity) -> String {
     let limit = &capacity.limit;
-    let ours = if limit.exhausted.resource.is_ours() { " or more" } else { "" };
+    let ours = limit.exhausted.resource.is_ours() || capacity.shared;
+    let ours = if ours { " or more" } else { "" };
     match (&limit.ending, &limit.confirmed) {
         (Ending::AboveHighest, Some(of)) => format!("{}/s or more", units::number(of.rate)),
         (_, Some(of)) => format!("{}/s{ours}", units::number(of.rate)),
@@ -54,6 +55,13 @@ pub fn facts(capacity: &Capacity, results: &Results) -> Vec<Fact> {
     let exhausted = &limit.exhausted;
     let gave_out = format!("{}: {}", exhausted.resource.as_str(), exhausted.evidence);
     facts.push(("gave out first", gave_out));
+    if let Some(ceiling) = capacity.ceiling {
+        facts.push(("generator alone", format!("{}/s", units::number(ceiling))));
+    }
+    if capacity.shared {
+        let shared = "the workers took all CPUs, and the generator shared them: a lower bound";
+        facts.push(("CPUs", shared.to_owned()));
+    }
     let confirming = confirming(capacity, results);
     let per_run = |figure: fn(&Run) -> Option<f64>| {
         Estimate::of(confirming.iter().filter_map(|run| figure(run)))

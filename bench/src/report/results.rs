@@ -28,6 +28,12 @@ pub struct Capacity {
     pub protocol: String,
     pub workers: u32,
     pub connections: u32,
+    /// Units per second that the generator carries with no proxy between; `None`: not measured.
+    #[serde(default)]
+    pub ceiling: Option<f64>,
+    /// The generator had no CPU of its own.
+    #[serde(default)]
+    pub shared: bool,
     #[serde(flatten)]
     pub limit: Limit,
 }

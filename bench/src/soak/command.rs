@@ -6,14 +6,25 @@ use std::time::Duration;
 use clap::Args;
 
 use super::course::{Course, Ended, soaked, whole};
-use crate::capacity::{Failure, Site, Stand, StandOptions, result_document};
+use super::victim::Soaked;
+use crate::capacity::{Failure, LoadOptions, Site, described, mix};
+use crate::generate::Protocol;
 use crate::judge::Load;
 use crate::report::{Results, save, units};
 
 #[derive(Args)]
 pub struct Options {
+    /// What the load speaks
+    #[arg(long, value_enum, default_value = "tcp-echo")]
+    protocol: Protocol,
+    /// A mix of agents from a file instead, in its proportions; configs/fleets has some
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["protocol", "size", "arrivals"])]
+    profile: Option<PathBuf>,
     #[command(flatten)]
-    stand: StandOptions,
+    load: LoadOptions,
+    /// Threads of the Ringmain
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    workers: u32,
     /// Units per second
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     rate: u32,
@@ -36,10 +47,15 @@ pub struct Options {
 
 pub fn soak(options: &Options) -> Result<(), Failure> {
     let site = Site::prepare()?;
-    let mut stand = Stand::start(site, &options.stand)?;
+    let order = match &options.profile {
+        Some(path) => mix(path)?,
+        None => options.load.order(options.protocol),
+    };
+    let mut victim =
+        Soaked::new(site.through_ringmain(order, options.workers, options.load.passthrough));
     let load = Load {
         rate: Some(f64::from(options.rate)),
-        connections: options.stand.connections(),
+        connections: options.load.connections,
         window: Duration::from_secs(options.window.into()),
         warm_up: Duration::from_millis(200),
     };
@@ -49,14 +65,15 @@ pub fn soak(options: &Options) -> Result<(), Failure> {
         gap: (options.faults > 0).then(|| Duration::from_secs(options.faults.into())),
         load,
     };
-    let (soak, runs) = soaked(&mut stand, &course, &mut |ended| progress(&ended, load.window));
+    let (soak, runs) = soaked(&mut victim, &course, &mut |ended| progress(&ended, load.window));
     print!("{}", soak.table());
     if runs.is_empty() {
         return Err(Failure::NoRuns(soak.ended.unwrap_or_default()));
     }
     let step = (load.window + load.warm_up).as_secs_f64();
-    let mut document = result_document(&stand, runs);
-    document.runs = whole(&document.runs, step).into_iter().collect();
+    let mut host = site.host();
+    described(&mut host, "soak", victim.generator());
+    let document = site.document(host, whole(&runs, step).into_iter().collect());
     let mut results = Results::new(document);
     results.soak = Some(soak);
     let html = save(&results, &options.output, "soak")?;

@@ -4,7 +4,7 @@ mod command;
 mod course;
 mod drift;
 mod tricks;
+mod victim;
 
 pub use command::{Options, soak};
 pub use drift::Soak;
-pub use tricks::{Mischief, Trick};

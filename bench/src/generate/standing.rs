@@ -1,0 +1,31 @@
+//! Owns what stands while runs come and go: the addresses of backends, the certificates, and the
+//! proxy between. It makes no load.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+
+use super::directory::Directory;
+use super::material::Material;
+use super::placement::Placement;
+use super::proxy::Proxy;
+
+/// All that a run needs beside its order. A proxy in it lives as long as this does, so that what it
+/// keeps from one run to the next can be seen.
+pub struct Standing {
+    /// Goes first, while there is somebody to take its last words.
+    pub proxy: Option<Proxy>,
+    pub material: Option<Material>,
+    /// Where the backends of each group are reached; nobody accepts there between runs.
+    pub sockets: Vec<Vec<TcpListener>>,
+    pub placement: Placement,
+    /// Holds certificates and configurations; goes last.
+    pub directory: Directory,
+}
+
+impl Standing {
+    /// The addresses of each group's backends.
+    pub fn addresses(&self) -> io::Result<Vec<Vec<SocketAddr>>> {
+        let of = |group: &Vec<TcpListener>| group.iter().map(TcpListener::local_addr).collect();
+        self.sockets.iter().map(of).collect()
+    }
+}
