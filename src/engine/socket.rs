@@ -238,6 +238,13 @@ impl Socket {
         self.engine.core().io.borrow_mut().driver.read(self.descriptor, room)
     }
 
+    /// Throws away up to `length` bytes that are there, without blocking and without copying them;
+    /// how many. 0 is the end of the stream. Nothing is being received meanwhile, as with `read`.
+    pub fn skip(&self, length: usize) -> io::Result<usize> {
+        assert!(!self.is_receiving(), "what was received comes before what is skipped");
+        self.engine.core().io.borrow_mut().driver.skip(self.descriptor, length)
+    }
+
     /// Sends as much of `bytes` as there is room for without blocking. No send is in flight
     /// meanwhile, since its bytes would come before them.
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {

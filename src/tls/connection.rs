@@ -10,7 +10,7 @@ use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::EncryptError;
 use rustls::{
     AlertDescription, CertificateError, CipherSuite, ClientConfig, Error, HandshakeKind,
-    ProtocolVersion, ServerConfig,
+    NamedGroup, ProtocolVersion, ServerConfig,
 };
 
 use super::certificate::owner;
@@ -44,12 +44,16 @@ enum Stage {
 pub struct Agreed {
     pub version: Option<ProtocolVersion>,
     pub suite: Option<CipherSuite>,
+    /// In which the keys were agreed on.
+    pub group: Option<NamedGroup>,
     /// By ALPN.
     pub protocol: Option<Box<[u8]>>,
     /// Whom the peer's certificate speaks for, if it has shown one.
     pub peer: Option<Box<str>>,
     /// From a ticket, without certificates.
     pub resumed: bool,
+    /// The server asked for another hello first.
+    pub retried: bool,
     /// This side was connected to.
     pub server: bool,
 }
@@ -397,7 +401,9 @@ impl Agreed {
             suite: state.negotiated_cipher_suite().map(|suite| suite.suite()),
             protocol: state.alpn_protocol().map(Into::into),
             peer: peer.map(Into::into),
+            group: state.negotiated_key_exchange_group().map(|group| group.name()),
             resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
+            retried: state.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest),
             server: matches!(unbuffered, Unbuffered::Server(_)),
         })
     }

@@ -128,6 +128,10 @@ pub trait Driver {
     /// Receives what is there into `room` without blocking; 0 is the end of the stream.
     fn read(&mut self, socket: Descriptor, room: &mut [u8]) -> io::Result<usize>;
 
+    /// Throws away up to `length` bytes that are there, without blocking and without looking at
+    /// them; how many. 0 is the end of the stream.
+    fn skip(&mut self, socket: Descriptor, length: usize) -> io::Result<usize>;
+
     /// Sends as much of `bytes` as the socket takes without blocking.
     fn write(&mut self, socket: Descriptor, bytes: &[u8]) -> io::Result<usize>;
 

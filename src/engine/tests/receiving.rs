@@ -153,6 +153,24 @@ fn what_comes_while_nobody_waits_is_there_for_the_next_who_does() {
 }
 
 #[test]
+fn what_is_skipped_is_gone_and_what_follows_can_be_read() {
+    run_on_both(8, async |engine: &Engine| {
+        let (socket, mut peer) = connect(engine).await;
+        let nothing = socket.skip(100).unwrap_err();
+        assert_eq!(nothing.kind(), std::io::ErrorKind::WouldBlock);
+        peer.write_all(b"nobody looks, and this is read").unwrap();
+        settle(engine).await;
+        assert_eq!(socket.skip(14).unwrap(), 14);
+        let mut room = [0; 100];
+        assert_eq!(socket.read(&mut room).unwrap(), 16);
+        assert_eq!(&room[..16], b"and this is read");
+        drop(peer);
+        settle(engine).await;
+        assert_eq!(socket.skip(100).unwrap(), 0);
+    });
+}
+
+#[test]
 fn however_small_the_pieces_few_buffers_wait() {
     run_on_both(64, async |engine: &Engine| {
         let (socket, mut peer) = connect(engine).await;
