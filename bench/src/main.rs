@@ -9,12 +9,12 @@ mod figures;
 mod fleet;
 mod generate;
 mod judge;
-mod load;
 mod peer;
 mod plan;
 mod probes;
 mod report;
 mod soak;
+mod sockets;
 
 use std::fmt::Display;
 use std::process::ExitCode;

@@ -1,14 +1,13 @@
 //! Owns the configurations: a template of each candidate, filled in with where it listens, what it
 //! shows and where it sends its connections.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::net::SocketAddrV4;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use super::candidate::Candidate;
 use crate::certificates::Identity;
-use crate::load::Work;
 
 /// Where a candidate keeps its files, listens, and sends its connections.
 pub struct Place<'a> {
@@ -35,14 +34,22 @@ struct Template {
     tls: &'static str,
 }
 
-/// Writes the configuration of a candidate that has one. `load_module` is NGINX's.
+/// What a candidate is configured with: a file, or the arguments of a peer. `load_module` is
+/// NGINX's.
+pub fn text(candidate: Candidate, load_module: &str, place: &Place<'_>) -> String {
+    match Template::of(candidate) {
+        Some(template) => template.fill(place).replace("@load_module@", load_module),
+        None => arguments(candidate, place).join(OsStr::new(" ")).to_string_lossy().into_owned(),
+    }
+}
+
+/// Writes the configuration of a candidate that has one.
 pub fn write(candidate: Candidate, load_module: &str, place: &Place<'_>) -> io::Result<PathBuf> {
     let Some(template) = Template::of(candidate) else {
         return Err(io::ErrorKind::Unsupported.into());
     };
     let path = place.directory.join(candidate.as_str()).with_extension(template.extension);
-    let text = template.fill(place).replace("@load_module@", load_module);
-    fs::write(&path, text)?;
+    fs::write(&path, text(candidate, load_module, place))?;
     Ok(path)
 }
 
@@ -70,11 +77,6 @@ impl Listen {
             Identity::Ecdsa => self.ecdsa,
             Identity::Rsa => self.rsa,
         }
-    }
-
-    /// Where the clients of a work find the candidate.
-    pub fn of(&self, work: Work) -> SocketAddrV4 {
-        work.terms().map_or(self.plain, |terms| self.with(terms.identity))
     }
 }
 

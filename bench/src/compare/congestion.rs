@@ -2,7 +2,7 @@
 
 use std::{fs, io};
 
-use crate::load::sockets::CONGESTION;
+use crate::sockets::CONGESTION;
 
 /// Restores the setting when dropped.
 pub struct Pinned {

@@ -11,10 +11,14 @@ use super::cpus::Cpus;
 use super::process::Process;
 use super::program::Program;
 use super::report::Contestant;
+use crate::sockets;
 
 pub struct Contender {
     program: Program,
-    backends: Vec<SocketAddrV4>,
+    /// They listen from beginning to end, so that it never finds one gone.
+    backends: Vec<TcpListener>,
+    at: Vec<SocketAddrV4>,
+    configuration: String,
     pub listen: Listen,
     pub process: Process,
 }
@@ -30,20 +34,25 @@ pub struct Venue {
 
 impl Contender {
     /// An error is a sentence for the user.
-    pub fn start(
-        candidate: Candidate,
-        backends: Vec<SocketAddrV4>,
-        venue: &Venue,
-    ) -> Result<Self, String> {
+    pub fn start(candidate: Candidate, network: u8, venue: &Venue) -> Result<Self, String> {
         let program = Program::find(candidate).map_err(|missing| missing.to_string())?;
-        let (listen, process) = launch(&program, &backends, venue, candidate.as_str())?;
-        Ok(Self { program, backends, listen, process })
+        let backends = listen_at(network).map_err(|error| error.to_string())?;
+        let at: Vec<SocketAddrV4> = backends.iter().map(|(address, _)| *address).collect();
+        let started = launch(&program, &at, venue, candidate.as_str())?;
+        let Launched { listen, process, configuration } = started;
+        let backends = backends.into_iter().map(|(_, listener)| listener).collect();
+        Ok(Self { program, backends, at, configuration, listen, process })
     }
 
     /// Starts another process of the same candidate, which has seen no connection yet.
     pub fn start_fresh(&self, venue: &Venue) -> Result<(Listen, Process), String> {
         let name = format!("{}-fresh", self.candidate().as_str());
-        launch(&self.program, &self.backends, venue, &name)
+        let Launched { listen, process, .. } = launch(&self.program, &self.at, venue, &name)?;
+        Ok((listen, process))
+    }
+
+    pub fn backends(&self) -> &[TcpListener] {
+        &self.backends
     }
 
     pub fn candidate(&self) -> Candidate {
@@ -51,8 +60,19 @@ impl Contender {
     }
 
     pub fn describe(&self) -> Contestant {
-        Contestant { candidate: self.candidate(), version: self.program.version.clone() }
+        Contestant {
+            candidate: self.candidate(),
+            version: self.program.version.clone(),
+            configuration: self.configuration.clone(),
+        }
     }
+}
+
+/// One process of a candidate.
+struct Launched {
+    listen: Listen,
+    process: Process,
+    configuration: String,
 }
 
 fn launch(
@@ -60,14 +80,14 @@ fn launch(
     backends: &[SocketAddrV4],
     venue: &Venue,
     name: &str,
-) -> Result<(Listen, Process), String> {
+) -> Result<Launched, String> {
     let listen = free_addresses().map_err(|error| error.to_string())?;
     let directory = venue.directory.join(name);
     let certificates = venue.with_tls.then_some(&*venue.directory);
     let place = Place { directory: &directory, listen, certificates, backends };
     let process = start(program, &place, venue.cpus, &directory.join("log"))
         .map_err(|error| format!("{error}\n{}", said(&directory)))?;
-    Ok((listen, process))
+    Ok(Launched { listen, process, configuration: program.configuration(&place) })
 }
 
 fn start(
@@ -85,6 +105,19 @@ fn start(
 fn said(directory: &Path) -> String {
     fs::read_to_string(directory.join("log")).unwrap_or_default()
 }
+
+/// Backends of one candidate, in a network of its own: none meets the TIME_WAIT of another.
+fn listen_at(network: u8) -> io::Result<Vec<(SocketAddrV4, TcpListener)>> {
+    let listen = |host| {
+        let address = Ipv4Addr::new(127, 1, network, host);
+        let listener = sockets::listener(SocketAddrV4::new(address, 0))?;
+        Ok((SocketAddrV4::new(address, listener.local_addr()?.port()), listener))
+    };
+    (1..=BACKENDS).map(listen).collect()
+}
+
+/// As many as keep a candidate from running out of ports for its connections in TIME_WAIT.
+const BACKENDS: u8 = 16;
 
 /// Addresses that the kernel has just given out, and taken back.
 fn free_addresses() -> io::Result<Listen> {

@@ -2,18 +2,18 @@
 
 use std::{fmt, io};
 
-use rustix::io::Errno;
-
-use crate::load::{Fault, sockets};
+use crate::generate;
+use crate::report;
 
 /// Why there is no comparison.
 #[derive(Debug)]
 pub enum Failure {
     TwoCpusNeeded,
-    CongestionForbidden,
     NoCandidates,
     Interrupted,
     Certificates(rcgen::Error),
+    Generator(generate::Failure),
+    Report(report::Failure),
     Host(io::Error),
 }
 
@@ -21,10 +21,11 @@ impl Failure {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::TwoCpusNeeded => "two_cpus_needed",
-            Self::CongestionForbidden => "congestion_forbidden",
             Self::NoCandidates => "no_candidates",
             Self::Interrupted => "interrupted",
             Self::Certificates(_) => "certificates_failed",
+            Self::Generator(failure) => failure.as_str(),
+            Self::Report(failure) => failure.as_str(),
             Self::Host(_) => "host_error",
         }
     }
@@ -43,13 +44,10 @@ impl fmt::Display for Failure {
         f.write_str(self.as_str())?;
         match self {
             Self::TwoCpusNeeded => f.write_str(": the proxy and the load need a CPU each"),
-            Self::CongestionForbidden => write!(
-                f,
-                ": run as root, or add {} to net.ipv4.tcp_allowed_congestion_control",
-                sockets::CONGESTION
-            ),
             Self::NoCandidates | Self::Interrupted => Ok(()),
             Self::Certificates(error) => write!(f, ": {error}"),
+            Self::Generator(failure) => write!(f, ": {failure}"),
+            Self::Report(failure) => write!(f, ": {failure}"),
             Self::Host(error) => write!(f, ": {error}"),
         }
     }
@@ -61,19 +59,18 @@ impl From<io::Error> for Failure {
     }
 }
 
-impl From<Errno> for Failure {
-    fn from(errno: Errno) -> Self {
-        Self::Host(errno.into())
+impl From<generate::Failure> for Failure {
+    fn from(failure: generate::Failure) -> Self {
+        match failure {
+            generate::Failure::Interrupted => Self::Interrupted,
+            failure => Self::Generator(failure),
+        }
     }
 }
 
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Interrupted => Self::Interrupted,
-            Fault::Host(errno) => errno.into(),
-            _ => Self::Host(io::Error::other(fault.as_str())),
-        }
+impl From<report::Failure> for Failure {
+    fn from(failure: report::Failure) -> Self {
+        Self::Report(failure)
     }
 }
 

@@ -6,10 +6,10 @@ use std::{fs, io};
 use serde::Serialize;
 
 use super::candidate::Candidate;
-use super::statistics::Spread;
 use super::table::{aligned, cell, faults};
 use super::usage;
-use crate::load::Work;
+use super::work::Work;
+use crate::judge::Estimate;
 
 /// Bytes in memory at one moment, of user space alone.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -89,21 +89,21 @@ impl MemoryRow {
         Self { candidate, runs: Vec::new(), faults: Vec::new() }
     }
 
-    fn spread(&self, of: impl Fn(&Memory) -> f64) -> Option<Spread> {
-        Spread::of(self.runs.iter().map(of))
+    fn spread(&self, of: impl Fn(&Memory) -> f64) -> Option<Estimate> {
+        Estimate::of(self.runs.iter().map(of))
     }
 
-    fn per_connection(&self) -> Option<Spread> {
+    fn per_connection(&self) -> Option<Estimate> {
         self.spread(|run| run.pss_per_connection / KIB)
     }
 
     fn cells(&self, best: Option<f64>) -> [String; 7] {
         let own = self.per_connection();
-        let median = |spread: Option<Spread>| cell(spread.map(|of| format!("{:.1}", of.median)));
+        let median = |spread: Option<Estimate>| cell(spread.map(|of| format!("{:.1}", of.median)));
         [
             self.candidate.as_str().to_owned(),
             median(own),
-            cell(own.map(|own| format!("[{:.1}..{:.1}]", own.min, own.max))),
+            cell(own.map(|own| format!("[{:.1}..{:.1}]", own.low, own.high))),
             cell(own.zip(best).map(|(own, best)| format!("{:.2}", own.median / best))),
             median(self.spread(|run| run.rss_per_connection / KIB)),
             median(self.spread(|run| run.few.pss as f64 / MIB)),
@@ -118,7 +118,7 @@ impl MemoryReport {
             [
                 "candidate",
                 "KiB/connection",
-                "[min..max]",
+                "[interval]",
                 "ratio",
                 "by RSS",
                 "MiB with few",

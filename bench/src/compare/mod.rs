@@ -13,9 +13,12 @@ mod options;
 pub mod process;
 pub mod program;
 mod report;
-mod statistics;
+mod subject;
 mod table;
+#[cfg(test)]
+mod tests;
 pub mod usage;
+mod work;
 mod works;
 
 pub use congestion::Pinned;

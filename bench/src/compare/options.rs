@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::candidate::Candidate;
-use crate::load::Work;
+use super::subject::Subject;
+use super::work::Work;
+use crate::generate::Protocol;
 
 #[derive(Args)]
 pub struct Options {
@@ -16,23 +18,34 @@ pub struct Options {
     /// Seconds of a paced run; a run at full speed takes a quarter
     #[arg(long, default_value_t = 4.0, value_parser = parse_seconds)]
     seconds: f64,
-    /// What to ask of the candidates; `latency` is read off pingpong-64
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Work::ALL)]
+    /// What to ask of the candidates (default: all, unless there are protocols); `latency` is read
+    /// off pingpong-64
+    #[arg(long, value_enum, value_delimiter = ',')]
     works: Vec<Work>,
+    /// The same by protocols, as `run` has them
+    #[arg(long, value_enum, value_delimiter = ',')]
+    protocols: Vec<Protocol>,
+    /// Connections of a protocol
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    connections: u32,
+    /// Bytes of its units
+    #[arg(long, default_value_t = 256,
+        value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    size: u32,
     /// Whom to measure
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Candidate::ALL)]
     candidates: Vec<Candidate>,
-    /// Offered rate of a work: requests, connections or bytes per second. May be repeated;
-    /// otherwise it is half of what the slowest candidate carries
+    /// Offered rate of a work or a protocol: requests, connections, messages or bytes per second.
+    /// May be repeated; otherwise it is half of what the slowest candidate carries
     #[arg(long = "rate", value_name = "WORK=RATE", value_parser = parse_rate)]
-    rates: Vec<(Work, f64)>,
+    rates: Vec<(String, f64)>,
     /// CPU of the proxies (default: the last one allowed)
     #[arg(long)]
     pub proxy_cpu: Option<usize>,
     /// CPU of generator and backends (default: the first one left)
     #[arg(long)]
     pub load_cpu: Option<usize>,
-    /// Where compare.json and compare.txt go
+    /// Where compare.json, compare.txt and compare.html go
     #[arg(long, default_value = "target/bench")]
     pub output: PathBuf,
     /// One round of one second, to see that everything works
@@ -54,8 +67,18 @@ impl Options {
     }
 
     /// In the order of the tables, each once.
-    pub fn works(&self) -> impl Iterator<Item = Work> {
-        Work::ALL.into_iter().filter(|work| self.works.contains(work))
+    pub fn subjects(&self) -> Vec<Subject> {
+        let all = self.works.is_empty() && self.protocols.is_empty();
+        let works = Work::ALL.into_iter().filter(|work| all || self.works.contains(work));
+        let mut subjects: Vec<Subject> = works.map(Subject::Work).collect();
+        for &protocol in &self.protocols {
+            let (connections, size) = (self.connections, self.size as usize);
+            let subject = Subject::Protocol { protocol, connections, size };
+            if !subjects.contains(&subject) {
+                subjects.push(subject);
+            }
+        }
+        subjects
     }
 
     /// In the order of the tables, each once.
@@ -64,8 +87,9 @@ impl Options {
     }
 
     /// Units per second, where one was given.
-    pub fn rate(&self, work: Work) -> Option<f64> {
-        self.rates.iter().rev().find(|(of, _)| *of == work).map(|&(_, rate)| rate)
+    pub fn rate(&self, subject: Subject) -> Option<f64> {
+        let of = |(name, _): &&(String, f64)| *name == subject.as_str();
+        self.rates.iter().rev().find(of).map(|&(_, rate)| rate)
     }
 }
 
@@ -76,11 +100,15 @@ fn parse_seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-fn parse_rate(text: &str) -> Result<(Work, f64), String> {
-    let (work, rate) = text.split_once('=').ok_or("WORK=RATE is needed")?;
-    let work = <Work as clap::ValueEnum>::from_str(work, false)?;
+fn parse_rate(text: &str) -> Result<(String, f64), String> {
+    let (name, rate) = text.split_once('=').ok_or("WORK=RATE is needed")?;
+    let work = <Work as ValueEnum>::from_str(name, false).map(Work::as_str);
+    let protocol = || <Protocol as ValueEnum>::from_str(name, false).map(Protocol::as_str);
+    let name = work
+        .or_else(|_| protocol())
+        .map_err(|_| format!("{name} is no work and no protocol; `compare --help` lists both"))?;
     match rate.parse() {
-        Ok(rate) if (1.0..=1e11).contains(&rate) => Ok((work, rate)),
+        Ok(rate) if (1.0..=1e11).contains(&rate) => Ok((name.to_owned(), rate)),
         _ => Err("a rate from 1 to 1e11 per second is needed".to_owned()),
     }
 }
@@ -91,11 +119,31 @@ mod tests {
 
     #[test]
     fn a_rate_names_its_work() {
-        assert_eq!(parse_rate("bulk=5e8"), Ok((Work::Bulk, 5e8)));
-        assert_eq!(parse_rate("latency=1000"), Ok((Work::PingPong64, 1000.0)));
+        assert_eq!(parse_rate("bulk=5e8"), Ok(("bulk".to_owned(), 5e8)));
+        assert_eq!(parse_rate("latency=1000"), Ok(("pingpong-64".to_owned(), 1000.0)));
+        assert_eq!(parse_rate("syslog-tls=9"), Ok(("syslog-tls".to_owned(), 9.0)));
         for wrong in ["bulk", "bulk=", "bulk=0", "bulk=nan", "none=5"] {
             assert!(parse_rate(wrong).is_err(), "{wrong}");
         }
+    }
+
+    fn subjects(line: &str) -> Vec<&'static str> {
+        #[derive(clap::Parser)]
+        struct Whole {
+            #[command(flatten)]
+            options: Options,
+        }
+        let words = ["compare"].into_iter().chain(line.split_ascii_whitespace());
+        let whole = <Whole as clap::Parser>::try_parse_from(words).unwrap();
+        whole.options.subjects().into_iter().map(Subject::as_str).collect()
+    }
+
+    #[test]
+    fn works_and_protocols_are_asked_for_beside_each_other() {
+        assert_eq!(subjects("").len(), Work::ALL.len());
+        assert_eq!(subjects("--protocols ndjson,syslog-tls,ndjson"), ["ndjson", "syslog-tls"]);
+        let both = subjects("--works tls-idle,latency --protocols datadog");
+        assert_eq!(both, ["pingpong-64", "tls-idle", "datadog"]);
     }
 
     #[test]

@@ -57,6 +57,11 @@ impl Program {
         &self.path
     }
 
+    /// What it is configured with at this place.
+    pub fn configuration(&self, place: &Place<'_>) -> String {
+        configuration::text(self.candidate, &self.load_module, place)
+    }
+
     /// Writes the configuration and says how to start with it.
     pub fn command(&self, place: &Place<'_>) -> io::Result<Command> {
         let mut command = Command::new(&self.path);

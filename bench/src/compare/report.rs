@@ -8,8 +8,10 @@ use serde::Serialize;
 use super::candidate::Candidate;
 use super::congestion;
 use super::cpus::Cpus;
+use super::failure::Failure;
 use super::memory::MemoryReport;
 use super::works::WorkReport;
+use crate::report;
 
 #[derive(Serialize)]
 pub struct Comparison {
@@ -35,6 +37,8 @@ pub struct Host {
 pub struct Contestant {
     pub candidate: Candidate,
     pub version: String,
+    /// The text of its file, or its arguments.
+    pub configuration: String,
 }
 
 impl Comparison {
@@ -58,17 +62,27 @@ impl Comparison {
         text
     }
 
-    /// Writes compare.json and compare.txt.
-    pub fn save(&self, directory: &Path) -> io::Result<()> {
+    /// Writes compare.json, compare.html and compare.txt.
+    pub fn save(&self, directory: &Path) -> Result<(), Failure> {
         fs::create_dir_all(directory)?;
-        fs::write(directory.join("compare.json"), serde_json::to_vec_pretty(self)?)?;
+        let json = serde_json::to_vec_pretty(self).map_err(io::Error::from)?;
+        fs::write(directory.join("compare.json"), json)?;
+        report::save_page(&directory.join("compare.json"), &directory.join("compare.html"))?;
         let works = self.works.iter().map(WorkReport::table);
         let tables: Vec<String> =
             works.chain(self.memory.iter().map(MemoryReport::table)).collect();
-        let text = format!("{}\n{}", self.header(), tables.join("\n"));
+        let configurations: String = self.contestants.iter().map(Contestant::shown).collect();
+        let text = format!("{}\n{}\n{configurations}", self.header(), tables.join("\n"));
         fs::write(directory.join("compare.txt"), text)?;
         eprintln!("saved in {}", directory.display());
         Ok(())
+    }
+}
+
+impl Contestant {
+    fn shown(&self) -> String {
+        let (name, rule) = (self.candidate.as_str(), "-".repeat(40));
+        format!("{rule}\nconfiguration of {name}\n{rule}\n{}\n", self.configuration)
     }
 }
 

@@ -1,19 +1,19 @@
 //! Owns what was found in one work: the runs of each candidate, and their table; it measures
 //! nothing.
 
-use std::time::Duration;
-
 use serde::Serialize;
 
 use super::candidate::Candidate;
-use super::statistics::Spread;
+use super::subject::Subject;
 use super::table::{aligned, cell, faults};
-use super::usage::Usage;
-use crate::load::{Shape, Tally, Work};
+use super::work::{Shape, Unit};
+use crate::figures::Run;
+use crate::generate::Carried;
+use crate::judge::{Difference, Estimate, Verdict, discoveries};
 
 #[derive(Serialize)]
 pub struct WorkReport {
-    pub work: Work,
+    pub work: Subject,
     #[serde(skip)]
     pub shape: Shape,
     /// Units per second offered in the paced runs, if there were any.
@@ -42,7 +42,7 @@ pub struct Figures {
     /// From 0 to 1, whoever uses the CPU.
     pub proxy_cpu_busy: f64,
     pub load_cpu_busy: f64,
-    /// `None` for streams, which have no answers.
+    /// From when a unit was due until it ended; of streams, one of their messages.
     pub latency: Option<Latency>,
 }
 
@@ -60,7 +60,7 @@ impl WorkReport {
         let mut lines = vec![[
             "candidate".to_owned(),
             format!("CPU {}", scale.cpu_name),
-            "[min..max]".to_owned(),
+            "[interval]".to_owned(),
             "ratio".to_owned(),
             format!("max {}", scale.rate_name),
             "CPU at max".to_owned(),
@@ -68,8 +68,9 @@ impl WorkReport {
             "p99 us".to_owned(),
             "p99.9 us".to_owned(),
         ]];
-        let best = self.best_reference();
-        lines.extend(self.rows.iter().map(|row| row.cells(&scale, self.offered, best)));
+        let ratios = self.ratios();
+        let cells = |(row, ratio): (&Row, &Option<String>)| row.cells(&scale, self.offered, ratio);
+        lines.extend(self.rows.iter().zip(&ratios).map(cells));
         let mut text = match self.offered {
             Some(rate) => {
                 let rate = scale.rate(rate);
@@ -91,9 +92,36 @@ impl WorkReport {
         text
     }
 
-    fn best_reference(&self) -> Option<f64> {
+    /// CPU of each to the best reference's, with a mark where it may be chance.
+    fn ratios(&self) -> Vec<Option<String>> {
         let references = self.rows.iter().filter(|row| row.candidate.is_reference());
-        references.filter_map(Row::cpu).map(|cpu| cpu.median).min_by(f64::total_cmp)
+        let known = references.filter_map(|row| Some((row.cpu()?.median, row)));
+        let Some((best, reference)) = known.min_by(|a, b| a.0.total_cmp(&b.0)) else {
+            return vec![None; self.rows.len()];
+        };
+        let costs = |row: &Row| row.paced.iter().map(|run| run.cpu).collect::<Vec<f64>>();
+        let compared = costs(reference);
+        let mut differences = Vec::new();
+        let mut places = Vec::new();
+        for (place, row) in self.rows.iter().enumerate() {
+            let other = row.candidate != reference.candidate;
+            let difference = Difference::between(&compared, &costs(row)).filter(|_| other);
+            if let Some(difference) = difference {
+                differences.push(difference);
+                places.push(place);
+            }
+        }
+        let verdicts = discoveries(&differences);
+        let ratio = |(place, row): (usize, &Row)| {
+            let verdict = places.iter().position(|&of| of == place).map(|at| verdicts[at]);
+            let mark = match verdict {
+                Some(Verdict::Noise) => "~",
+                Some(Verdict::TooFewRuns) => "?",
+                Some(Verdict::Real) | None => "",
+            };
+            row.cpu().map(|cpu| format!("{:.2}{mark}", cpu.median / best))
+        };
+        self.rows.iter().enumerate().map(ratio).collect()
     }
 }
 
@@ -103,23 +131,23 @@ impl Row {
     }
 
     /// CPU per unit at the offered rate.
-    fn cpu(&self) -> Option<Spread> {
-        Spread::of(self.paced.iter().map(|run| run.cpu))
+    fn cpu(&self) -> Option<Estimate> {
+        Estimate::of(self.paced.iter().map(|run| run.cpu))
     }
 
     /// Units per second at full speed.
-    pub fn max_rate(&self) -> Option<Spread> {
-        Spread::of(self.full.iter().map(|run| run.rate))
+    pub fn max_rate(&self) -> Option<Estimate> {
+        Estimate::of(self.full.iter().map(|run| run.rate))
     }
 
-    fn cells(&self, scale: &Scale, offered: Option<f64>, best: Option<f64>) -> [String; 9] {
+    fn cells(&self, scale: &Scale, offered: Option<f64>, ratio: &Option<String>) -> [String; 9] {
         let cpu = self.cpu();
-        let cpu_at_max = Spread::of(self.full.iter().map(|run| run.cpu));
+        let cpu_at_max = Estimate::of(self.full.iter().map(|run| run.cpu));
         let is_limited = self.full.iter().any(Figures::is_generator_limited);
         let is_behind = self.paced.iter().any(|run| Some(run.rate) < offered.map(|o| o * CARRIED));
         let latency = |of: fn(&Latency) -> u64| {
             let values = self.paced.iter().filter_map(|run| run.latency.as_ref());
-            let median = Spread::of(values.map(|latency| of(latency) as f64 / 1e3));
+            let median = Estimate::of(values.map(|latency| of(latency) as f64 / 1e3));
             cell(median.map(|us| format!("{:.0}", us.median)))
         };
         let behind = if is_behind { "!" } else { "" };
@@ -127,8 +155,8 @@ impl Row {
         [
             self.candidate.as_str().to_owned(),
             cell(cpu.map(|cpu| format!("{}{behind}", scale.cpu(cpu.median)))),
-            cell(cpu.map(|cpu| format!("[{}..{}]", scale.cpu(cpu.min), scale.cpu(cpu.max)))),
-            cell(cpu.zip(best).map(|(cpu, best)| format!("{:.2}", cpu.median / best))),
+            cell(cpu.map(|cpu| format!("[{}..{}]", scale.cpu(cpu.low), scale.cpu(cpu.high)))),
+            cell(ratio.clone()),
             cell(self.max_rate().map(|rate| format!("{}{limited}", scale.rate(rate.median)))),
             cell(cpu_at_max.map(|cpu| scale.cpu(cpu.median))),
             latency(|latency| latency.p50),
@@ -139,21 +167,30 @@ impl Row {
 }
 
 impl Figures {
-    /// `None` when nothing was carried.
-    pub fn of(tally: &Tally, elapsed: Duration, usage: &Usage) -> Option<Self> {
-        if tally.units == 0 {
-            return None;
+    /// The fault of a run that does not count is a word, and what is known of it.
+    pub fn of(shape: Shape, carried: &Carried) -> Result<Self, String> {
+        let Carried { run, usage, spoiled } = carried;
+        if *spoiled > 0 {
+            return Err(format!("wrong_bytes: in {spoiled} units"));
         }
-        let quantile = |quantile| tally.latency.value_at_quantile(quantile);
-        let latency = (!tally.latency.is_empty()).then(|| Latency {
-            p50: quantile(0.5),
-            p99: quantile(0.99),
-            p99_9: quantile(0.999),
+        if let Some(fault) = fault(run) {
+            return Err(fault);
+        }
+        let usage = usage.as_ref().ok_or("the proxy has ended")?;
+        let units = run.units() * shape.unit.per_message(shape.size);
+        if units == 0.0 {
+            return Err("stalled".to_owned());
+        }
+        let of = |share| run.latency.quantile(share);
+        let latency = (!run.latency.is_empty()).then(|| Latency {
+            p50: of(0.5),
+            p99: of(0.99),
+            p99_9: of(0.999),
         });
-        Some(Self {
-            rate: tally.units as f64 / elapsed.as_secs_f64(),
-            cpu: usage.proxy as f64 / tally.units as f64,
-            proxy_share: usage.proxy as f64 / elapsed.as_nanos() as f64,
+        Ok(Self {
+            rate: units / run.window,
+            cpu: usage.proxy as f64 / units,
+            proxy_share: usage.proxy as f64 / 1e9 / run.window,
             proxy_cpu_busy: usage.proxy_cpu_busy,
             load_cpu_busy: usage.load_cpu_busy,
             latency,
@@ -178,6 +215,20 @@ impl Figures {
     }
 }
 
+/// What is wrong with a run, most telling first.
+fn fault(run: &Run) -> Option<String> {
+    let counts = &run.counts;
+    let errors = counts.errors.iter().max_by_key(|(_, count)| **count);
+    let wrong = [
+        (errors.map_or("", |(kind, _)| kind), errors.map_or(0, |(_, count)| *count)),
+        ("duplicated", counts.duplicated),
+        ("reordered", counts.reordered),
+        ("lost", counts.lost),
+    ];
+    let (kind, count) = wrong.into_iter().find(|(_, count)| *count > 0)?;
+    Some(format!("{kind}: {count} of {} units", counts.sent))
+}
+
 /// How the figures of a work are shown.
 struct Scale {
     cpu_name: &'static str,
@@ -191,8 +242,8 @@ struct Scale {
 
 impl Scale {
     fn of(shape: Shape) -> Self {
-        let (cpu_name, rate_name) = match shape {
-            Shape::Download | Shape::Upload => {
+        let (cpu_name, rate_name) = match shape.unit {
+            Unit::Byte => {
                 return Self {
                     cpu_name: "ms/GB",
                     cpu_factor: 1e9 / 1e6,
@@ -201,8 +252,9 @@ impl Scale {
                     rate_decimals: 2,
                 };
             }
-            Shape::PingPong { .. } => ("us/request", "requests/s"),
-            Shape::Connect(_) => ("us/connection", "connections/s"),
+            Unit::Request => ("us/request", "requests/s"),
+            Unit::Connection => ("us/connection", "connections/s"),
+            Unit::Message => ("us/message", "messages/s"),
         };
         Self { cpu_name, cpu_factor: 1e-3, rate_name, rate_factor: 1.0, rate_decimals: 0 }
     }
@@ -224,7 +276,9 @@ const DISTURBANCE: f64 = 0.2;
 
 #[cfg(test)]
 mod tests {
+    use super::super::work::{Task, Work};
     use super::*;
+    use crate::figures::sample;
 
     fn figures(cpu: f64, rate: f64, proxy_cpu_busy: f64) -> Figures {
         let latency = Some(Latency { p50: 10_000, p99: 20_000, p99_9: 30_000 });
@@ -242,7 +296,8 @@ mod tests {
     }
 
     fn table(offered: Option<f64>, rows: Vec<Row>) -> String {
-        let (work, shape) = (Work::PingPong64, Shape::PingPong { lines: 64 });
+        let work = Subject::Work(Work::PingPong64);
+        let Task::Carry(shape) = work.task() else { panic!("it carries") };
         WorkReport { work, shape, offered, rows }.table()
     }
 
@@ -259,10 +314,37 @@ mod tests {
             row(Candidate::Tokio, 4_000.0, 50_000.0, 1.0),
         ];
         let table = table(Some(50_000.0), rows);
-        assert_eq!(cells(&table, "haproxy")[1..4], ["10.0", "[10.0..10.0]", "1.25"]);
+        assert_eq!(cells(&table, "haproxy")[1..4], ["10.0", "[10.0..10.0]", "1.25?"]);
         assert_eq!(cells(&table, "nginx")[3], "1.00");
-        assert_eq!(cells(&table, "tokio")[3], "0.50");
+        assert_eq!(cells(&table, "tokio")[3], "0.50?");
         assert_eq!(cells(&table, "tokio")[6..], ["10", "20", "30"]);
+    }
+
+    #[test]
+    fn a_ratio_says_whether_it_may_be_chance() {
+        let mut rows = vec![
+            row(Candidate::Nginx, 8_000.0, 50_000.0, 1.0),
+            row(Candidate::Tokio, 4_000.0, 50_000.0, 1.0),
+            row(Candidate::Ringmain, 8_010.0, 50_000.0, 1.0),
+        ];
+        for row in &mut rows {
+            let run = row.paced[0];
+            let runs = (0..6).map(|round| Figures { cpu: run.cpu + f64::from(round * 50), ..run });
+            row.paced = runs.collect();
+        }
+        let table = table(Some(50_000.0), rows);
+        assert_eq!(cells(&table, "tokio")[3], "0.50");
+        assert_eq!(cells(&table, "ringmain")[3], "1.00~");
+    }
+
+    #[test]
+    fn a_run_that_lost_or_changed_something_does_not_count() {
+        let mut run = sample("nginx", 100.0);
+        assert_eq!(fault(&run), None);
+        run.counts.lost = 3;
+        assert!(fault(&run).unwrap().starts_with("lost: 3 of "));
+        run.counts.errors.insert("reset".to_owned(), 2);
+        assert!(fault(&run).unwrap().starts_with("reset: 2 of "));
     }
 
     #[test]

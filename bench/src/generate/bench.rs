@@ -3,33 +3,33 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
 use fastrand::Rng;
-use ringmain::engine::{Inbox, Listener, Remote};
+use ringmain::engine::{Inbox, Remote};
 
 use crate::clock::Clock;
 use crate::compare::cpus::{Cpus, allowed};
 use crate::figures::Run;
 
-use super::agents::{self, Fault, Signals, Site};
-use super::backends::{Behaviour, House};
+use super::agents::{Fault, Signals, Site};
+use super::backends::{Behaviour, Foundation};
 use super::directory::Directory;
 use super::failure::Failure;
 use super::ground;
-use super::material::Material;
 use super::order::{Group, Order};
+use super::pair::{Ended, Pair};
 use super::placement::Placement;
 use super::protocol::Dialogue;
 use super::proxy::{Front, Proxy};
-use super::record::{Beat, SharedWindow, Window};
+use super::record::{Beat, SharedWindow};
 use super::stage::Stage;
 use super::standing::Standing;
 use super::thread::{Finished, Post, ThreadError};
+use super::tls::Material;
 use super::watch::{Watch, Watched};
 
 /// Who is between agents and backends.
@@ -70,9 +70,9 @@ struct Side<T> {
     id: i32,
 }
 
-/// The backends of a run.
-struct Backends {
-    side: Option<Side<()>>,
+/// Backends on a thread of their own, since they have a CPU of their own.
+struct Apart {
+    side: Side<()>,
     stop: Inbox<()>,
 }
 
@@ -113,20 +113,37 @@ impl Bench {
     ) -> Result<Outcome, Failure> {
         let (beats, heard) = channel();
         let window = SharedWindow::default();
-        let backends = self.open_backends(order, standing, &window, &beats)?;
+        let mut foundations = self.foundations(order, standing)?;
+        let sides = 1 + u32::from(!foundations.is_empty());
+        let apart = match standing.placement.is_one_for_both() {
+            true => None,
+            false => {
+                let foundations = std::mem::take(&mut foundations);
+                Some(self.open_apart(foundations, standing, &window, &beats)?)
+            }
+        };
         let sites = self.sites(order, standing)?;
-        let (done, agents) = self.start_agents(order, &sites, standing, &window, beats)?;
-        let threads = (agents.id, backends.side.as_ref().map(|side| side.id));
+        let pair = Pair {
+            order: order.clone(),
+            sites: sites.clone(),
+            foundations,
+            signals: self.signals.clone(),
+            lingering: None,
+        };
+        let (done, load) = self.start_load(pair, standing, &window, beats)?;
+        let threads = (load.id, apart.as_ref().map(|apart| apart.side.id));
         let root = standing.proxy.as_ref().map(|proxy| proxy.process.id());
         let mut watch = Watch::new(self.clock, self.cpus, &standing.placement, root, threads);
+        watch.expect(sides);
         watch.follow(&window, &heard, &done, told);
-        let finished = join(agents)?;
-        finished.output.map_err(|fault| failure(fault, order, &sites))?;
+        let finished = join(load.thread)?;
+        finished.output.ran.map_err(|fault| failure(fault, order, &sites))?;
         let mut tally = finished.tally;
-        if let Some(side) = backends.side {
+        tally.merge(&finished.output.backends);
+        if let Some(Apart { side, stop }) = apart {
             // It holds one message, and is asked once.
-            backends.stop.push(()).unwrap_or_default();
-            tally.merge(&join(side)?.tally);
+            stop.push(()).unwrap_or_default();
+            tally.merge(&join(side.thread)?.tally);
         }
         if let Some(proxy) = &mut standing.proxy {
             proxy.check()?;
@@ -171,20 +188,13 @@ impl Bench {
         }
     }
 
-    fn open_backends(
-        &self,
-        order: &Order,
-        standing: &Standing,
-        window: &SharedWindow,
-        beats: &Sender<Beat>,
-    ) -> Result<Backends, Failure> {
-        let remote = remote()?;
-        let stop = Inbox::new(1, Arc::clone(&remote));
+    /// The backends of each group; none, if the target has its own.
+    fn foundations(&self, order: &Order, standing: &Standing) -> Result<Vec<Foundation>, Failure> {
         if !self.has_backends() {
-            return Ok(Backends { side: None, stop });
+            return Ok(Vec::new());
         }
-        let mut houses = Vec::new();
-        for (group, sockets) in order.groups.iter().zip(&standing.sockets) {
+        let mut random = Rng::with_seed(order.seed ^ BACKENDS);
+        let found = |(group, sockets): (&Group, &Vec<TcpListener>)| {
             let sockets: io::Result<Vec<TcpListener>> =
                 sockets.iter().map(TcpListener::try_clone).collect();
             let sockets = sockets.map_err(Failure::host("a backend's address"))?;
@@ -192,21 +202,26 @@ impl Bench {
                 (Some(material), Some(_)) if self.backends_end_tls() => Some(material.backends()?),
                 _ => None,
             };
-            houses.push((group.clone(), sockets, tls));
-        }
-        let (behaviour, seed) = (self.behaviour.clone(), order.seed ^ BACKENDS);
-        let (received, asked) = (Arc::clone(&self.signals.received), stop.clone());
+            let received = Arc::clone(&self.signals.received);
+            let (group, behaviour) = (group.clone(), self.behaviour.clone());
+            Ok(Foundation { group, sockets, tls, behaviour, random: random.fork(), received })
+        };
+        order.groups.iter().zip(&standing.sockets).map(found).collect()
+    }
+
+    fn open_apart(
+        &self,
+        foundations: Vec<Foundation>,
+        standing: &Standing,
+        window: &SharedWindow,
+        beats: &Sender<Beat>,
+    ) -> Result<Apart, Failure> {
+        let remote = remote()?;
+        let stop = Inbox::new(1, Arc::clone(&remote));
+        let asked = stop.clone();
         let work = move |stage: Rc<Stage>| async move {
-            let mut random = Rng::with_seed(seed);
-            for (group, sockets, tls) in houses {
-                let (stage, received) = (Rc::clone(&stage), Arc::clone(&received));
-                let behaviour = behaviour.clone();
-                let house = House::new(stage, group, behaviour, tls, random.fork(), received);
-                for socket in sockets {
-                    let engine = &house.stage.engine;
-                    let listener = Listener::new(engine, OwnedFd::from(socket), false);
-                    engine.spawn(Rc::clone(&house).open(listener));
-                }
+            for foundation in foundations {
+                foundation.build(&stage);
             }
             stage.engine.spawn(Rc::clone(&stage).tell());
             asked.next(&stage.engine).await;
@@ -214,7 +229,7 @@ impl Bench {
         };
         let cpu = standing.placement.backends;
         let side = self.start("backends", cpu, window, beats.clone(), remote, work)?;
-        Ok(Backends { side: Some(side), stop })
+        Ok(Apart { side, stop })
     }
 
     /// Where the backends of one group are reached: nowhere, if the target has its own.
@@ -257,7 +272,9 @@ impl Bench {
                 (_, None) => backends[number][0],
             };
             let tls = match (&standing.material, group.protocol.handshakes()) {
-                (Some(material), Some(handshakes)) => Some(material.agents(handshakes)?),
+                (Some(material), Some(handshakes)) => {
+                    Some(material.agents(handshakes, group.terms)?)
+                }
                 _ => None,
             };
             Ok(Site { target, sources: ground::sources(order, target, &self.sources)?, tls })
@@ -265,25 +282,22 @@ impl Bench {
         order.groups.iter().enumerate().map(site).collect()
     }
 
-    #[expect(clippy::type_complexity, reason = "the two ends of a thread that was started")]
-    fn start_agents(
+    fn start_load(
         &self,
-        order: &Order,
-        sites: &[Site],
+        pair: Pair,
         standing: &Standing,
         window: &SharedWindow,
         beats: Sender<Beat>,
-    ) -> Result<(Receiver<()>, Side<Result<Window, Fault>>), Failure> {
-        let (order, sites, signals) = (order.clone(), sites.to_vec(), self.signals.clone());
+    ) -> Result<(Receiver<()>, Side<Ended>), Failure> {
         let (ending, done) = channel();
         let work = move |stage: Rc<Stage>| async move {
-            let ran = agents::run(&stage, &order, &sites, &signals).await;
+            let ended = pair.run(&stage).await;
             // Whoever waits for it has gone only with the whole run.
             ending.send(()).unwrap_or_default();
-            ran
+            ended
         };
         let cpu = standing.placement.agents;
-        let side = self.start("agents", cpu, window, beats, remote()?, work)?;
+        let side = self.start("load", cpu, window, beats, remote()?, work)?;
         Ok((done, side))
     }
 
@@ -315,17 +329,23 @@ fn remote() -> Result<Arc<Remote>, Failure> {
     Remote::with_signal().map(Arc::new).map_err(Failure::host("no descriptor for an engine"))
 }
 
-fn join<T>(side: Side<T>) -> Result<Finished<T>, Failure> {
-    match side.thread.join() {
+/// What a thread leaves behind, or why it could not do its work.
+pub fn join<T>(
+    thread: JoinHandle<Result<Finished<T>, ThreadError>>,
+) -> Result<Finished<T>, Failure> {
+    match thread.join() {
         Ok(finished) => Ok(finished?),
         // Its own message was printed when it panicked.
         Err(panic) => std::panic::resume_unwind(panic),
     }
 }
 
-fn failure(fault: Fault, order: &Order, sites: &[Site]) -> Failure {
+/// The sentence for a fault of the agents.
+pub fn failure(fault: Fault, order: &Order, sites: &[Site]) -> Failure {
     match fault {
         Fault::Interrupted => Failure::Interrupted,
+        Fault::Disagreed(disagreed) => Failure::Disagreed(disagreed),
+        Fault::NoTickets => Failure::NoTickets,
         Fault::NotConnected { group, connected, cause } => Failure::NotConnected {
             target: sites[group].target,
             wanted: order.groups[group].agents,

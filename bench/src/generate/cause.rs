@@ -68,6 +68,7 @@ impl From<Failure> for Cause {
         Cause::Tls(match failure.as_str() {
             "certificate" => "tls_certificate",
             "alert-received" => "tls_alert",
+            "decrypt" => "tls_decrypt",
             _ => "tls",
         })
     }

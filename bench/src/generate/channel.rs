@@ -2,18 +2,20 @@
 //! concern.
 
 use std::cell::RefCell;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 
 use ringmain::engine::driver::SocketOptions;
-use ringmain::engine::{Block, BlockSize, Buffer, Engine, Send, Sent, Socket};
-use ringmain::tls::{Connection, Gathered, overhead};
+use ringmain::engine::{Block, BlockSize, Buffer, Engine, Interest, Send, Sent, Socket};
+use ringmain::tls::{Agreed, Connection, Gathered, Room, overhead};
 use rustix::io::Errno;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
 
 use super::cause::Cause;
+use super::tls::Tickets;
 
 /// A connection that stands.
 pub struct Channel {
@@ -33,6 +35,8 @@ struct Tls {
 pub struct AgentTls {
     pub config: Arc<ClientConfig>,
     pub name: ServerName<'static>,
+    /// None: every handshake is a full one.
+    pub tickets: Option<Arc<Tickets>>,
 }
 
 impl Channel {
@@ -47,7 +51,7 @@ impl Channel {
         socket.connect(target).await?;
         let channel = Channel { engine: engine.clone(), socket, tls: None };
         match tls {
-            Some(AgentTls { config, name }) => {
+            Some(AgentTls { config, name, .. }) => {
                 let connection = Connection::client(Arc::clone(config), name.clone())?;
                 channel.shake_hands(connection).await
             }
@@ -89,9 +93,14 @@ impl Channel {
         }
     }
 
-    /// Whether the session of TLS was resumed; none without TLS.
-    pub fn is_resumed(&self) -> Option<bool> {
-        self.tls.as_ref().and_then(|tls| Some(tls.borrow().connection.agreed()?.resumed))
+    /// Shows what the handshake came to, if there was one.
+    pub fn inspect<T>(&self, look: impl FnOnce(&Agreed) -> T) -> Option<T> {
+        self.tls.as_ref().and_then(|tls| tls.borrow().connection.agreed().map(look))
+    }
+
+    /// Whether what is said is sealed.
+    pub fn is_sealed(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Appends the next bytes to `into`; how many. 0 is the end of the stream.
@@ -151,7 +160,71 @@ impl Channel {
         Ok(())
     }
 
-    async fn send_block(&self, block: Block) -> Result<(), Cause> {
+    /// Seals as much of `bytes` as a block takes; how much that was.
+    pub fn seal(&self, bytes: &[u8]) -> Result<(Block, usize), Cause> {
+        let mut block = Block::new(&self.engine, BlockSize::Several);
+        let count = bytes.len().min(SEALED_AT_ONCE);
+        let Some(tls) = &self.tls else { return Err(Cause::Tls("tls")) };
+        let length = tls.borrow_mut().connection.encrypt(&bytes[..count], block.room())?;
+        block.fill(length);
+        Ok((block, count))
+    }
+
+    /// Opens what was read: what it says goes to `room`. How much that is, and whether it was the
+    /// end.
+    pub fn open(&self, bytes: &mut [u8], room: &mut [u8]) -> Result<(usize, bool), Cause> {
+        let Some(tls) = &self.tls else { return Err(Cause::Tls("tls")) };
+        let (mut opened, connection) = (Room::new(room), &mut tls.borrow_mut().connection);
+        connection.receive(bytes, &mut opened)?;
+        Ok((opened.filled(), connection.peer_closed()))
+    }
+
+    /// Ends what is being received, so that `read` may follow; what had come says so much.
+    pub async fn settle(&self) -> Result<Vec<u8>, Cause> {
+        let Some(tls) = &self.tls else { return Ok(Vec::new()) };
+        let mut early = std::mem::take(&mut tls.borrow_mut().early);
+        self.socket.recall();
+        while self.socket.is_receiving() {
+            match self.socket.receive().await {
+                Ok(Some(mut buffer)) => {
+                    let mut plain = Gathered::default();
+                    tls.borrow_mut().connection.receive(buffer.bytes_mut(), &mut plain)?;
+                    early.append(&mut plain.into_bytes());
+                }
+                Ok(None) => return Err(Cause::Closed),
+                Err(error) if Errno::from_io_error(&error) == Some(Errno::CANCELED) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(early)
+    }
+
+    /// Reads what is there as it is; none: nothing is. 0 is the end of the stream.
+    pub fn read(&self, room: &mut [u8]) -> Result<Option<usize>, Cause> {
+        moved(self.socket.read(room))
+    }
+
+    /// The same without looking at it.
+    pub fn skip(&self, length: usize) -> Result<Option<usize>, Cause> {
+        moved(self.socket.skip(length))
+    }
+
+    /// Writes as it is what there is room for; none: there is none.
+    pub fn write(&self, bytes: &[u8]) -> Result<Option<usize>, Cause> {
+        moved(self.socket.write(bytes))
+    }
+
+    pub async fn readable(&self) -> Result<(), Cause> {
+        self.socket.ready(Interest::READ).await?;
+        Ok(())
+    }
+
+    pub async fn writable(&self) -> Result<(), Cause> {
+        self.socket.ready(Interest::WRITE).await?;
+        Ok(())
+    }
+
+    pub async fn send_block(&self, block: Block) -> Result<(), Cause> {
         finish(self.socket.send(block)).await
     }
 
@@ -187,6 +260,14 @@ impl Channel {
     }
 }
 
+fn moved(result: io::Result<usize>) -> Result<Option<usize>, Cause> {
+    match result {
+        Ok(length) => Ok(Some(length)),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
 async fn finish(sending: Send<'_>) -> Result<(), Cause> {
     let mut sending = pin!(sending);
     loop {
@@ -202,6 +283,8 @@ async fn finish(sending: Send<'_>) -> Result<(), Cause> {
 
 /// Parts that are sent at once: a record of TLS holds as much, and a block has room for it.
 const RECORD: usize = 16 << 10;
+/// As many as a block of several buffers has room for.
+const SEALED_AT_ONCE: usize = 4 * RECORD;
 const OPTIONS: SocketOptions = SocketOptions {
     nodelay: true,
     keepalive: None,

@@ -54,6 +54,11 @@ impl Reading {
         })
     }
 
+    /// What CPUs did since.
+    pub fn usage_until(&self, later: &Reading) -> usage::Usage {
+        self.usage.until(&later.usage)
+    }
+
     /// CPUs that the proxy used in so many seconds.
     pub fn cpus_until(&self, later: &Reading, seconds: f64) -> f64 {
         self.usage.until(&later.usage).proxy as f64 / 1e9 / seconds

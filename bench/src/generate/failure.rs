@@ -9,6 +9,7 @@ use ringmain::engine::support::Unsupported;
 use crate::judge;
 
 use super::thread::ThreadError;
+use super::tls::Disagreed;
 
 /// Why there is no run.
 #[derive(Debug)]
@@ -38,6 +39,17 @@ pub enum Failure {
     NoBackend {
         protocol: &'static str,
     },
+    /// Handshakes succeeded and were not what they should have been.
+    Disagreed(Disagreed),
+    /// Nothing can be resumed.
+    NoTickets,
+    /// So many connections to backends did not end.
+    Lingering(u32),
+    /// Fewer connections came to the backends, and stayed, than agents had opened.
+    NotHeld {
+        open: usize,
+        count: usize,
+    },
     Options(String),
     /// The proxy could not be started.
     Proxy(String),
@@ -66,6 +78,10 @@ impl Failure {
             Failure::Certificates(_) => "certificates_failed",
             Failure::Engine(_) => "engine",
             Failure::Host { .. } => "host_error",
+            Failure::Disagreed(_) => "handshake_disagreed",
+            Failure::NoTickets => "no_tickets",
+            Failure::Lingering(_) => "lingering",
+            Failure::NotHeld { .. } => "not_held",
             Failure::Interrupted => "interrupted",
         }
     }
@@ -124,6 +140,20 @@ impl fmt::Display for Failure {
             Failure::Certificates(error) => write!(f, "no certificates could be made: {error}"),
             Failure::Engine(unsupported) => unsupported.fmt(f),
             Failure::Host { what, error } => write!(f, "{what}: {error}"),
+            Failure::Disagreed(disagreed) => disagreed.fmt(f),
+            Failure::NoTickets => f.write_str(
+                "the target gave no ticket in its handshakes, so that no session can be resumed; \
+                 have it give tickets, or take a protocol with full handshakes",
+            ),
+            Failure::Lingering(open) => write!(
+                f,
+                "{open} connections to backends stayed open after those of all agents had ended"
+            ),
+            Failure::NotHeld { open, count } => write!(
+                f,
+                "only {open} of {count} quiet connections were open at the backends; see what the \
+                 proxy says, and its time-outs"
+            ),
             Failure::Interrupted => f.write_str("interrupted"),
         }
     }

@@ -2,13 +2,17 @@
 //! exact count of what became of it.
 //!
 //! Reading order: `order` (what a run is to do), `course` (when its units leave), `protocol` and
-//! `wire` (what they look like), `ledger` and `record` (what is counted), `stage` and `channel`
-//! (what tasks stand on), `agents` and `backends` (the two sides), `thread`, `placement`, `proxy`,
-//! `standing` and `bench` (what makes runs of them), `system` (a bench as what is judged), then `options`, `command` and `screen`.
+//! `wire` (what they look like), `ledger` and `record` (what is counted), `stage`, `channel` and
+//! `tls` (what tasks stand on), `bulk` (long units), `agents` and `backends` (the two sides),
+//! `pair`, `thread`, `placement`, `proxy`, `standing` and `bench` (what makes runs of them),
+//! `between` (runs around a proxy that is there), `system` (a bench as what is judged), then
+//! `options`, `command` and `screen`.
 
 mod agents;
 mod backends;
 mod bench;
+mod between;
+mod bulk;
 mod cause;
 mod channel;
 mod check;
@@ -16,12 +20,13 @@ mod command;
 mod cost;
 mod course;
 mod directory;
+mod ending;
 mod failure;
 mod ground;
 mod ledger;
-mod material;
 mod options;
 mod order;
+mod pair;
 mod placement;
 mod protocol;
 mod proxy;
@@ -33,15 +38,20 @@ mod system;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod tls;
 mod watch;
 mod wire;
 
 pub use agents::Signals;
 pub use backends::Behaviour;
 pub use bench::{Bench, Route};
+pub use between::{Between, Carried, Middle};
 pub use command::run;
 pub use course::{Arrivals, Spikes};
+pub use directory::Directory;
+pub use failure::Failure;
 pub use options::{Options, parse_duration};
-pub use order::{Group, Order, Pace, Sizes};
-pub use protocol::Protocol;
+pub use order::{Ending, Group, Order, Pace, Sizes};
+pub use protocol::{Dialogue, Protocol};
 pub use system::Generator;
+pub use tls::{Material, Suite, Terms};

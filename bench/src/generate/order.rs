@@ -6,7 +6,9 @@ use std::time::Duration;
 use fastrand::Rng;
 
 use super::course::{Arrivals, Course, Spikes};
-use super::protocol::Protocol;
+use super::protocol::{Dialogue, Protocol};
+use super::tls::Terms;
+use super::wire::Format;
 
 /// A run, whole.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,6 +39,20 @@ pub struct Group {
     /// a message now and then.
     pub slow: f64,
     pub broken: f64,
+    /// How a connection that is a unit ends.
+    pub ending: Ending,
+    /// Where it speaks TLS.
+    pub terms: Terms,
+}
+
+/// How an agent ends its connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ending {
+    /// Its stream first; then it waits for the end of the other one.
+    #[default]
+    InOrder,
+    /// By a reset, when it has its answer.
+    Reset,
 }
 
 /// When units leave.
@@ -66,7 +82,18 @@ pub enum Sizes {
 impl Group {
     /// Agents that keep their connections and do nothing wrong.
     pub fn new(protocol: Protocol, agents: u32, pace: Pace, sizes: Sizes) -> Group {
-        Group { protocol, agents, pace, sizes, lifetime: None, slow: 0.0, broken: 0.0 }
+        let (ending, terms) = Default::default();
+        let lifetime = None;
+        Group { protocol, agents, pace, sizes, lifetime, slow: 0.0, broken: 0.0, ending, terms }
+    }
+
+    /// Its units are so long that they are moved, and looked at, in pieces.
+    pub fn is_bulk(&self) -> bool {
+        let is_plain = self.lifetime.is_none() && self.slow + self.broken == 0.0;
+        is_plain
+            && self.protocol.format() == Format::Frame
+            && matches!(self.protocol.dialogue(), Dialogue::Upload | Dialogue::Download)
+            && matches!(self.sizes, Sizes::Constant(size) if size >= BULK)
     }
 }
 
@@ -134,6 +161,8 @@ fn normal(random: &mut Rng) -> f64 {
 
 /// The 99th percentile of the standard normal distribution.
 const Z99: f64 = 2.326_347_874;
+/// From so many bytes on a unit is moved in pieces.
+const BULK: usize = 64 << 10;
 /// No unit is longer.
 const LONGEST: usize = 1 << 20;
 

@@ -25,6 +25,10 @@ pub enum Protocol {
     StreamDown,
     /// Both at the same time
     StreamBoth,
+    /// Messages from agents to backends in TLS 1.3
+    TlsStreamUp,
+    /// Messages from backends to agents in TLS 1.3
+    TlsStreamDown,
     /// Syslog of RFC 5424 on a stream, with lengths
     SyslogTcp,
     /// Syslog of RFC 3164 on a stream, a line each
@@ -71,6 +75,8 @@ impl Protocol {
             Protocol::StreamUp => "stream-up",
             Protocol::StreamDown => "stream-down",
             Protocol::StreamBoth => "stream-both",
+            Protocol::TlsStreamUp => "tls-stream-up",
+            Protocol::TlsStreamDown => "tls-stream-down",
             Protocol::SyslogTcp => "syslog-tcp",
             Protocol::SyslogLines => "syslog-lines",
             Protocol::SyslogTls => "syslog-tls",
@@ -87,8 +93,8 @@ impl Protocol {
             Protocol::SyslogTcp | Protocol::SyslogLines => Dialogue::Upload,
             Protocol::SyslogTls | Protocol::Ndjson => Dialogue::Upload,
             Protocol::TcpConnect | Protocol::TlsConnect | Protocol::TlsResume => Dialogue::Visit,
-            Protocol::StreamUp => Dialogue::Upload,
-            Protocol::StreamDown => Dialogue::Download,
+            Protocol::StreamUp | Protocol::TlsStreamUp => Dialogue::Upload,
+            Protocol::StreamDown | Protocol::TlsStreamDown => Dialogue::Download,
             Protocol::StreamBoth => Dialogue::BothWays,
         }
     }
@@ -112,6 +118,7 @@ impl Protocol {
             Protocol::TlsEcho | Protocol::TlsConnect | Protocol::SyslogTls => {
                 Some(Handshakes::Full)
             }
+            Protocol::TlsStreamUp | Protocol::TlsStreamDown => Some(Handshakes::Full),
             Protocol::TlsResume => Some(Handshakes::Resumed),
             _ => None,
         }

@@ -33,6 +33,8 @@ pub struct Tally {
     pub handshakes_resumed: u64,
     /// Units whose answer had not come when the run was over, on connections that still stood.
     pub unanswered: u64,
+    /// Units that were changed on their way, also outside the window.
+    pub spoiled: u64,
 }
 
 /// What a thread counted in one second of the window.
@@ -56,6 +58,8 @@ pub struct Recorder {
     /// When there is something to tell again; 0 while the window is not known.
     next_second: u64,
     pub open: u32,
+    /// Units that have ended so far, whenever they were due.
+    pub ended_in_all: u64,
 }
 
 impl Window {
@@ -68,7 +72,12 @@ impl Recorder {
     /// `beats`: who is told of each second.
     pub fn new(window: SharedWindow, beats: Option<Sender<Beat>>) -> Recorder {
         let (tally, beat) = Default::default();
-        Recorder { window, tally, beat, beats, next_second: 0, open: 0 }
+        Recorder { window, tally, beat, beats, next_second: 0, open: 0, ended_in_all: 0 }
+    }
+
+    /// One that counts nothing yet, for the same window, and tells the same.
+    pub fn beside(&self) -> Recorder {
+        Recorder::new(Arc::clone(&self.window), self.beats.clone())
     }
 
     fn counts(&self, due: u64) -> bool {
@@ -95,6 +104,7 @@ impl Recorder {
     /// A unit has ended well.
     pub fn ended(&mut self, due: u64, now: u64) {
         self.tick(now);
+        self.ended_in_all += 1;
         if self.counts(due) {
             let latency = now.saturating_sub(due);
             self.tally.counts.answered += 1;
@@ -118,6 +128,7 @@ impl Recorder {
     }
 
     pub fn corrupted(&mut self, now: u64) {
+        self.tally.spoiled += 1;
         if self.counts(now) {
             self.tally.counts.corrupted += 1;
         }
@@ -180,6 +191,7 @@ impl Tally {
         self.handshakes_full += other.handshakes_full;
         self.handshakes_resumed += other.handshakes_resumed;
         self.unanswered += other.unanswered;
+        self.spoiled += other.spoiled;
     }
 
     /// The counts of a whole run, with what never came.

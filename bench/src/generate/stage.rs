@@ -1,13 +1,15 @@
 //! Owns what all tasks of one thread share: its engine, the bench's clock seen through it, its
 //! counts, and the end of the run.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::Future;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringmain::engine::{Either, Engine, Notify, Time, race};
+use ringmain::engine::{Either, Engine, Time, race};
 
+use super::bulk::Scratch;
+use super::ending::Ending;
 use super::record::{Recorder, SharedWindow, Tally, Window};
 
 /// One thread's side of a run.
@@ -17,15 +19,21 @@ pub struct Stage {
     origin: u64,
     pub window: SharedWindow,
     pub recorder: RefCell<Recorder>,
-    ending: Cell<bool>,
-    ended: Notify,
+    pub scratch: RefCell<Scratch>,
+    ending: Ending,
 }
 
 impl Stage {
     pub fn new(engine: Engine, origin: u64, window: SharedWindow, recorder: Recorder) -> Rc<Stage> {
         let recorder = RefCell::new(recorder);
-        let (ending, ended) = (Cell::new(false), Notify::default());
-        Rc::new(Stage { engine, origin, window, recorder, ending, ended })
+        let (scratch, ending) = Default::default();
+        Rc::new(Stage { engine, origin, window, recorder, scratch, ending })
+    }
+
+    /// Another side of the run on the same thread: it counts for itself, and ends by itself.
+    pub fn beside(&self) -> Rc<Stage> {
+        let recorder = self.recorder.borrow().beside();
+        Stage::new(self.engine.clone(), self.origin, self.window.clone(), recorder)
     }
 
     /// The bench's clock at the beginning of this turn.
@@ -49,24 +57,16 @@ impl Stage {
 
     /// Has every task that asks stop.
     pub fn end(&self) {
-        self.ending.set(true);
-        self.ended.notify_all();
+        self.ending.come();
     }
 
     pub fn is_ending(&self) -> bool {
-        self.ending.get()
-    }
-
-    /// Completes when the run is over.
-    pub async fn over(&self) {
-        while !self.ending.get() {
-            self.ended.notified().await;
-        }
+        self.ending.is_here()
     }
 
     /// What `task` comes to, unless the run is over before. The task is dropped then.
     pub async fn unless_over<F: Future>(&self, task: F) -> Option<F::Output> {
-        match race(task, self.over()).await {
+        match race(task, self.ending.awaited()).await {
             Either::First(output) => Some(output),
             Either::Second(()) => None,
         }

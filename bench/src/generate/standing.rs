@@ -5,9 +5,9 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use super::directory::Directory;
-use super::material::Material;
 use super::placement::Placement;
 use super::proxy::Proxy;
+use super::tls::Material;
 
 /// All that a run needs beside its order. A proxy in it lives as long as this does, so that what it
 /// keeps from one run to the next can be seen.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::clock::{Clock, SECOND};
 use crate::compare::cpus::Cpus;
 use crate::compare::memory::Footprint;
+use crate::compare::usage::Usage;
 use crate::figures::{Busy, Cost, Moment, Run};
 
 use super::bench::Route;
@@ -33,6 +34,8 @@ pub struct Watch {
     root: Option<u32>,
     /// Agents, and backends if there are any.
     threads: (i32, Option<i32>),
+    /// Who tells of each second.
+    sides: u32,
     window: Option<Window>,
     first: Option<Reading>,
     last: Option<Reading>,
@@ -43,6 +46,11 @@ pub struct Watch {
     /// What the sides told of seconds that not both have told of.
     open: BTreeMap<u64, (Beat, u32)>,
     series: Vec<Moment>,
+    /// The proxy is read at both ends of the window alone.
+    is_afar: bool,
+    /// When it was read first.
+    read_at: u64,
+    usage: Option<Usage>,
 }
 
 impl Watch {
@@ -59,6 +67,7 @@ impl Watch {
             placement: placement.clone(),
             root,
             threads,
+            sides: 1,
             window: None,
             first: None,
             last: None,
@@ -67,7 +76,25 @@ impl Watch {
             busy: None,
             open: BTreeMap::new(),
             series: Vec::new(),
+            is_afar: false,
+            read_at: 0,
+            usage: None,
         }
+    }
+
+    /// So many tell of each second.
+    pub fn expect(&mut self, sides: u32) {
+        self.sides = sides;
+    }
+
+    /// So that the reading of figures, every second, is not seen in them.
+    pub fn stay_afar(&mut self) {
+        self.is_afar = true;
+    }
+
+    /// What CPUs did in the window, if the proxy was there at both ends of it.
+    pub fn take_usage(&mut self) -> Option<Usage> {
+        self.usage.take()
     }
 
     /// Until the agents are done.
@@ -114,7 +141,8 @@ impl Watch {
     fn begin(&mut self, window: Window) {
         self.window = Some(window);
         self.first = self.read();
-        self.last = self.read();
+        self.read_at = self.clock.now();
+        self.last = if self.is_afar { None } else { self.read() };
         self.times = self.thread_times();
     }
 
@@ -140,12 +168,22 @@ impl Watch {
         }
         self.busy = Some(Busy { generator, backends, ..Busy::default() });
         if let (Some(first), Some(last), Some(root)) = (&self.first, self.read(), self.root) {
+            // Neither reading is at its moment exactly: the load had the CPU.
+            let took = self.clock.now().saturating_sub(self.read_at).max(1) as f64;
+            let scale = length / took;
+            let mut usage = first.usage_until(&last);
+            usage.proxy = (usage.proxy as f64 * scale) as u64;
             self.cost = first.until(&last, root).ok();
+            if let Some(cost) = &mut self.cost {
+                let parts =
+                    [&mut cost.cpu_seconds, &mut cost.user, &mut cost.system, &mut cost.softirq];
+                parts.into_iter().for_each(|part| *part *= scale);
+            }
+            self.usage = Some(usage);
         }
     }
 
     fn hear(&mut self, beat: Beat, told: &mut dyn FnMut(&Watched)) {
-        let sides = 1 + u32::from(self.threads.1.is_some());
         let (whole, heard) = self.open.entry(beat.second).or_default();
         whole.second = beat.second;
         whole.sent += beat.sent;
@@ -153,7 +191,7 @@ impl Watch {
         whole.latency.merge(&beat.latency);
         whole.open += beat.open;
         *heard += 1;
-        if *heard == sides
+        if *heard == self.sides
             && let Some((whole, _)) = self.open.remove(&beat.second)
         {
             self.tell(whole, told);
@@ -161,7 +199,8 @@ impl Watch {
     }
 
     fn tell(&mut self, beat: Beat, told: &mut dyn FnMut(&Watched)) {
-        let now = self.read();
+        let now = if self.is_afar { None } else { self.read() };
+        let root = self.root.filter(|_| !self.is_afar);
         let cpu = match (&self.last, &now) {
             (Some(last), Some(now)) => Some(last.cpus_until(now, 1.0)),
             _ => None,
@@ -174,8 +213,8 @@ impl Watch {
             p99: beat.latency.quantile(0.99),
             max: beat.latency.max(),
             cpu,
-            memory: self.root.and_then(|root| Some(Footprint::take(root).ok()?.pss)),
-            descriptors: self.root.and_then(|root| cost::descriptors(root).ok()),
+            memory: root.and_then(|root| Some(Footprint::take(root).ok()?.pss)),
+            descriptors: root.and_then(|root| cost::descriptors(root).ok()),
             open: beat.open,
         };
         let seconds = self.window.map_or(0, |window| (window.end - window.begin) / SECOND);

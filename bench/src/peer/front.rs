@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::TLS13;
 
 use crate::certificates;
-use crate::load::sockets;
+use crate::sockets;
 
 /// One address, with or without TLS.
 pub struct Front {
@@ -22,7 +22,10 @@ pub struct Front {
 
 impl Front {
     pub fn plain(address: SocketAddrV4) -> io::Result<Self> {
-        Ok(Self { listener: TcpListener::from(sockets::listener(address)?), tls: None })
+        let listener = sockets::listener(address)?;
+        // The runtimes wait for what is ready.
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener, tls: None })
     }
 
     pub fn tls(address: SocketAddrV4, certificate: &Path) -> io::Result<Self> {

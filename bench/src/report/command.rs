@@ -1,7 +1,7 @@
 //! Owns `report`: an HTML page made of results that were kept.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -31,7 +31,21 @@ pub fn report(options: &Options) -> Result<(), Failure> {
         Loaded::Comparison(comparison) => comparison_page(&name, &comparison),
     };
     let output = options.output.clone().unwrap_or(options.results.with_extension("html"));
-    fs::write(&output, html).map_err(|error| Failure::Write(output.clone(), error))?;
+    write(&output, &html)?;
     eprintln!("saved {}", output.display());
     Ok(())
+}
+
+/// The page of results that were just written.
+pub fn save_page(results: &Path, output: &Path) -> Result<(), Failure> {
+    let name = results.file_stem().unwrap_or_default().to_string_lossy();
+    let html = match load(results)? {
+        Loaded::Results(results) => page(&name, &results),
+        Loaded::Comparison(comparison) => comparison_page(&name, &comparison),
+    };
+    write(output, &html)
+}
+
+fn write(output: &Path, html: &str) -> Result<(), Failure> {
+    fs::write(output, html).map_err(|error| Failure::Write(output.to_owned(), error))
 }

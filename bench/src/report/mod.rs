@@ -19,7 +19,7 @@ pub mod table;
 pub mod units;
 
 pub use capacities::summary;
-pub use command::{Options, report};
+pub use command::{Options, report, save_page};
 pub use diff::{DiffOptions, diff};
 pub use failure::Failure;
 pub use results::{Capacity, Results};

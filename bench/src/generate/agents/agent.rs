@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use ringmain::engine::{Either, Notify, Time, race};
 
+use super::super::bulk;
 use super::super::cause::Cause;
 use super::super::channel::Channel;
 use super::super::ledger::{Arrival, Arrived, Outstanding};
@@ -29,6 +30,8 @@ pub struct Agent {
     /// The next unit that nobody answers.
     sequence: Cell<u64>,
     sent_on_connection: Cell<u64>,
+    /// Something is being sent; who is done with it looks for more.
+    sending: Cell<bool>,
 }
 
 /// How an agent behaves.
@@ -52,14 +55,20 @@ impl Agent {
             outstanding: RefCell::default(),
             sequence: Cell::new(0),
             sent_on_connection: Cell::new(0),
+            sending: Cell::new(false),
         })
     }
 
     /// A unit is due.
     pub fn push(&self, due: u64) {
+        self.note(due);
+        self.work.notify_all();
+    }
+
+    /// The same where whoever says so sends it as well.
+    fn note(&self, due: u64) {
         self.team.stage.recorder.borrow_mut().sent(due, self.team.stage.now());
         self.due.borrow_mut().push_back(due);
-        self.work.notify_all();
     }
 
     /// Whether nothing is to be sent or waited for.
@@ -113,10 +122,11 @@ impl Agent {
 
     async fn talk(&self, channel: &Channel) -> Result<(), Cause> {
         self.sent_on_connection.set(0);
+        self.sending.set(false);
         if let Pace::Closed { depth } = self.team.group.pace
             && self.dialogue() == Dialogue::Exchange
         {
-            (0..depth).for_each(|_| self.push(self.team.stage.now()));
+            (0..depth).for_each(|_| self.note(self.team.stage.now()));
         }
         match race(self.write(channel), self.read(channel)).await {
             Either::First(ended) => ended?,
@@ -139,26 +149,77 @@ impl Agent {
 
     /// Sends what is due until the time of the connection is over.
     async fn write(&self, channel: &Channel) -> Result<(), Cause> {
+        if self.team.group.is_bulk() {
+            return self.write_bulk(channel).await;
+        }
         let (mut bytes, end) = (Vec::new(), self.draw_end());
         loop {
             let work = self.work.notified();
             bytes.clear();
-            self.encode_due(&mut bytes);
-            let exchange = self.dialogue() == Dialogue::Exchange;
+            if !self.sending.get() {
+                self.encode_due(&mut bytes);
+            }
             if !bytes.is_empty() {
+                self.sending.set(true);
                 match self.manner {
                     Manner::Slow => self.send_slowly(channel, &bytes).await?,
-                    _ if exchange && self.due.borrow().is_empty() => channel.ask(&bytes).await?,
+                    _ if self.asks() && self.due.borrow().is_empty() => channel.ask(&bytes).await?,
                     _ => channel.send(&bytes).await?,
                 }
+                self.sending.set(false);
             } else if self.outstanding.borrow().is_empty() && self.breaks_off() {
                 return self.break_off(channel).await;
+            } else if end == NEVER {
+                work.await;
             } else if self.team.stage.engine.now() >= end && self.is_idle() {
                 return channel.end().await;
             } else {
                 race(work, self.team.stage.engine.sleep_until(self.next_look(end))).await;
             }
         }
+    }
+
+    /// The same with units that are moved in pieces.
+    async fn write_bulk(&self, channel: &Channel) -> Result<(), Cause> {
+        let stage = &self.team.stage;
+        loop {
+            let work = self.work.notified();
+            let now = stage.now();
+            let due = self.due.borrow_mut().pop_front();
+            let Some(due) = due.or_else(|| self.next_of_a_flood(now)) else {
+                work.await;
+                continue;
+            };
+            let sequence = self.sequence.replace(self.sequence.get() + 1);
+            let (mark, size) = (Mark { stream: self.stream, sequence, due }, self.team.draw_size());
+            bulk::send(stage, channel, &mark, size).await?;
+            stage.recorder.borrow_mut().moved(size, stage.now());
+        }
+    }
+
+    /// Whether an answer is waited for before there is more to do.
+    fn asks(&self) -> bool {
+        self.dialogue() == Dialogue::Exchange
+    }
+
+    /// Asks for what has become due with what has come, which spares the way through `write`.
+    async fn ask_on(&self, channel: &Channel, bytes: &mut Vec<u8>) -> Result<(), Cause> {
+        if self.sending.get() || self.due.borrow().is_empty() {
+            return Ok(());
+        }
+        if self.manner != Manner::Good {
+            self.work.notify_all();
+            return Ok(());
+        }
+        bytes.clear();
+        self.encode_due(bytes);
+        self.sending.set(true);
+        channel.ask(bytes).await?;
+        self.sending.set(false);
+        if !self.due.borrow().is_empty() {
+            self.work.notify_all();
+        }
+        Ok(())
     }
 
     /// When to look again whether the connection is to end: an exchange may still be under way.
@@ -227,6 +288,15 @@ impl Agent {
     async fn read(&self, channel: &Channel) -> Result<(), Cause> {
         let format = self.team.group.protocol.format();
         let (mut inbound, mut arrived) = (Inbound::default(), Arrived::default());
+        if self.team.group.is_bulk() && self.dialogue() == Dialogue::Download {
+            let take = |frame: bulk::Frame| {
+                self.come(frame.length, frame.is_intact, true);
+                self.received(&mut arrived, frame.mark);
+            };
+            bulk::receive(&self.team.stage, channel, take).await?;
+            return Err(Cause::Closed);
+        }
+        let mut asked = Vec::new();
         loop {
             if channel.receive(inbound.room()).await? == 0 {
                 return Err(Cause::Closed);
@@ -248,6 +318,9 @@ impl Agent {
                     Answer::Incomplete => break,
                     Answer::Malformed => return Err(Cause::Malformed),
                 }
+            }
+            if self.asks() {
+                self.ask_on(channel, &mut asked).await?;
             }
         }
     }
@@ -283,7 +356,7 @@ impl Agent {
             recorder.ended(due, stage.now());
             drop(recorder);
             if matches!(self.team.group.pace, Pace::Closed { .. }) && self.team.is_open() {
-                self.push(stage.now());
+                self.note(stage.now());
             }
         }
     }

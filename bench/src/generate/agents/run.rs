@@ -17,6 +17,7 @@ use super::super::order::{Group, Order, Pace};
 use super::super::protocol::Dialogue;
 use super::super::record::Window;
 use super::super::stage::Stage;
+use super::super::tls::Disagreed;
 use super::agent::Agent;
 use super::team::Team;
 use super::visits::Visits;
@@ -48,6 +49,10 @@ pub enum Fault {
         connected: u32,
         cause: Option<Cause>,
     },
+    /// Handshakes succeeded and were not what they should have been.
+    Disagreed(Disagreed),
+    /// Handshakes brought none, so that nothing can be resumed.
+    NoTickets,
     Interrupted,
 }
 
@@ -92,6 +97,9 @@ pub async fn run(
     }
     drain(stage, &crews, order.patience, signals).await;
     stage.end();
+    if let Some(disagreed) = teams.iter().find_map(|team| team.audit.borrow().verdict()) {
+        return Err(Fault::Disagreed(disagreed));
+    }
     crews.iter().for_each(Crew::close_books);
     // The last second is told when the first turn after it has come.
     stage.recorder.borrow_mut().tick(stage.now());
@@ -121,7 +129,10 @@ impl Crew {
 
     /// Has every agent connect, some at a time, so that no queue of a listener overflows.
     async fn connect(&self, team: &Team, group: usize, signals: &Signals) -> Result<(), Fault> {
-        let Crew::Agents(agents) = self else { return Ok(()) };
+        let agents = match self {
+            Crew::Agents(agents) => agents,
+            Crew::Visits(visits) => return visits.gather(group, signals).await,
+        };
         let stage = &team.stage;
         let deadline = stage.now() + nanos(CONNECT_PATIENCE);
         let mut begun = 0;
@@ -133,7 +144,8 @@ impl Crew {
                     stage.end();
                     return Err(Fault::Interrupted);
                 }
-                if stage.now() >= deadline {
+                let hopeless = team.failures.get() >= begun.saturating_mul(TRIES);
+                if stage.now() >= deadline || hopeless {
                     stage.end();
                     let (connected, cause) = (team.connected.get(), team.last_cause.get());
                     return Err(Fault::NotConnected { group, connected, cause });
@@ -202,13 +214,17 @@ async fn pace_by(team: Rc<Team>, schedule: Schedule, start: u64, mut push: impl 
 async fn drain(stage: &Stage, crews: &[Crew], patience: Duration, signals: &Signals) {
     let deadline = stage.now() + nanos(patience);
     let mut quiet = 0;
-    let mut before = signals.received.load(Ordering::Relaxed);
+    let progress = || {
+        let ended = stage.recorder.borrow().ended_in_all;
+        ended + signals.received.load(Ordering::Relaxed)
+    };
+    let mut before = progress();
     while stage.now() < deadline && !signals.interrupted.load(Ordering::Relaxed) {
         stage.pause(GLANCE).await;
-        let received = signals.received.load(Ordering::Relaxed);
-        let idle = crews.iter().all(Crew::is_idle) && received == before;
+        let now = progress();
+        let idle = crews.iter().all(Crew::is_idle) && now == before;
         quiet = if idle { quiet + 1 } else { 0 };
-        before = received;
+        before = now;
         if quiet == QUIET_GLANCES {
             return;
         }
@@ -230,7 +246,9 @@ fn nanos(duration: Duration) -> u64 {
 const LEAD: Duration = Duration::from_millis(20);
 /// Connections that are begun at a time.
 const CONNECTING: usize = 256;
-const CONNECT_PATIENCE: Duration = Duration::from_secs(15);
-const GLANCE: Duration = Duration::from_millis(20);
+pub const CONNECT_PATIENCE: Duration = Duration::from_secs(15);
+/// Failures for each agent, on average, after which nobody waits for more: a few seconds.
+const TRIES: u32 = 8;
+pub const GLANCE: Duration = Duration::from_millis(20);
 /// So often nothing has changed when a run counts as drained.
 const QUIET_GLANCES: u32 = 5;

@@ -11,6 +11,7 @@ use super::super::cause::Cause;
 use super::super::channel::{AgentTls, Channel};
 use super::super::order::Group;
 use super::super::stage::Stage;
+use super::super::tls::Audit;
 use super::agent::Manner;
 
 /// A group at work.
@@ -21,11 +22,15 @@ pub struct Team {
     /// Addresses to connect from, in turn; none: the kernel's choice.
     pub sources: Vec<IpAddr>,
     pub tls: Option<AgentTls>,
+    /// What all of its handshakes came to.
+    pub audit: RefCell<Audit>,
     pub random: RefCell<Rng>,
     next_source: Cell<usize>,
     /// Connections that stand, and the last reason for which one did not.
     pub connected: Cell<u32>,
     pub last_cause: Cell<Option<Cause>>,
+    /// How often one failed.
+    pub failures: Cell<u32>,
     /// Rings when one of the two has changed.
     pub changed: Notify,
 }
@@ -39,9 +44,11 @@ impl Team {
         tls: Option<AgentTls>,
         random: Rng,
     ) -> Rc<Team> {
+        let audit = RefCell::new(Audit::new(group.terms));
         Rc::new(Team {
             stage,
             group,
+            audit,
             target,
             sources,
             tls,
@@ -49,6 +56,7 @@ impl Team {
             next_source: Cell::new(0),
             connected: Cell::new(0),
             last_cause: Cell::new(None),
+            failures: Cell::new(0),
             changed: Notify::default(),
         })
     }
@@ -61,10 +69,11 @@ impl Team {
             Channel::connect(&self.stage.engine, self.target, source, self.tls.as_ref());
         let connected = connecting.await;
         let now = self.stage.now();
-        if let Ok(channel) = &connected
-            && let Some(resumed) = channel.is_resumed()
-        {
-            self.stage.recorder.borrow_mut().handshake(resumed, now);
+        if let Ok(channel) = &connected {
+            channel.inspect(|agreed| {
+                self.audit.borrow_mut().inspect(agreed);
+                self.stage.recorder.borrow_mut().handshake(agreed.resumed, now);
+            });
         }
         connected
     }
@@ -84,6 +93,7 @@ impl Team {
     pub fn failed(&self, cause: Cause) {
         self.stage.recorder.borrow_mut().error(cause, self.stage.now());
         self.last_cause.set(Some(cause));
+        self.failures.set(self.failures.get().saturating_add(1));
         self.changed.notify_all();
     }
 

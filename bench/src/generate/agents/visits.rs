@@ -4,10 +4,14 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::super::cause::Cause;
 use super::super::channel::Channel;
+use super::super::order::Ending;
 use super::super::wire::{Decoded, Inbound, Mark};
+use super::run::{CONNECT_PATIENCE, Fault, GLANCE, Signals};
 use super::team::Team;
 
 pub struct Visits {
@@ -19,6 +23,8 @@ pub struct Visits {
     /// The due time and the number of those that are open.
     under_way: RefCell<BTreeSet<(u64, u64)>>,
     begun: Cell<u64>,
+    /// Those that were there for a ticket.
+    visited: Cell<u32>,
 }
 
 impl Visits {
@@ -30,7 +36,55 @@ impl Visits {
             waiting: RefCell::default(),
             under_way: RefCell::default(),
             begun: Cell::new(0),
+            visited: Cell::new(0),
         })
+    }
+
+    /// Where sessions are to be resumed, gathers as many tickets as there may be visits at a time:
+    /// by visits with full handshakes, which do not count.
+    pub async fn gather(self: &Rc<Self>, group: usize, signals: &Signals) -> Result<(), Fault> {
+        let stage = &self.team.stage;
+        let Some(tickets) = self.team.tls.as_ref().and_then(|tls| tls.tickets.clone()) else {
+            return Ok(());
+        };
+        let deadline = stage.now() + CONNECT_PATIENCE.as_nanos() as u64;
+        let wanted = self.team.group.agents as usize;
+        let rest = Rc::new(Cell::new(GATHERING));
+        for _ in 0..GATHERING {
+            let (visits, tickets, rest) = (Rc::clone(self), Arc::clone(&tickets), Rc::clone(&rest));
+            stage.engine.spawn(async move {
+                while tickets.len() < wanted && !visits.team.stage.is_ending() {
+                    let visited = visits.visit(visits.team.stage.now(), 0).await;
+                    visits.visited.set(visits.visited.get() + 1);
+                    if let Err(cause) = visited {
+                        visits.team.failed(cause);
+                        break;
+                    }
+                    if tickets.len() == 0 {
+                        break;
+                    }
+                }
+                rest.set(rest.get() - 1);
+            });
+        }
+        while rest.get() > 0 && stage.now() < deadline {
+            if signals.interrupted.load(Ordering::Relaxed) {
+                stage.end();
+                return Err(Fault::Interrupted);
+            }
+            stage.pause(GLANCE).await;
+        }
+        let (connected, cause) = (self.visited.get(), self.team.last_cause.get());
+        if tickets.len() < wanted {
+            stage.end();
+            return Err(match cause {
+                None if tickets.len() == 0 && connected > 0 => Fault::NoTickets,
+                cause => Fault::NotConnected { group, connected, cause },
+            });
+        }
+        tickets.hand_out();
+        self.team.audit.borrow_mut().expect_resumption();
+        Ok(())
     }
 
     /// One is due.
@@ -117,9 +171,16 @@ impl Visits {
                 Decoded::Malformed => return Err(Cause::Malformed),
             }
         }
+        if self.team.group.ending == Ending::Reset {
+            channel.reset();
+            return Ok(());
+        }
         channel.end().await?;
-        // The other side ends its stream as well, or resets what it no longer needs.
-        while !matches!(channel.receive(inbound.room()).await, Ok(0) | Err(_)) {}
+        // A reset in place of the other end is an error: bytes could have been lost with it.
+        while channel.receive(inbound.room()).await? > 0 {}
         Ok(())
     }
 }
+
+/// Visits for tickets at a time.
+const GATHERING: u32 = 32;

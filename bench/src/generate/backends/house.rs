@@ -31,6 +31,8 @@ pub struct House {
     received: Arc<AtomicU64>,
     /// The next connection that the backend sends on.
     streams: Cell<u32>,
+    /// Connections that are being served.
+    open: Cell<u32>,
     /// Rings when it dies.
     died: Notify,
     /// How often each fate struck within the window.
@@ -55,6 +57,7 @@ impl House {
             arrived: RefCell::default(),
             received,
             streams: Cell::new(0),
+            open: Cell::new(0),
             died: Notify::default(),
             done: RefCell::default(),
         })
@@ -80,6 +83,16 @@ impl House {
     }
 
     async fn receive(self: Rc<Self>, socket: Socket) {
+        self.open.set(self.open.get() + 1);
+        self.serve(socket).await;
+        self.open.set(self.open.get() - 1);
+    }
+
+    pub fn open_connections(&self) -> u32 {
+        self.open.get()
+    }
+
+    async fn serve(self: &Rc<Self>, socket: Socket) {
         if self.outage(self.behaviour.death).is_some() {
             return socket.reset_on_close();
         }
@@ -87,9 +100,11 @@ impl House {
         // What goes wrong is seen, and counted, by the agent.
         let Some(Ok(channel)) = self.stage.unless_over(accepting).await else { return };
         let channel = Rc::new(channel);
-        let died = self.died.notified();
-        let serving = self.stage.unless_over(serve::serve(&self, &channel));
-        if let Either::Second(()) = race(serving, died).await {
+        let serving = self.stage.unless_over(serve::serve(self, &channel));
+        // Only a few houses die, and in all others nobody needs to listen for it.
+        if self.behaviour.death.is_none() {
+            serving.await;
+        } else if let Either::Second(()) = race(serving, self.died.notified()).await {
             channel.reset();
         }
     }

@@ -2,10 +2,12 @@
 //! badly as they are told.
 
 mod behaviour;
+mod foundation;
 mod house;
 mod serve;
 
 #[cfg(test)]
 pub use behaviour::Fate;
 pub use behaviour::{Behaviour, Mischief, Outage, Service};
+pub use foundation::Foundation;
 pub use house::House;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ringmain::engine::race;
 
+use super::super::bulk;
 use super::super::cause::Cause;
 use super::super::channel::Channel;
 use super::super::course::{Arrivals, Schedule};
@@ -17,6 +18,7 @@ use super::house::House;
 pub async fn serve(house: &Rc<House>, channel: &Channel) -> Result<(), Cause> {
     match house.group.protocol.dialogue() {
         Dialogue::Exchange | Dialogue::Visit => Answering::new(house, channel).run().await,
+        Dialogue::Upload if house.group.is_bulk() => take_bulk(house, channel).await,
         Dialogue::Upload => take(house, channel).await,
         Dialogue::Download => {
             // The agent says nothing, but its end is to be noticed.
@@ -69,9 +71,7 @@ impl<'h> Answering<'h> {
                         }
                         let fate = self.next_fate();
                         self.house.struck(fate, mark.due);
-                        let mut answer = Vec::new();
-                        format.answer(&mark, &inbound.rest()[..length], &mut answer);
-                        self.answer(fate, &answer);
+                        self.answer(fate, format, &mark, &inbound.rest()[..length]);
                         inbound.consume(length);
                         match fate {
                             Fate::Reset => {
@@ -111,34 +111,34 @@ impl<'h> Answering<'h> {
         }
     }
 
-    fn answer(&mut self, fate: Fate, answer: &[u8]) {
+    fn answer(&mut self, fate: Fate, format: Format, mark: &Mark, request: &[u8]) {
         match fate {
             Fate::Drop | Fate::Reset | Fate::Close => return,
-            Fate::Swap => return self.held_back.extend_from_slice(answer),
-            Fate::Answer => self.answers.extend_from_slice(answer),
+            Fate::Swap => return format.answer(mark, request, &mut self.held_back),
+            Fate::Answer => format.answer(mark, request, &mut self.answers),
             Fate::Duplicate => {
-                self.answers.extend_from_slice(answer);
-                self.answers.extend_from_slice(answer);
+                format.answer(mark, request, &mut self.answers);
+                format.answer(mark, request, &mut self.answers);
             }
             Fate::Corrupt => {
-                self.answers.extend_from_slice(answer);
-                self.corrupt(answer.len());
+                let before = self.answers.len();
+                format.answer(mark, request, &mut self.answers);
+                self.corrupt(before);
             }
         }
         self.answers.append(&mut self.held_back);
     }
 
-    /// Changes a byte of the last answer that is checked: the last one, or in text the last digit
-    /// of the checksum.
-    fn corrupt(&mut self, length: usize) {
-        let start = self.answers.len() - length;
+    /// Changes a byte that is checked of the answer that starts there: the last one, or in text the
+    /// last digit of the checksum.
+    fn corrupt(&mut self, start: usize) {
         let answer = &mut self.answers[start..];
         let place = match self.house.group.protocol.format() {
             Format::Http(_) => answer.windows(7).position(|bytes| bytes == b"X-Mark:"),
             _ => None,
         };
         // The tag stands one space behind its name.
-        let place = place.map_or(length - 1, |start| start + 7 + TAG);
+        let place = place.map_or(answer.len() - 1, |start| start + 7 + TAG);
         if let Some(byte) = answer.get_mut(place) {
             *byte = if *byte == b'0' { b'1' } else { b'0' };
         }
@@ -179,6 +179,17 @@ async fn take(house: &House, channel: &Channel) -> Result<(), Cause> {
     }
 }
 
+/// The same with units that are moved in pieces.
+async fn take_bulk(house: &House, channel: &Channel) -> Result<(), Cause> {
+    let note = |frame: bulk::Frame| house.take_note(frame.mark, frame.is_intact);
+    let taken = bulk::receive(&house.stage, channel, note).await;
+    if taken == Err(Cause::Malformed) {
+        house.stage.recorder.borrow_mut().error(Cause::Malformed, house.stage.now());
+    }
+    taken?;
+    channel.end().await
+}
+
 /// Sends units on the schedule of one connection, or as fast as they are taken.
 async fn send(house: &House, channel: &Channel) -> Result<(), Cause> {
     let (stage, stream) = (&house.stage, house.next_stream());
@@ -213,8 +224,14 @@ async fn send(house: &House, channel: &Channel) -> Result<(), Cause> {
             }
             stage.recorder.borrow_mut().sent(due, stage.now());
             let size = house.group.sizes.draw(&mut house.random.borrow_mut());
-            format.encode(&Mark { stream, sequence, due }, size, &mut bytes);
+            let mark = Mark { stream, sequence, due };
             sequence += 1;
+            if house.group.is_bulk() {
+                bulk::send(stage, channel, &mark, size).await?;
+                house.stand_still().await;
+            } else {
+                format.encode(&mark, size, &mut bytes);
+            }
         }
         match (bytes.is_empty(), next) {
             (false, _) => channel.send(&bytes).await?,

@@ -10,31 +10,42 @@ pub const LONGEST: usize = 1 << 20;
 /// Appends a frame of `size` bytes, at least those of the header.
 pub fn encode(mark: &Mark, size: usize, out: &mut Vec<u8>) {
     let size = size.clamp(HEADER, LONGEST);
+    encode_header(mark, size, out);
+    pattern::fill(mark.sequence, size - HEADER, out);
+}
+
+/// Appends what is before the filling of a frame of that many bytes, which is a possible length.
+pub fn encode_header(mark: &Mark, size: usize, out: &mut Vec<u8>) {
     // At most 1 MiB.
     out.extend_from_slice(&(size as u32).to_be_bytes());
     out.extend_from_slice(&mark.stream.to_be_bytes());
     out.extend_from_slice(&mark.sequence.to_be_bytes());
     out.extend_from_slice(&mark.due.to_be_bytes());
-    pattern::fill(mark.sequence, size - HEADER, out);
 }
 
 pub fn decode(bytes: &[u8]) -> Decoded {
-    let Some((length, rest)) = bytes.split_first_chunk() else { return Decoded::Incomplete };
+    let Some((length, _)) = bytes.split_first_chunk() else { return Decoded::Incomplete };
     let length = u32::from_be_bytes(*length) as usize;
     if !(HEADER..=LONGEST).contains(&length) {
         return Decoded::Malformed;
     }
-    let Some(rest) = rest.get(..length - 4) else { return Decoded::Incomplete };
-    let fields = rest.split_first_chunk().and_then(|(stream, rest)| {
-        let (sequence, rest) = rest.split_first_chunk()?;
-        let (due, filling) = rest.split_first_chunk()?;
-        let stream = u32::from_be_bytes(*stream);
-        let (sequence, due) = (u64::from_be_bytes(*sequence), u64::from_be_bytes(*due));
-        Some((Mark { stream, sequence, due }, filling))
-    });
-    // The length was checked to hold them.
-    let Some((mark, filling)) = fields else { return Decoded::Malformed };
+    let Some(frame) = bytes.get(..length) else { return Decoded::Incomplete };
+    let (header, filling) = frame.split_at(HEADER);
+    let Some((mark, _)) = decode_header(header) else { return Decoded::Malformed };
     Decoded::Unit { mark, intact: pattern::is_intact(mark.sequence, filling), length }
+}
+
+/// The mark and the length of the frame that this header is of; `None`: it is no header of one.
+pub fn decode_header(bytes: &[u8]) -> Option<(Mark, usize)> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let (stream, rest) = rest.split_first_chunk()?;
+    let (sequence, rest) = rest.split_first_chunk()?;
+    let (due, _) = rest.split_first_chunk()?;
+    let length = u32::from_be_bytes(*length) as usize;
+    let stream = u32::from_be_bytes(*stream);
+    let (sequence, due) = (u64::from_be_bytes(*sequence), u64::from_be_bytes(*due));
+    let possible = (HEADER..=LONGEST).contains(&length);
+    possible.then_some((Mark { stream, sequence, due }, length))
 }
 
 #[cfg(test)]

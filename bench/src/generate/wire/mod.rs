@@ -1,6 +1,7 @@
 //! Owns the forms of units on the wire: bytes from a mark, and the mark from bytes, wherever they
 //! are cut. It touches no socket.
 
+mod flow;
 mod format;
 mod frame;
 mod http;
@@ -11,6 +12,7 @@ mod pattern;
 mod syslog;
 mod tag;
 
+pub use flow::{Inflow, Outflow, Wanted};
 pub use format::Format;
 pub use http::Intake;
 pub use inbound::Inbound;

@@ -31,7 +31,7 @@ fn for_each(number: u64, length: usize, mut take: impl FnMut(&[u8])) {
 }
 
 /// A prime, so that bytes that were moved by a power of two are noticed.
-const PERIOD: usize = 251;
+pub const PERIOD: usize = 251;
 static TABLE: LazyLock<Vec<u8>> =
     LazyLock::new(|| (0..16_384 + PERIOD).map(|place| (place % PERIOD) as u8).collect());
 

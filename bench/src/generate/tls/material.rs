@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::aws_lc_rs::{self, Ticketer};
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{self, Ticketer, cipher_suite, kx_group};
 use rustls::pki_types::ServerName;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::certificates::{Authority, Identity, SERVER_NAME};
-use crate::load::tls::{Tickets, Verifier};
 
-use super::channel::AgentTls;
-use super::failure::Failure;
-use super::protocol::Handshakes;
+use super::super::channel::AgentTls;
+use super::super::failure::Failure;
+use super::super::protocol::Handshakes;
+use super::terms::{Suite, Terms};
+use super::{Tickets, Verifier};
 
 /// An authority that lives as long as the run.
 pub struct Material {
@@ -25,10 +27,9 @@ impl Material {
         Authority::generate().map(|authority| Material { authority }).map_err(failure)
     }
 
-    /// Agents that trust the authority. Tickets are used once each, so every session that can be
-    /// resumed is; without, every handshake is full.
-    pub fn agents(&self, handshakes: Handshakes) -> Result<AgentTls, Failure> {
-        let provider = Arc::new(aws_lc_rs::default_provider());
+    /// Agents that trust the authority. Tickets are gathered first, and then used once each.
+    pub fn agents(&self, handshakes: Handshakes, terms: Terms) -> Result<AgentTls, Failure> {
+        let provider = Arc::new(offered(terms));
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.root().clone()).map_err(failure)?;
         let strict =
@@ -40,18 +41,15 @@ impl Material {
             .dangerous()
             .with_custom_certificate_verifier(Arc::new(Verifier::new(strict)))
             .with_no_client_auth();
-        config.resumption = match handshakes {
-            Handshakes::Full => Resumption::disabled(),
-            Handshakes::Resumed => {
-                let tickets = Tickets::default();
-                tickets.hand_out();
-                Resumption::store(Arc::new(tickets))
-            }
+        let tickets = (handshakes == Handshakes::Resumed).then(|| Arc::new(Tickets::default()));
+        config.resumption = match &tickets {
+            Some(tickets) => Resumption::store(Arc::clone(tickets) as _),
+            None => Resumption::disabled(),
         };
         // The records are the project's own.
         config.enable_secret_extraction = true;
         let name = ServerName::try_from(SERVER_NAME).map_err(failure)?;
-        Ok(AgentTls { config: Arc::new(config), name })
+        Ok(AgentTls { config: Arc::new(config), name, tickets })
     }
 
     /// Backends that end TLS themselves.
@@ -68,6 +66,16 @@ impl Material {
         config.enable_secret_extraction = true;
         Ok(Arc::new(config))
     }
+}
+
+fn offered(terms: Terms) -> CryptoProvider {
+    let usual = aws_lc_rs::default_provider();
+    let suite = match terms.suite {
+        None => return usual,
+        Some(Suite::Aes128) => cipher_suite::TLS13_AES_128_GCM_SHA256,
+        Some(Suite::Aes256) => cipher_suite::TLS13_AES_256_GCM_SHA384,
+    };
+    CryptoProvider { cipher_suites: vec![suite], kx_groups: vec![kx_group::X25519], ..usual }
 }
 
 fn failure(error: impl std::fmt::Display) -> Failure {

@@ -1,10 +1,10 @@
-//! Owns what a proxy can be asked to do, and how fast; it does not do it.
+//! Owns the works that have names, and what each asks of a proxy; it does not ask.
 
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::tls::{Suite, Terms};
 use crate::certificates::Identity;
+use crate::generate::{Ending, Protocol, Suite, Terms};
 
 /// What the proxy is asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -61,15 +61,6 @@ pub enum Work {
     TlsIdle,
 }
 
-/// How fast units are begun.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Pace {
-    /// Closed loop: the next unit begins when one has ended.
-    Full,
-    /// Open loop: so many units per second, however slow the answers are.
-    Rate(f64),
-}
-
 /// What is found out in a work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
@@ -79,25 +70,27 @@ pub enum Task {
     Hold,
 }
 
-/// What clients and backends do, whether there is TLS or not.
+/// What agents and backends do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shape {
-    /// A unit is a byte.
-    Download,
-    /// A unit is a byte.
-    Upload,
-    /// A unit is a request and its answer.
-    PingPong { lines: usize },
-    /// A unit is a connection.
-    Connect(Ending),
+pub struct Shape {
+    pub protocol: Protocol,
+    /// Open at a time; of units that are connections, in a closed loop.
+    pub connections: u32,
+    /// Bytes of a message.
+    pub size: usize,
+    pub ending: Ending,
+    pub unit: Unit,
 }
 
-/// How a client ends its connection.
+/// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    Reset,
-    /// Ends its stream, then waits for the end of the other.
-    Fin,
+pub enum Unit {
+    Byte,
+    /// And its answer.
+    Request,
+    Connection,
+    /// One way.
+    Message,
 }
 
 impl Work {
@@ -142,22 +135,37 @@ impl Work {
     }
 
     pub fn task(self) -> Task {
+        let echo = |protocol, connections| Shape {
+            protocol,
+            connections,
+            size: MESSAGE,
+            ending: Ending::InOrder,
+            unit: Unit::Request,
+        };
+        let stream = |protocol| {
+            let (connections, size, unit) = (STREAMS, CHUNK, Unit::Byte);
+            Shape { connections, size, unit, ..echo(protocol, STREAMS) }
+        };
+        let connect = |protocol| Shape { unit: Unit::Connection, ..echo(protocol, VISITS) };
         Task::Carry(match self {
-            Self::Bulk | Self::TlsDownload128 | Self::TlsDownload256 => Shape::Download,
-            Self::TlsUpload128 | Self::TlsUpload256 => Shape::Upload,
-            Self::PingPong64 | Self::TlsPingPong64 => Shape::PingPong { lines: 64 },
-            Self::PingPong2000 | Self::TlsPingPong2000 => Shape::PingPong { lines: 2000 },
-            Self::ConnectReset => Shape::Connect(Ending::Reset),
-            Self::ConnectFin | Self::TlsConnect | Self::TlsResume | Self::TlsConnectRsa => {
-                Shape::Connect(Ending::Fin)
-            }
+            Self::Bulk => stream(Protocol::StreamDown),
+            Self::TlsDownload128 | Self::TlsDownload256 => stream(Protocol::TlsStreamDown),
+            Self::TlsUpload128 | Self::TlsUpload256 => stream(Protocol::TlsStreamUp),
+            Self::PingPong64 => echo(Protocol::TcpEcho, 64),
+            Self::TlsPingPong64 => echo(Protocol::TlsEcho, 64),
+            Self::PingPong2000 => echo(Protocol::TcpEcho, 2000),
+            Self::TlsPingPong2000 => echo(Protocol::TlsEcho, 2000),
+            Self::ConnectReset => Shape { ending: Ending::Reset, ..connect(Protocol::TcpConnect) },
+            Self::ConnectFin => connect(Protocol::TcpConnect),
+            Self::TlsConnect | Self::TlsConnectRsa => connect(Protocol::TlsConnect),
+            Self::TlsResume => connect(Protocol::TlsResume),
             Self::Idle | Self::TlsIdle => return Task::Hold,
         })
     }
 
-    /// What a client and the proxy are to agree on, where they speak TLS.
+    /// What agents and the proxy are to agree on, where they speak TLS.
     pub fn terms(self) -> Option<Terms> {
-        let usual = Terms { suite: Suite::Aes128, identity: Identity::Ecdsa, resumed: false };
+        let usual = Terms { suite: Some(Suite::Aes128), identity: Identity::Ecdsa };
         match self {
             Self::Bulk
             | Self::PingPong64
@@ -166,19 +174,27 @@ impl Work {
             | Self::ConnectFin
             | Self::Idle => None,
             Self::TlsConnect
+            | Self::TlsResume
             | Self::TlsDownload128
             | Self::TlsUpload128
             | Self::TlsPingPong64
             | Self::TlsPingPong2000
             | Self::TlsIdle => Some(usual),
             Self::TlsDownload256 | Self::TlsUpload256 => {
-                Some(Terms { suite: Suite::Aes256, ..usual })
+                Some(Terms { suite: Some(Suite::Aes256), ..usual })
             }
             Self::TlsConnectRsa => Some(Terms { identity: Identity::Rsa, ..usual }),
-            Self::TlsResume => Some(Terms { resumed: true, ..usual }),
         }
     }
 }
+
+/// The length of a request, and of its answer.
+const MESSAGE: usize = 128;
+/// Connections that stream, and what each is given at a time.
+const STREAMS: u32 = 8;
+const CHUNK: usize = 256 << 10;
+/// Connections of a closed loop that come and go.
+const VISITS: u32 = 64;
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,217 @@
+//! Owns runs around a proxy that somebody else has started and keeps: its backends stay open from
+//! run to run. Who is compared with whom is not its concern.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use fastrand::Rng;
+use ringmain::engine::Remote;
+
+use crate::certificates::Identity;
+use crate::clock::Clock;
+use crate::compare::cpus::Cpus;
+use crate::compare::usage::Usage;
+use crate::figures::Run;
+
+use super::agents::{Holding, Signals, Site};
+use super::backends::{Behaviour, Foundation};
+use super::bench::{Route, failure, join};
+use super::failure::Failure;
+use super::ground;
+use super::order::{Group, Order, Pace, Sizes};
+use super::pair::{Pair, all_end};
+use super::placement::Placement;
+use super::protocol::{Dialogue, Protocol};
+use super::record::SharedWindow;
+use super::stage::Stage;
+use super::thread::Post;
+use super::tls::{Material, Terms};
+use super::watch::Watch;
+
+/// What all runs of a comparison share.
+pub struct Between {
+    pub clock: Clock,
+    pub cpus: Cpus,
+    pub signals: Signals,
+    /// Whose certificates the proxies show.
+    pub material: Material,
+}
+
+/// One proxy, with its backends.
+pub struct Middle<'m> {
+    pub name: &'static str,
+    /// Its first process.
+    pub process: u32,
+    pub plain: SocketAddr,
+    /// Where it ends TLS with this certificate.
+    pub sealed: &'m dyn Fn(Identity) -> SocketAddr,
+    /// They listen all the time, and accept during runs.
+    pub backends: &'m [TcpListener],
+}
+
+/// What a run came to.
+pub struct Carried {
+    pub run: Run,
+    /// `None`: the proxy is gone.
+    pub usage: Option<Usage>,
+    /// Units that were changed on their way, also outside the window.
+    pub spoiled: u64,
+}
+
+impl Between {
+    pub fn run(&self, middle: &Middle<'_>, order: &Order) -> Result<Carried, Failure> {
+        let (beats, heard) = channel();
+        let window = SharedWindow::default();
+        let pair = Pair {
+            order: order.clone(),
+            sites: self.sites(middle, order)?,
+            foundations: self.foundations(middle, order)?,
+            signals: self.signals.clone(),
+            lingering: Some(LINGERING),
+        };
+        let sites = pair.sites.clone();
+        let (ending, done) = channel();
+        let (started, starting) = channel();
+        let work = move |stage: Rc<Stage>| async move {
+            let ended = pair.run(&stage).await;
+            // Whoever waits for it has gone only with the whole run.
+            ending.send(()).unwrap_or_default();
+            ended
+        };
+        let thread = self.post(&window, beats)?.start(started, work);
+        let thread = thread.map_err(Failure::host("a thread of the run"))?;
+        // Without a word its work has ended already, and says why when it is joined.
+        let id = starting.recv().unwrap_or(0);
+        let placement = Placement {
+            proxy: vec![self.cpus.proxy],
+            agents: Some(self.cpus.load),
+            backends: Some(self.cpus.load),
+        };
+        let root = Some(middle.process);
+        let mut watch = Watch::new(self.clock, self.cpus, &placement, root, (id, None));
+        watch.expect(2);
+        watch.stay_afar();
+        watch.follow(&window, &heard, &done, &mut |_| ());
+        let finished = join(thread)?;
+        finished.output.ran.map_err(|fault| failure(fault, order, &sites))?;
+        if finished.output.open > 0 {
+            return Err(Failure::Lingering(finished.output.open));
+        }
+        let mut tally = finished.tally;
+        tally.merge(&finished.output.backends);
+        let usage = watch.take_usage();
+        let route = Route::Target { target: middle.plain, backends: Vec::new() };
+        let mut run = watch.into_run(order, &route, &tally, &heard);
+        run.candidate = middle.name.to_owned();
+        run.workers = 1;
+        Ok(Carried { run, usage, spoiled: tally.spoiled })
+    }
+
+    /// Holds `few` connections and then `all`, each used a little, and reads the meter at both.
+    pub fn hold<R: Send + 'static>(
+        &self,
+        middle: &Middle<'_>,
+        terms: Option<Terms>,
+        counts: [usize; 2],
+        quiet: Duration,
+        mut meter: impl FnMut() -> io::Result<R> + Send + 'static,
+    ) -> Result<[R; 2], Failure> {
+        let protocol = if terms.is_some() { Protocol::TlsEcho } else { Protocol::TcpEcho };
+        let group = Group::new(protocol, 1, Pace::Closed { depth: 1 }, Sizes::Constant(128));
+        let group = Group { terms: terms.unwrap_or_default(), ..group };
+        let site = self.site(middle, &group)?;
+        let (target, tls) = (site.target, site.tls);
+        let holding = Holding { target, tls, quiet };
+        let foundation = self.foundation(middle, &group, 1)?;
+        let work = move |stage: Rc<Stage>| async move {
+            let house = foundation.build(&stage.beside());
+            let mut held = holding.begin();
+            let mut readings = Vec::new();
+            for count in counts {
+                let grown = held.grow(&stage, count).await;
+                grown.map_err(|cause| Failure::Proxy(cause.as_str().to_owned()))?;
+                let open = house.open_connections() as usize;
+                if open < count {
+                    return Err(Failure::NotHeld { open, count });
+                }
+                readings.push(meter().map_err(Failure::host("the memory of the proxy"))?);
+            }
+            drop(held);
+            match all_end(&[house], &stage, LINGERING).await {
+                0 => Ok(readings),
+                open => Err(Failure::Lingering(open)),
+            }
+        };
+        let (beats, _) = channel();
+        let (started, _starting) = channel();
+        let thread = self.post(&SharedWindow::default(), beats)?.start(started, work);
+        let finished = join(thread.map_err(Failure::host("a thread of the run"))?)?;
+        let readings = <[R; 2]>::try_from(finished.output?);
+        // One was taken at each count.
+        readings.map_err(|_| Failure::Proxy("a reading is missing".to_owned()))
+    }
+
+    fn post(
+        &self,
+        window: &SharedWindow,
+        beats: std::sync::mpsc::Sender<super::record::Beat>,
+    ) -> Result<Post, Failure> {
+        let remote = Remote::with_signal().map_err(Failure::host("no descriptor for an engine"))?;
+        let (cpu, clock, window) = (Some(self.cpus.load), self.clock, window.clone());
+        Ok(Post { name: "load", cpu, clock, window, beats, remote: Arc::new(remote) })
+    }
+
+    fn sites(&self, middle: &Middle<'_>, order: &Order) -> Result<Vec<Site>, Failure> {
+        ground::check_descriptors(order, 2)?;
+        order.groups.iter().map(|group| self.site(middle, group)).collect()
+    }
+
+    fn site(&self, middle: &Middle<'_>, group: &Group) -> Result<Site, Failure> {
+        let (target, tls) = match group.protocol.handshakes() {
+            None => (middle.plain, None),
+            Some(handshakes) => {
+                let tls = self.material.agents(handshakes, group.terms)?;
+                ((middle.sealed)(group.terms.identity), Some(tls))
+            }
+        };
+        // Many, so that those in TIME_WAIT are not in the way.
+        let sources = match group.protocol.dialogue() {
+            Dialogue::Visit => (1..=SOURCES).map(|host| [127, 0, 2, host].into()).collect(),
+            _ => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        };
+        Ok(Site { target, sources, tls })
+    }
+
+    fn foundations(&self, middle: &Middle<'_>, order: &Order) -> Result<Vec<Foundation>, Failure> {
+        let seeds = order.seed..;
+        let found = |(group, seed)| self.foundation(middle, group, seed);
+        order.groups.iter().zip(seeds).map(found).collect()
+    }
+
+    fn foundation(
+        &self,
+        middle: &Middle<'_>,
+        group: &Group,
+        seed: u64,
+    ) -> Result<Foundation, Failure> {
+        let sockets: io::Result<Vec<TcpListener>> =
+            middle.backends.iter().map(TcpListener::try_clone).collect();
+        Ok(Foundation {
+            group: group.clone(),
+            sockets: sockets.map_err(Failure::host("a backend's address"))?,
+            // The proxy ends it.
+            tls: None,
+            behaviour: Behaviour::default(),
+            random: Rng::with_seed(seed),
+            received: Arc::clone(&self.signals.received),
+        })
+    }
+}
+
+/// How long a proxy may take to end what its clients have ended.
+const LINGERING: Duration = Duration::from_secs(10);
+const SOURCES: u8 = 64;

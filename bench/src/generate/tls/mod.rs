@@ -1,0 +1,14 @@
+//! Owns how a run speaks TLS: its certificates, what agents offer and whom they trust, and what
+//! their handshakes must have come to. It touches no socket.
+
+mod audit;
+mod material;
+mod terms;
+mod tickets;
+mod verifier;
+
+pub use audit::{Audit, Disagreed};
+pub use material::Material;
+pub use terms::{Suite, Terms};
+pub use tickets::Tickets;
+use verifier::Verifier;
