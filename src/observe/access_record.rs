@@ -17,7 +17,7 @@
 //! - `2026-11-21T03:24:05.123456Z`: when the client was accepted, UTC, to the microsecond.
 //! - `10.0.1.2:33313`: the client's address, the one told by a PROXY header if there was one.
 //! - `syslog`: the listener.
-//! - `aggregators/vector-1`: the pool and the backend.
+//! - `aggregators/vector-1`: the pool and the backend; `aggregators/-` if none of it was reached.
 //! - `10.0.0.5:9000`: the backend's address.
 //! - `0.412/5007.113`: milliseconds to connect to the backend, and for the whole session.
 //! - `212/0`: bytes to the backend, and to the client.

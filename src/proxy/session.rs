@@ -171,6 +171,14 @@ impl Session {
         pool.ok_or(CloseReason::NoBackend)
     }
 
+    /// The pool that it was to go to, once its way was known.
+    fn sought(&self) -> Option<PoolId> {
+        match &self.greeting {
+            None if self.listener.preface.is_some() => None,
+            _ => self.pool_id().ok(),
+        }
+    }
+
     /// This pool, as it is now.
     pub(super) fn pool(&self, id: PoolId) -> Arc<Pool> {
         Arc::clone(self.worker.view().snapshot.pool(id))
@@ -289,7 +297,7 @@ impl Session {
             accepted_unix_ns: self.worker.unix_nanos(self.began),
             worker: self.worker.index,
             listener: Arc::clone(&self.listener.name),
-            pool: route.map(|route| Arc::clone(&route.account.pool)),
+            pool: self.sought().map(|id| Arc::clone(&self.pool(id).name)),
             backend: backend.map(|backend| Arc::clone(&backend.name)),
             client: self.client_address.as_deref().copied(),
             backend_address: route.and_then(Route::address),

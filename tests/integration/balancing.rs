@@ -79,6 +79,7 @@ fn a_client_is_reset_when_all_backends_refuse() {
     let session = proxy.session();
     let expected = json!({
         "reason": "connect-failed",
+        "pool": "back",
         "backend": null,
         "backend_address": null,
         "connect_us": null,

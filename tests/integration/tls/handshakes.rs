@@ -56,7 +56,7 @@ fn a_handshake_that_stalls_is_cut_at_its_deadline() {
     // The answer to its hello may be read, then there is nothing more.
     let ended = std::io::copy(&mut &client.socket, &mut std::io::sink());
     assert_eq!(ended.map_err(|error| error.kind()), Err(std::io::ErrorKind::ConnectionReset));
-    assert_fields(&scene.proxy.session(), json!({ "reason": "handshake-timeout", "pool": null }));
+    assert_fields(&scene.proxy.session(), json!({ "reason": "handshake-timeout", "pool": "back" }));
     assert_eq!(scene.proxy.metric("tls_handshake_failures_total", "cause=\"timeout\""), 1);
     pass(&other, &its_server, 0..1000);
     drop((other, its_server));

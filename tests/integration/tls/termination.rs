@@ -168,7 +168,7 @@ fn a_version_below_the_least_is_refused() {
     let error = super::peer::Tls::connect(scene.proxy.address(), NAME, &config).err().unwrap();
     assert_eq!(alert(&error), rustls::AlertDescription::ProtocolVersion);
     let session = scene.proxy.session();
-    assert_fields(&session, json!({ "reason": "client-tls", "pool": null }));
+    assert_fields(&session, json!({ "reason": "client-tls", "pool": "back" }));
     assert_eq!(session["tls"]["failure"]["word"], "incompatible");
     let cause = "cause=\"incompatible\"";
     assert_eq!(scene.proxy.metric("tls_handshake_failures_total", cause), 1);
