@@ -121,26 +121,35 @@ impl Between {
         mut meter: impl FnMut() -> io::Result<R> + Send + 'static,
     ) -> Result<[R; 2], Failure> {
         let protocol = if terms.is_some() { Protocol::TlsEcho } else { Protocol::TcpEcho };
-        let group = Group::new(protocol, 1, Pace::Closed { depth: 1 }, Sizes::Constant(128));
-        let group = Group { terms: terms.unwrap_or_default(), ..group };
-        let site = self.site(middle, &group)?;
-        let (target, tls) = (site.target, site.tls);
-        let holding = Holding { target, tls, quiet };
-        let foundation = self.foundation(middle, &group, 1)?;
+        let terms = terms.unwrap_or_default();
+        let agents = counts[1] as u32;
+        let group = Group::new(protocol, agents, Pace::Closed { depth: 1 }, Sizes::Constant(128));
+        let group = Group { terms, ..group };
+        let order = Order {
+            name: protocol.as_str().to_owned(),
+            groups: vec![group.clone()],
+            warm_up: Duration::ZERO,
+            window: Duration::ZERO,
+            patience: Duration::ZERO,
+            seed: 1,
+        };
+        let sites = self.sites(middle, &order)?;
+        let foundation = self.foundation(middle, &group, order.seed)?;
+        let signals = self.signals.clone();
         let work = move |stage: Rc<Stage>| async move {
             let house = foundation.build(&stage.beside());
-            let mut held = holding.begin();
+            let mut holding = Holding::new(sites[0].clone(), terms, signals);
             let mut readings = Vec::new();
             for count in counts {
-                let grown = held.grow(&stage, count).await;
-                grown.map_err(|cause| Failure::Proxy(cause.as_str().to_owned()))?;
+                let grown = holding.grow(&stage, count, quiet).await;
+                grown.map_err(|fault| failure(fault, &order, &sites))?;
                 let open = house.open_connections() as usize;
                 if open < count {
                     return Err(Failure::NotHeld { open, count });
                 }
                 readings.push(meter().map_err(Failure::host("the memory of the proxy"))?);
             }
-            drop(held);
+            drop(holding);
             match all_end(&[house], &stage, LINGERING).await {
                 0 => Ok(readings),
                 open => Err(Failure::Lingering(open)),

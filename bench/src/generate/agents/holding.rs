@@ -1,48 +1,58 @@
 //! Owns agents that use their connections a little and then hold them, for whoever reads the
 //! proxy's memory meanwhile.
 
-use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::super::cause::Cause;
-use super::super::channel::{AgentTls, Channel};
+use super::super::channel::Channel;
 use super::super::stage::Stage;
+use super::super::tls::{Audit, Terms};
 use super::super::wire::{Decoded, Format, Inbound, Mark};
+use super::run::{Fault, Signals, Site};
 
-/// Connections to hold.
-#[derive(Clone)]
+/// Connections to hold, and those that are open.
 pub struct Holding {
-    pub target: SocketAddr,
-    pub tls: Option<AgentTls>,
-    /// How long connections are quiet before they count as held.
-    pub quiet: Duration,
-}
-
-/// Those that are open.
-pub struct Held<'h> {
-    holding: &'h Holding,
+    site: Site,
+    signals: Signals,
+    audit: Audit,
     channels: Vec<Channel>,
 }
 
 impl Holding {
-    pub fn begin(&self) -> Held<'_> {
-        Held { holding: self, channels: Vec::new() }
+    pub fn new(site: Site, terms: Terms, signals: Signals) -> Holding {
+        Holding { site, signals, audit: Audit::new(terms), channels: Vec::new() }
     }
-}
 
-impl Held<'_> {
-    /// Opens connections, one after the other, until there are so many; then all are quiet.
-    pub async fn grow(&mut self, stage: &Rc<Stage>, count: usize) -> Result<(), Cause> {
+    /// Opens connections, one after the other, until there are so many; then all are quiet for a
+    /// while.
+    pub async fn grow(
+        &mut self,
+        stage: &Rc<Stage>,
+        count: usize,
+        quiet: Duration,
+    ) -> Result<(), Fault> {
         while self.channels.len() < count {
-            let Holding { target, tls, .. } = self.holding;
-            let channel = Channel::connect(&stage.engine, *target, None, tls.as_ref()).await?;
+            if self.signals.interrupted.load(Ordering::Relaxed) {
+                return Err(Fault::Interrupted);
+            }
             // Far fewer than 2^32.
-            use_a_little(&channel, self.channels.len() as u32).await?;
+            let connected = self.channels.len() as u32;
+            let fault = |cause| Fault::NotConnected { group: 0, connected, cause: Some(cause) };
+            let channel = self.open(stage, connected).await.map_err(fault)?;
+            channel.inspect(|agreed| self.audit.inspect(agreed));
             self.channels.push(channel);
         }
-        stage.pause(self.holding.quiet).await;
-        Ok(())
+        stage.pause(quiet).await;
+        self.audit.verdict().map_or(Ok(()), |disagreed| Err(Fault::Disagreed(disagreed)))
+    }
+
+    async fn open(&self, stage: &Rc<Stage>, stream: u32) -> Result<Channel, Cause> {
+        let Site { target, tls, .. } = &self.site;
+        let channel = Channel::connect(&stage.engine, *target, None, tls.as_ref()).await?;
+        use_a_little(&channel, stream).await?;
+        Ok(channel)
     }
 }
 
