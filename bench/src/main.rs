@@ -1,6 +1,7 @@
 //! Owns the command line of the bench; what the commands do is theirs.
 
 mod balance;
+mod calibrate;
 mod capacity;
 mod certificates;
 mod clock;
@@ -32,6 +33,8 @@ struct Arguments {
 enum Command {
     /// Measure the balancing policies alone: evenness, keys moved, cost of a pick and of a table
     Balance(balance::Options),
+    /// Measure what a network costs more than loopback, between two network namespaces
+    Calibrate(calibrate::Options),
     /// Find the highest rate that Ringmain carries within an objective
     Capacity(capacity::Options),
     /// Measure Ringmain beside HAProxy, NGINX and two plain proxies
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
             balance::balance(&options);
             ExitCode::SUCCESS
         }
+        Command::Calibrate(options) => ended("calibrate", calibrate::calibrate(&options)),
         Command::Capacity(options) => ended("capacity", capacity::capacity(&options)),
         Command::Compare(options) => match compare::compare(&options) {
             Ok(()) => ExitCode::SUCCESS,

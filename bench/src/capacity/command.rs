@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::progress::Progress;
 use super::stand::{LoadOptions, Site, described};
 use crate::figures::{Host, Run};
-use crate::generate::Protocol;
+use crate::generate::{Generator, Protocol};
 use crate::judge::{Bounds, Ending, Estimate, Event, Load, Objective, System, search};
 use crate::report::{Capacity, Results, save, summary, units};
 
@@ -132,9 +132,10 @@ impl Options {
         // The places of the runs are counted over all searches.
         limit.trials.iter_mut().for_each(|trial| trial.run += runs.len());
         runs.extend(made);
+        let calls = limit.confirmed.and_then(|of| calls(&mut generator, &bounds, of.rate));
         described(host, &format!("{name}, workers {workers}"), &generator);
         let (connections, shared) = (bounds.connections, generator.is_shared());
-        Capacity { protocol: name, workers, connections, ceiling, shared, limit }
+        Capacity { protocol: name, workers, connections, ceiling, shared, calls, limit }
     }
 
     fn bounds(&self) -> Bounds {
@@ -151,6 +152,16 @@ impl Options {
             warm_up: Duration::from_millis(300),
         }
     }
+}
+
+/// System calls per unit, from one more run, which is not kept: who counts them makes them dearer,
+/// so that the others are made without.
+fn calls(generator: &mut Generator, bounds: &Bounds, rate: f64) -> Option<f64> {
+    generator.count_calls();
+    let Bounds { connections, window, warm_up, .. } = *bounds;
+    // What was found does not hang on it.
+    let run = generator.run(&Load { rate: Some(rate), connections, window, warm_up }).ok()?;
+    run.system_calls_per_unit()
 }
 
 fn each_once<T: Copy + PartialEq>(all: &[T]) -> Vec<T> {

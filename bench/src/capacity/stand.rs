@@ -14,7 +14,8 @@ use crate::compare::{self, Cpus, Pinned};
 use crate::figures::{Document, Host, Run};
 use crate::fleet;
 use crate::generate::{
-    Arrivals, Behaviour, Bench, Generator, Group, Order, Pace, Protocol, Route, Signals, Sizes,
+    Arrivals, Behaviour, Bench, Generator, Group, Network, Order, Pace, Protocol, Route, Signals,
+    Sizes,
 };
 use crate::report::survey;
 
@@ -85,18 +86,26 @@ impl Site {
 
     /// Puts a Ringmain of so many workers under load.
     pub fn through_ringmain(&self, order: Order, workers: u32, passthrough: bool) -> Generator {
-        self.generator(order, Route::Ringmain { workers, passthrough })
+        let route = Route::Ringmain { workers, passthrough };
+        self.generator(order, route, Network::Loopback)
+    }
+
+    /// The same with the proxy elsewhere.
+    pub fn over_network(&self, order: Order, network: Network) -> Generator {
+        let route = Route::Ringmain { workers: 1, passthrough: false };
+        self.generator(order, route, network)
     }
 
     /// Nobody is between agents and backends.
     pub fn direct(&self, order: Order) -> Generator {
-        self.generator(order, Route::Direct)
+        self.generator(order, Route::Direct, Network::Loopback)
     }
 
-    fn generator(&self, order: Order, route: Route) -> Generator {
+    fn generator(&self, order: Order, route: Route, network: Network) -> Generator {
         let bench = Bench {
             clock: self.clock,
             cpus: self.cpus,
+            network,
             route,
             behaviour: Behaviour::default(),
             sources: Vec::new(),
@@ -108,6 +117,10 @@ impl Site {
     /// The runs with all that is known of where they were made.
     pub fn document(&self, host: Host, runs: Vec<Run>) -> Document {
         Document::new(std::env::args().collect(), self.begun, host, runs)
+    }
+
+    pub fn cpus(&self) -> Cpus {
+        self.cpus
     }
 
     pub fn host(&self) -> Host {

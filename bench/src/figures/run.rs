@@ -79,7 +79,12 @@ pub struct Cost {
     pub descriptors: u32,
     /// How many may be open; `None` where it was not read.
     pub descriptor_limit: Option<u64>,
+    /// `None`: the host does not let them be counted.
     pub system_calls: Option<u64>,
+    /// Seconds in which the proxy's CPUs were busy, whoever with: what it does not do itself, such
+    /// as receiving packets, is in it. `None` where it was not read.
+    #[serde(default)]
+    pub busy: Option<f64>,
 }
 
 /// How busy the measuring side was.
@@ -152,6 +157,12 @@ impl Run {
         (self.connections > 0).then(|| cost.memory_pss as f64 / f64::from(self.connections))
     }
 
+    /// Nanoseconds that the proxy's CPUs were busy per unit.
+    pub fn busy_per_unit(&self) -> Option<f64> {
+        let busy = self.cost.as_ref()?.busy?;
+        (self.units() > 0.0).then(|| busy * 1e9 / self.units())
+    }
+
     pub fn system_calls_per_unit(&self) -> Option<f64> {
         let calls = self.cost.as_ref()?.system_calls?;
         (self.units() > 0.0).then(|| calls as f64 / self.units())
@@ -195,6 +206,7 @@ pub fn sample(candidate: &str, rate: f64) -> Run {
             descriptors: 150,
             descriptor_limit: Some(1 << 20),
             system_calls: Some(units * 2),
+            busy: Some(rate * 1.1e-4),
         }),
         generator: Busy { generator: 0.5, backends: 0.5, lag_max: 20_000, ceiling: None },
         series: Vec::new(),

@@ -4,4 +4,5 @@ mod error;
 mod profile;
 mod reader;
 
+pub use error::ProfileErrors;
 pub use profile::load;

@@ -20,6 +20,7 @@ use super::backends::{Behaviour, Foundation};
 use super::directory::Directory;
 use super::failure::Failure;
 use super::ground;
+use super::network::Network;
 use super::order::{Group, Order};
 use super::pair::{Ended, Pair};
 use super::placement::Placement;
@@ -47,6 +48,7 @@ pub enum Route {
 pub struct Bench {
     pub clock: Clock,
     pub cpus: Cpus,
+    pub network: Network,
     pub route: Route,
     pub behaviour: Behaviour,
     /// Addresses to connect from; none: as it takes.
@@ -98,7 +100,8 @@ impl Bench {
         let sockets: io::Result<Vec<Vec<TcpListener>>> =
             order.groups.iter().map(|group| self.listen(group)).collect();
         let sockets = sockets.map_err(Failure::host("a backend's address"))?;
-        let mut standing = Standing { proxy: None, material, sockets, placement, directory };
+        let mut standing =
+            Standing { proxy: None, material, sockets, placement, counts_calls: false, directory };
         standing.proxy = self.start_proxy(order, &standing)?;
         Ok(standing)
     }
@@ -135,6 +138,9 @@ impl Bench {
         let root = standing.proxy.as_ref().map(|proxy| proxy.process.id());
         let mut watch = Watch::new(self.clock, self.cpus, &standing.placement, root, threads);
         watch.expect(sides);
+        if standing.counts_calls {
+            watch.count_calls();
+        }
         watch.follow(&window, &heard, &done, told);
         let finished = join(load.thread)?;
         finished.output.ran.map_err(|fault| failure(fault, order, &sites))?;
@@ -234,7 +240,7 @@ impl Bench {
 
     /// Where the backends of one group are reached: nowhere, if the target has its own.
     fn listen(&self, group: &Group) -> io::Result<Vec<TcpListener>> {
-        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let any = SocketAddr::from((self.network.here(), 0));
         let addresses = match (&self.route, group.protocol.dialogue()) {
             (Route::Target { backends, .. }, _) => backends.clone(),
             (Route::Ringmain { .. }, Dialogue::Visit) => vec![any; VISITED],
@@ -260,7 +266,7 @@ impl Bench {
         let fronts: Vec<Front> = order.groups.iter().zip(backends).map(front).collect();
         let authority = standing.material.as_ref().map(|material| &material.authority);
         let (cpus, directory) = (&standing.placement.proxy, standing.directory.path());
-        Proxy::start(&fronts, workers, cpus, authority, directory).map(Some)
+        Proxy::start(&fronts, workers, cpus, &self.network, authority, directory).map(Some)
     }
 
     fn sites(&self, order: &Order, standing: &Standing) -> Result<Vec<Site>, Failure> {

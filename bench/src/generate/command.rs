@@ -18,6 +18,7 @@ use super::agents::Signals;
 use super::bench::{Bench, Outcome, Route};
 use super::check;
 use super::failure::Failure;
+use super::network::Network;
 use super::options::Options;
 use super::screen;
 
@@ -57,6 +58,7 @@ fn prepare(options: &Options) -> Result<Bench, Failure> {
     Ok(Bench {
         clock: Clock::start(),
         cpus,
+        network: Network::Loopback,
         route: options.route(),
         behaviour: options.behaviour()?,
         sources: options.sources.clone(),

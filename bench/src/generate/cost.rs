@@ -11,17 +11,27 @@ use crate::compare::memory::Footprint;
 use crate::compare::usage;
 use crate::figures::Cost;
 
+use super::calls::Calls;
+
 /// The proxy's tree of processes at one moment.
 pub struct Reading {
     usage: usage::Reading,
     user: f64,
     system: f64,
     softirq: f64,
+    /// Seconds that the proxy's CPUs were not idle.
+    busy: f64,
+    calls: Option<u64>,
 }
 
 impl Reading {
     /// Of the process `root` and all it has started; softirqs are those of the CPUs `proxy`.
-    pub fn take(root: u32, cpus: Cpus, proxy: &[usize]) -> io::Result<Reading> {
+    pub fn take(
+        root: u32,
+        cpus: Cpus,
+        proxy: &[usize],
+        calls: Option<&mut Calls>,
+    ) -> io::Result<Reading> {
         let tick = 1.0 / clock_ticks_per_second() as f64;
         let (mut user, mut system) = (0.0, 0.0);
         for process in usage::tree_of(root)? {
@@ -31,9 +41,20 @@ impl Reading {
             system += of_system as f64 * tick;
         }
         let stat = fs::read_to_string("/proc/stat")?;
-        let softirqs: Option<u64> = proxy.iter().map(|&cpu| parse_softirq(&stat, cpu)).sum();
-        let softirq = softirqs.ok_or(io::ErrorKind::InvalidData)? as f64 * tick;
-        Ok(Reading { usage: usage::Reading::take(root, cpus)?, user, system, softirq })
+        let (mut softirq, mut busy) = (0.0, 0.0);
+        for &cpu in proxy {
+            let (of_softirq, of_all) = parse_cpu(&stat, cpu).ok_or(io::ErrorKind::InvalidData)?;
+            softirq += of_softirq as f64 * tick;
+            busy += of_all as f64 * tick;
+        }
+        let calls = calls.map(Calls::count).transpose()?;
+        let usage = usage::Reading::take(root, cpus)?;
+        Ok(Reading { usage, user, system, softirq, busy, calls })
+    }
+
+    /// Seconds in which the proxy's CPUs were busy since, whoever with.
+    fn busy_until(&self, later: &Reading) -> f64 {
+        later.busy - self.busy
     }
 
     /// What was spent since, with what the proxy holds now.
@@ -50,7 +71,8 @@ impl Reading {
             memory_pss: Footprint::take(root)?.pss,
             descriptors: descriptors(root)?,
             descriptor_limit: descriptor_limit(root),
-            system_calls: None,
+            system_calls: later.calls.zip(self.calls).map(|(after, before)| after - before),
+            busy: Some(self.busy_until(later)),
         })
     }
 
@@ -94,11 +116,15 @@ fn parse_times(text: &str) -> Option<(u64, u64)> {
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
-/// The seventh field of a CPU's line in proc_stat(5).
-fn parse_softirq(text: &str, cpu: usize) -> Option<u64> {
+/// Of a CPU's line in proc_stat(5) the softirqs, and all but idle and iowait: user, nice, system,
+/// irq, softirq and steal, as the times of guests are in the first two.
+fn parse_cpu(text: &str, cpu: usize) -> Option<(u64, u64)> {
     let name = format!("cpu{cpu}");
     let line = text.lines().find(|line| line.split(' ').next() == Some(&name))?;
-    line.split_ascii_whitespace().nth(7)?.parse().ok()
+    let fields = line.split_ascii_whitespace().skip(1).take(8);
+    let fields: Vec<u64> = fields.map(|field| field.parse().ok()).collect::<Option<_>>()?;
+    let [user, nice, system, _idle, _iowait, irq, softirq, steal] = fields[..] else { return None };
+    Some((softirq, user + nice + system + irq + softirq + steal))
 }
 
 #[cfg(test)]
@@ -114,8 +140,8 @@ mod tests {
     #[test]
     fn softirqs_are_those_of_the_cpu() {
         let text = "cpu  9 9 9 9 9 9 99 9 0 0\ncpu1 10 0 20 60 5 1 42 2 7 0\n";
-        assert_eq!(parse_softirq(text, 1), Some(42));
-        assert_eq!(parse_softirq(text, 0), None);
+        assert_eq!(parse_cpu(text, 1), Some((42, 10 + 20 + 1 + 42 + 2)));
+        assert_eq!(parse_cpu(text, 0), None);
     }
 
     #[test]

@@ -140,6 +140,18 @@ impl Pace {
 }
 
 impl Sizes {
+    /// Bytes on average; the few that would be longer than any may be count whole.
+    pub fn mean(&self) -> f64 {
+        match *self {
+            Sizes::Constant(size) => size as f64,
+            Sizes::Uniform { least, most } => f64::midpoint(least as f64, most as f64),
+            Sizes::LogNormal { median, p99 } => {
+                let sigma = (p99 as f64 / median as f64).ln() / Z99;
+                median as f64 * (sigma * sigma / 2.0).exp()
+            }
+        }
+    }
+
     pub fn draw(&self, random: &mut Rng) -> usize {
         match *self {
             Sizes::Constant(size) => size,
@@ -179,6 +191,8 @@ mod tests {
         let (median, p99) = (drawn[50_000] as f64, drawn[99_000] as f64);
         assert!((median / 300.0 - 1.0).abs() < 0.03, "{median}");
         assert!((p99 / 4_000.0 - 1.0).abs() < 0.06, "{p99}");
+        let mean = drawn.iter().sum::<usize>() as f64 / drawn.len() as f64;
+        assert!((mean / sizes.mean() - 1.0).abs() < 0.02, "{mean}, not {}", sizes.mean());
         let sizes = Sizes::Uniform { least: 10, most: 12 };
         assert!((0..1_000).all(|_| (10..=12).contains(&sizes.draw(&mut random))));
         assert_eq!(Sizes::Constant(5).draw(&mut random), 5);

@@ -3,10 +3,8 @@
 
 use std::fmt::Write;
 use std::fs::{self, File};
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener};
+use std::net::{SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use crate::certificates::{Authority, Identity, key_of};
 use crate::compare::candidate::Candidate;
@@ -14,6 +12,7 @@ use crate::compare::process::Process;
 use crate::compare::program::Program;
 
 use super::failure::Failure;
+use super::network::Network;
 
 /// A proxy that runs.
 pub struct Proxy {
@@ -39,12 +38,14 @@ impl Proxy {
         fronts: &[Front],
         workers: u32,
         cpus: &[usize],
+        network: &Network,
         authority: Option<&Authority>,
         directory: &Path,
     ) -> Result<Proxy, Failure> {
         let program = Program::find(Candidate::Ringmain)
             .map_err(|missing| Failure::Proxy(missing.to_string()))?;
-        let listens = free_addresses(fronts.len()).map_err(Failure::host("no free port"))?;
+        let listens = network.proxy_addresses(fronts.len());
+        let listens = listens.map_err(Failure::host("no free port"))?;
         let configuration = configuration(fronts, &listens, workers, directory);
         let path = directory.join("ringmain.toml");
         let log = directory.join("ringmain.log");
@@ -52,7 +53,7 @@ impl Proxy {
         let prepared = prepared.and_then(|()| fs::write(&path, &configuration));
         let file = prepared.and_then(|()| File::create(&log));
         let file = file.map_err(Failure::host("the files of the proxy"))?;
-        let mut command = Command::new(program.path());
+        let mut command = network.command(program.path().as_os_str());
         command.arg("run").arg("--config").arg(&path);
         let process = Process::start_on(command, cpus, file, listens[0]).map_err(|error| {
             let said = fs::read_to_string(&log).unwrap_or_default();
@@ -105,16 +106,4 @@ fn configuration(
         .unwrap_or_default();
     }
     text
-}
-
-/// Addresses that the kernel has just given out, and taken back.
-fn free_addresses(count: usize) -> io::Result<Vec<SocketAddrV4>> {
-    // All at once, so that they differ.
-    let listeners: Vec<TcpListener> = (0..count)
-        .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
-        .collect::<io::Result<_>>()?;
-    let address = |listener: &TcpListener| {
-        Ok(SocketAddrV4::new(Ipv4Addr::LOCALHOST, listener.local_addr()?.port()))
-    };
-    listeners.iter().map(address).collect()
 }

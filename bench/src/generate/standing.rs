@@ -18,6 +18,8 @@ pub struct Standing {
     /// Where the backends of each group are reached; nobody accepts there between runs.
     pub sockets: Vec<Vec<TcpListener>>,
     pub placement: Placement,
+    /// Runs count the proxy's system calls, which makes each of them a little dearer.
+    pub counts_calls: bool,
     /// Holds certificates and configurations; goes last.
     pub directory: Directory,
 }

@@ -3,6 +3,7 @@
 use crate::figures::Run;
 use crate::judge::{Fault, Load, System};
 
+use super::backends::Behaviour;
 use super::bench::Bench;
 use super::order::{Order, Pace};
 use super::proxy::Proxy;
@@ -15,18 +16,29 @@ pub struct Generator {
     /// Its groups keep their parts of the rate and of the connections.
     order: Order,
     standing: Option<Standing>,
+    counts_calls: bool,
     /// Units per second of the generator alone, where it was measured; told with each run.
     ceiling: Option<f64>,
 }
 
 impl Generator {
     pub fn new(bench: Bench, order: Order) -> Generator {
-        Generator { bench, order, standing: None, ceiling: None }
+        Generator { bench, order, standing: None, counts_calls: false, ceiling: None }
     }
 
     pub fn with_ceiling(mut self, ceiling: Option<f64>) -> Generator {
         self.ceiling = ceiling;
         self
+    }
+
+    /// From now on runs count system calls.
+    pub fn count_calls(&mut self) {
+        self.counts_calls = true;
+    }
+
+    /// How the backends behave in the runs from now on.
+    pub fn behave(&mut self, behaviour: Behaviour) {
+        self.bench.behaviour = behaviour;
     }
 
     /// The proxy between, once a run was made through one.
@@ -47,6 +59,7 @@ impl System for Generator {
             Some(standing) => standing,
             none => none.insert(self.bench.stand(&order)?),
         };
+        standing.counts_calls = self.counts_calls;
         // Nobody is told of seconds: the run says all of them.
         let mut run = self.bench.run_on(standing, &order, &mut |_| ())?.run;
         run.generator.ceiling = self.ceiling;

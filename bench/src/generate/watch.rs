@@ -12,6 +12,7 @@ use crate::compare::usage::Usage;
 use crate::figures::{Busy, Cost, Moment, Run};
 
 use super::bench::Route;
+use super::calls::Calls;
 use super::cost::{self, Reading};
 use super::order::Order;
 use super::placement::Placement;
@@ -41,6 +42,8 @@ pub struct Watch {
     last: Option<Reading>,
     cost: Option<Cost>,
     times: (u64, u64),
+    /// None: they are not to be counted, or the host does not let them be.
+    calls: Option<Calls>,
     /// None: the window has not ended.
     busy: Option<Busy>,
     /// What the sides told of seconds that not both have told of.
@@ -73,6 +76,7 @@ impl Watch {
             last: None,
             cost: None,
             times: (0, 0),
+            calls: None,
             busy: None,
             open: BTreeMap::new(),
             series: Vec::new(),
@@ -80,6 +84,11 @@ impl Watch {
             read_at: 0,
             usage: None,
         }
+    }
+
+    /// Has the proxy's system calls counted, which makes each of them a little dearer.
+    pub fn count_calls(&mut self) {
+        self.calls = self.root.and_then(|root| Calls::of_process(root).ok());
     }
 
     /// So many tell of each second.
@@ -147,8 +156,9 @@ impl Watch {
     }
 
     /// None: the proxy is not ours, or it is gone, which the counts show.
-    fn read(&self) -> Option<Reading> {
-        Reading::take(self.root?, self.cpus, &self.placement.proxy).ok()
+    fn read(&mut self) -> Option<Reading> {
+        let (root, calls) = (self.root?, self.calls.as_mut());
+        Reading::take(root, self.cpus, &self.placement.proxy, calls).ok()
     }
 
     fn thread_times(&self) -> (u64, u64) {
@@ -167,7 +177,8 @@ impl Watch {
             (generator, backends) = (generator + backends, generator + backends);
         }
         self.busy = Some(Busy { generator, backends, ..Busy::default() });
-        if let (Some(first), Some(last), Some(root)) = (&self.first, self.read(), self.root) {
+        let last = self.read();
+        if let (Some(first), Some(last), Some(root)) = (&self.first, last, self.root) {
             // Neither reading is at its moment exactly: the load had the CPU.
             let took = self.clock.now().saturating_sub(self.read_at).max(1) as f64;
             let scale = length / took;

@@ -19,7 +19,5 @@ pub use knee::Point;
 pub use objective::Objective;
 pub use resource::is_generator_limited;
 pub use search::{Bounds, Ending, Event, Limit, Stage, Trial, search};
-#[cfg(test)]
-pub use simulated::load as simulated_load;
 pub use slope::Slope;
 pub use system::{Fault, Load, System};

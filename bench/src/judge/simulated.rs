@@ -123,10 +123,6 @@ pub fn quiet_run(rate: f64, window: f64) -> Run {
 }
 
 /// A load that a queue of a thousand units per second is simulated under in no time.
-pub fn load() -> Load {
-    load_of(500.0)
-}
-
 pub fn load_of(rate: f64) -> Load {
     Load {
         rate: Some(rate),

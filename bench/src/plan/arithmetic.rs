@@ -1,22 +1,23 @@
 //! Owns the arithmetic of a plan: from costs and a demand to lines and a number of hosts.
 
-use super::costs::{Costs, PerConnection};
+use super::costs::{Costs, CpuCost, PerConnection, ProtocolCost};
 use super::demand::{Demand, Stream};
 use super::limits::limits;
 use super::lines::{Known, Line, Plan};
 use crate::figures::Host;
 use crate::report::units;
 
-/// A protocol of the demand that was not measured.
+/// Streams of the demand, or the connecting of some, that were not measured: each its key in the
+/// profile, and what is missing.
 #[derive(Debug, PartialEq, Eq)]
-pub struct NotMeasured(pub String);
+pub struct NotMeasured(pub Vec<(String, &'static str)>);
 
-/// Measured between two hosts, or two network namespaces, for what loopback can not tell.
+/// What calibration says of a network.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Calibration {
-    /// CPU per unit there, in parts of that on loopback, for the same protocol.
+pub struct Network {
+    /// CPU per unit there, in parts of that on loopback.
     pub cpu_factor: f64,
-    /// Bits of payload per second, both ways, that one network interface was seen to carry.
+    /// Bits of payload per second, in and out, that one interface carries.
     pub interface_bits: f64,
 }
 
@@ -31,38 +32,69 @@ struct Need {
 pub fn planned(
     demand: &Demand,
     costs: &Costs,
-    calibration: Option<Calibration>,
+    network: Option<Network>,
     host: &Host,
 ) -> Result<Plan, NotMeasured> {
+    let missing = missing(demand, costs);
+    if !missing.is_empty() {
+        return Err(NotMeasured(missing));
+    }
     let mut lines = Vec::new();
-    let need = needs(demand, costs, calibration, &mut lines)?;
+    let need = needs(demand, costs, network, &mut lines);
     let (hosts, because) = hosts(demand, &need, &mut lines);
-    network(demand, calibration, hosts, &mut lines);
+    interfaces(demand, network, hosts, &mut lines);
     let serving = hosts - demand.headroom.hosts_lost;
     let descriptors = need.descriptors / f64::from(serving);
     let settings = limits(demand, serving, descriptors, host);
-    Ok(Plan { lines, hosts, because, settings, check: None })
+    Ok(Plan { lines, hosts, because, settings, checks: Vec::new() })
 }
 
-fn needs(
-    demand: &Demand,
-    costs: &Costs,
-    calibration: Option<Calibration>,
-    lines: &mut Vec<Line>,
-) -> Result<Need, NotMeasured> {
-    let mut need = Need { cpus: 0.0, bytes: 0.0, descriptors: 0.0 };
+fn missing(demand: &Demand, costs: &Costs) -> Vec<(String, &'static str)> {
+    let mut missing = Vec::new();
     for stream in &demand.streams {
-        let missing = || NotMeasured(stream.protocol.clone());
-        let cost = costs.of_protocol(&stream.protocol).ok_or_else(missing)?;
-        let (cpu, between) = cost.cpu_at(demand.headroom.used);
-        need.cpus += cpu_line(stream, cpu.median, between, lines);
+        if costs.of_stream(stream).is_none() {
+            missing.push((format!("agents.{}.protocol", stream.name), stream.protocol.as_str()));
+        }
+        if stream.reconnects_per_second > 0.0 && costs.of_connects(stream).is_none() {
+            let connect = stream.connect_protocol().as_str();
+            missing.push((format!("agents.{}.lifetime", stream.name), connect));
+        }
+    }
+    missing
+}
+
+fn needs(demand: &Demand, costs: &Costs, network: Option<Network>, lines: &mut Vec<Line>) -> Need {
+    let mut need = Need { cpus: 0.0, bytes: 0.0, descriptors: 0.0 };
+    for (name, why) in &demand.left_out {
+        lines.push(Line {
+            what: name.clone(),
+            value: "not in it".to_owned(),
+            arithmetic: why.clone(),
+            known: Known::Unknown,
+        });
+    }
+    for stream in &demand.streams {
+        // That all of them were measured was seen to before.
+        let Some(cost) = costs.of_stream(stream) else { continue };
+        let spike = demand.spike_of(stream);
+        let used = demand.headroom.used;
+        let is_like = cost.is_like(stream.bytes_per_unit);
+        let rate = stream.units_per_second;
+        need.cpus += cpu_line(&stream.name, rate, spike, cost, used, is_like, lines);
+        if let Some(connects) =
+            costs.of_connects(stream).filter(|_| stream.reconnects_per_second > 0.0)
+        {
+            let what = format!("{}, connecting", stream.name);
+            let rate = stream.reconnects_per_second;
+            need.cpus += cpu_line(&what, rate, spike, connects, used, true, lines);
+        }
         let of = cost.per_connection();
         let agents = f64::from(stream.agents);
         memory_line(stream, of, lines);
         need.bytes += agents * (of.bytes + SOCKETS_BYTES);
         need.descriptors += agents * of.descriptors.max(2.0);
     }
-    if let Some(Calibration { cpu_factor, .. }) = calibration {
+    if let Some(Network { cpu_factor, .. }) = network {
         let before = need.cpus;
         need.cpus *= cpu_factor;
         lines.push(Line {
@@ -80,17 +112,31 @@ fn needs(
             known: Known::Unknown,
         });
     }
-    Ok(need)
+    need
 }
 
-fn cpu_line(stream: &Stream, nanoseconds: f64, between: bool, lines: &mut Vec<Line>) -> f64 {
-    let cpus = stream.units_per_second * nanoseconds / 1e9;
-    let (rate, each) = (units::number(stream.units_per_second), units::time(nanoseconds));
+/// CPUs in a spike.
+fn cpu_line(
+    what: &str,
+    rate: f64,
+    spike: f64,
+    cost: &ProtocolCost,
+    used: f64,
+    is_like: bool,
+    lines: &mut Vec<Line>,
+) -> f64 {
+    let CpuCost { nanoseconds, is_between } = cost.cpu_at(used);
+    let cpus = rate * spike * nanoseconds.median / 1e9;
+    let (text, each) = (units::number(rate), units::time(nanoseconds.median));
+    let size = match is_like {
+        true => String::new(),
+        false => format!(", measured with units of {}", units::bytes(cost.bytes_per_unit)),
+    };
     lines.push(Line {
-        what: format!("{}: CPUs", stream.protocol),
+        what: format!("{what}: CPUs"),
         value: units::digits(cpus),
-        arithmetic: format!("{rate} units/s x {each}"),
-        known: if between { Known::Measured } else { Known::Extended },
+        arithmetic: format!("{text}/s x {spike} spike x {each}{size}"),
+        known: if is_between && is_like { Known::Measured } else { Known::Extended },
     });
     cpus
 }
@@ -100,13 +146,13 @@ fn memory_line(stream: &Stream, of: PerConnection, lines: &mut Vec<Line>) {
     let proxy = agents * of.bytes;
     let (each, how) = (units::bytes(of.bytes), if of.is_slope { "each" } else { "each, at most" });
     lines.push(Line {
-        what: format!("{}: memory of the proxy", stream.protocol),
+        what: format!("{}: memory of the proxy", stream.name),
         value: units::bytes(proxy),
         arithmetic: format!("{} connections x {each} {how}", stream.agents),
         known: if of.is_slope { Known::Measured } else { Known::Extended },
     });
     lines.push(Line {
-        what: format!("{}: memory of the kernel", stream.protocol),
+        what: format!("{}: memory of the kernel", stream.name),
         value: units::bytes(agents * SOCKETS_BYTES),
         arithmetic: format!("{} connections x {}", stream.agents, units::bytes(SOCKETS_BYTES)),
         known: Known::Assumed,
@@ -115,12 +161,11 @@ fn memory_line(stream: &Stream, of: PerConnection, lines: &mut Vec<Line>) {
 
 /// The number of hosts, and what it follows from.
 fn hosts(demand: &Demand, need: &Need, lines: &mut Vec<Line>) -> (u32, String) {
-    let headroom = &demand.headroom;
-    let (spike, used) = (headroom.spike, headroom.used);
+    let used = demand.headroom.used;
     let cores = f64::from(demand.host.cores);
     let memory = demand.host.memory_gib * 1024.0_f64.powi(3);
+    let by_cpu = need.cpus / (cores * used);
     // A spike sends more on the connections there are; it opens no more of them.
-    let by_cpu = need.cpus * spike / (cores * used);
     let by_memory = need.bytes / (memory * used);
     // A sum is known no better than its least certain part.
     let parts = lines.iter().filter(|line| line.what.ends_with("CPUs"));
@@ -130,44 +175,41 @@ fn hosts(demand: &Demand, need: &Need, lines: &mut Vec<Line>) -> (u32, String) {
         lines.push(Line { what, value, arithmetic, known });
     };
     let cpus = units::digits(need.cpus);
-    push(
-        "hosts by CPU",
-        by_cpu,
-        cpu_known,
-        format!("{cpus} x {spike} spike / ({cores} cores x {used} used)"),
-    );
+    push("hosts by CPU", by_cpu, cpu_known, format!("{cpus} / ({cores} cores x {used} used)"));
     let (bytes, of) = (units::bytes(need.bytes), units::bytes(memory));
     push("hosts by memory", by_memory, Known::Assumed, format!("{bytes} / ({of} x {used} used)"));
     let (most, name) = if by_cpu >= by_memory { (by_cpu, "CPU") } else { (by_memory, "memory") };
     let serving = (most.ceil() as u32).max(1);
-    let lost = headroom.hosts_lost;
+    let lost = demand.headroom.hosts_lost;
     (serving + lost, format!("as {serving} have to carry a spike by {name} when {lost} are lost"))
 }
 
-fn network(demand: &Demand, calibration: Option<Calibration>, hosts: u32, lines: &mut Vec<Line>) {
+fn interfaces(demand: &Demand, network: Option<Network>, hosts: u32, lines: &mut Vec<Line>) {
     let serving = f64::from(hosts - demand.headroom.hosts_lost);
     // What comes in from agents goes out to backends: each byte crosses the interface twice.
-    let bits = demand.bytes() * 8.0 * 2.0 * demand.headroom.spike / serving;
+    let bits = demand.peak_bytes() * 8.0 * 2.0 / serving;
     let each = units::digits(bits / 1e9);
     lines.push(Line {
         what: "network of a host".to_owned(),
         value: format!("{each} Gbit/s"),
         arithmetic: format!(
-            "{}/s x 8 bits x in and out x {} spike / {serving} hosts, headers not counted",
-            units::bytes(demand.bytes()),
-            demand.headroom.spike
+            "{}/s in a spike x 8 bits x in and out / {serving} hosts, headers not counted",
+            units::bytes(demand.peak_bytes()),
         ),
         known: Known::Given,
     });
-    let (value, arithmetic, known) = match calibration {
-        Some(Calibration { interface_bits, .. }) => {
-            let count = (bits / (interface_bits * demand.headroom.used)).ceil().max(1.0);
-            let one = units::digits(interface_bits / 1e9);
+    let (value, arithmetic, known) = match network {
+        Some(Network { interface_bits, .. }) => {
+            let line = demand.host.interface_gbits.map(|gbits| gbits * 1e9);
+            let one = line.map_or(interface_bits, |line| line.min(interface_bits));
             let used = demand.headroom.used;
-            (format!("{count}"), format!("{each} / ({one} x {used} used)"), Known::Measured)
+            let count = (bits / (one * used)).ceil().max(1.0);
+            let known = if one < interface_bits { Known::Given } else { Known::Measured };
+            let one = units::digits(one / 1e9);
+            (format!("{count}"), format!("{each} / ({one} Gbit/s x {used} used)"), known)
         }
         None => {
-            let why = "loopback has none; give --calibration with a run between two hosts";
+            let why = "loopback has none; give --calibration, which `calibrate` measures";
             ("not said".to_owned(), why.to_owned(), Known::Unknown)
         }
     };
@@ -180,53 +222,101 @@ const SOCKETS_BYTES: f64 = 8192.0;
 
 #[cfg(test)]
 mod tests {
-    use super::super::demand::SAMPLE;
+    use super::super::demand::sample_demand;
     use super::*;
     use crate::figures::{Run, sample};
+    use crate::generate::Protocol;
 
     fn costs() -> Costs {
-        let at = |protocol: &str, nanoseconds: f64| {
+        let at = |protocol: &str, nanoseconds: f64, bytes: f64| {
             let mut run = sample("ringmain", 0.7 * 1e9 / nanoseconds);
             run.cost.as_mut().unwrap().cpu_seconds = 0.7 * run.window;
             run.cost.as_mut().unwrap().memory_pss = 64 * 20_000;
-            Run { protocol: protocol.to_owned(), ..run }
+            Run { protocol: protocol.to_owned(), bytes: run.achieved * bytes, ..run }
         };
-        Costs::of([at("tcp-echo", 20e3), at("tls-echo", 50e3)].iter())
+        let runs = [
+            at("tcp-echo", 20e3, 400.0),
+            at("tls-echo", 50e3, 1000.0),
+            at("tcp-connect", 80e3, 128.0),
+        ];
+        Costs::of(runs.iter())
     }
 
-    fn plan(text: &str, calibration: Option<Calibration>) -> Plan {
-        let demand = Demand::from_toml(text).unwrap();
-        planned(&demand, &costs(), calibration, &Host::default()).unwrap()
+    fn plan(change: impl FnOnce(&mut Demand), network: Option<Network>) -> Plan {
+        let mut demand = sample_demand();
+        change(&mut demand);
+        planned(&demand, &costs(), network, &Host::default()).unwrap()
+    }
+
+    fn line<'a>(plan: &'a Plan, what: &str) -> &'a Line {
+        plan.lines.iter().find(|line| line.what == what).unwrap()
     }
 
     #[test]
     fn hosts_carry_the_spike_with_one_lost() {
-        // 100,000 x 20 us + 20,000 x 50 us = 3 CPUs; x 1.5 / (8 x 0.7) = 0.80: one, and one more.
-        let small = plan(SAMPLE, None);
+        // 100,000 x 20 us + 50 x 80 us + 20,000 x 50 us = 3.004 CPUs; x 1.5 / (8 x 0.7) = 0.80:
+        // one, and one more.
+        let small = plan(|_| (), None);
         assert_eq!(small.hosts, 2, "{}", small.text());
-        let cores = plan(&SAMPLE.replace("cores = 8", "cores = 2"), None);
-        // 3 x 1.5 / (2 x 0.7) = 3.2: four, and one more.
+        // 3.004 x 1.5 / (2 x 0.7) = 3.2: four, and one more.
+        let cores = plan(|demand| demand.host.cores = 2, None);
         assert_eq!(cores.hosts, 5, "{}", cores.text());
         assert!(cores.because.contains("CPU"));
-        let memory = plan(&SAMPLE.replace("memory_gib = 32.0", "memory_gib = 0.5"), None);
+        let none_lost = plan(|demand| demand.headroom.hosts_lost = 0, None);
+        assert_eq!(none_lost.hosts, 1);
+        let memory = plan(|demand| demand.host.memory_gib = 0.5, None);
         assert!(memory.because.contains("memory") && memory.hosts > 2, "{}", memory.text());
+    }
+
+    #[test]
+    fn each_term_is_there_with_what_it_comes_to() {
+        let plan = plan(|demand| demand.streams[1].spike = 4.0, None);
+        // 100,000 x 1.5 x 20 us; 50 x 1.5 x 80 us; 20,000 x 4 x 50 us.
+        assert_eq!(line(&plan, "plain: CPUs").value, "3.00");
+        assert_eq!(line(&plan, "plain, connecting: CPUs").value, "0.00600");
+        assert_eq!(line(&plan, "tls: CPUs").value, "4.00");
+        assert_eq!(line(&plan, "plain: CPUs").known, Known::Measured);
+        // (40 MB/s x 1.5 + 20 MB/s x 4) x 16 bits.
+        assert_eq!(line(&plan, "network of a host").value, "2.24 Gbit/s");
+    }
+
+    #[test]
+    fn units_unlike_those_measured_are_extended() {
+        let plan = plan(|demand| demand.streams[0].bytes_per_unit = 4000.0, None);
+        let cpus = line(&plan, "plain: CPUs");
+        assert_eq!(cpus.known, Known::Extended);
+        assert!(cpus.arithmetic.contains("measured with units of 400 B"), "{cpus:?}");
+        assert_eq!(line(&plan, "hosts by CPU").known, Known::Extended);
     }
 
     #[test]
     fn what_loopback_can_not_tell_is_said_to_be_unknown() {
         let unknown =
             |plan: &Plan| plan.lines.iter().filter(|line| line.known == Known::Unknown).count();
-        let without = plan(SAMPLE, None);
+        let without = plan(|_| (), None);
         assert_eq!(unknown(&without), 2, "{}", without.text());
-        let with = plan(SAMPLE, Some(Calibration { cpu_factor: 2.0, interface_bits: 10e9 }));
+        let network = Some(Network { cpu_factor: 2.0, interface_bits: 10e9 });
+        let with = plan(|_| (), network);
         assert_eq!(unknown(&with), 0, "{}", with.text());
-        assert!(with.lines.iter().any(|line| line.value == "6.00"), "{}", with.text());
+        assert_eq!(line(&with, "CPUs, with a network").value, "9.01");
+        assert_eq!(line(&with, "interfaces of a host").value, "1");
+        let slow = plan(|demand| demand.host.interface_gbits = Some(1.0), network);
+        let interfaces = line(&slow, "interfaces of a host");
+        // 60 MB/s x 1.5 x 16 bits / (1 Gbit/s x 0.7).
+        assert_eq!((interfaces.value.as_str(), interfaces.known), ("3", Known::Given));
+        let udp = |demand: &mut Demand| {
+            demand.left_out.push(("syslog".to_owned(), "not carried".to_owned()));
+        };
+        assert_eq!(unknown(&plan(udp, None)), 3);
     }
 
     #[test]
-    fn a_protocol_without_costs_is_named() {
-        let demand = Demand::from_toml(&SAMPLE.replace("tls-echo", "udp")).unwrap();
+    fn all_that_was_not_measured_is_named_at_once() {
+        let mut demand = sample_demand();
+        demand.streams[0].protocol = Protocol::Ndjson;
+        demand.streams[1].reconnects_per_second = 1.0;
         let error = planned(&demand, &costs(), None, &Host::default()).unwrap_err();
-        assert_eq!(error, NotMeasured("udp".to_owned()));
+        let wanted = [("agents.plain.protocol", "ndjson"), ("agents.tls.lifetime", "tls-connect")];
+        assert_eq!(error, NotMeasured(wanted.map(|(key, of)| (key.to_owned(), of)).to_vec()));
     }
 }

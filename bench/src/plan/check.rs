@@ -8,9 +8,11 @@ use crate::figures::Run;
 use crate::judge::Estimate;
 use crate::report::units;
 
-/// CPUs that were predicted and that were used.
+/// CPUs that were predicted for a mixed load and that it used.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
+    /// Units per second of all streams together.
+    pub rate: f64,
     pub predicted: f64,
     pub measured: Estimate,
     /// Of the prediction, in parts of what was measured.
@@ -25,8 +27,13 @@ pub fn predicted_cpus(costs: &Costs, streams: &[Stream], workers: f64) -> Option
     for _ in 0..ROUNDS {
         let share = (cpus / workers).min(1.0);
         let taken = streams.iter().map(|stream| {
-            let (cost, _) = costs.of_protocol(&stream.protocol)?.cpu_at(share);
-            Some(stream.units_per_second * cost.median / 1e9)
+            let units = costs.of_stream(stream)?.cpu_at(share).nanoseconds.median;
+            let connects = match stream.reconnects_per_second > 0.0 {
+                true => costs.of_connects(stream)?.cpu_at(share).nanoseconds.median,
+                false => 0.0,
+            };
+            let of_connects = stream.reconnects_per_second * connects;
+            Some((stream.units_per_second * units + of_connects) / 1e9)
         });
         // Half of the way each time, so that it can not swing.
         cpus = f64::midpoint(cpus, taken.sum::<Option<f64>>()?);
@@ -34,105 +41,130 @@ pub fn predicted_cpus(costs: &Costs, streams: &[Stream], workers: f64) -> Option
     Some(cpus)
 }
 
-/// Sets runs of a mixed load against the prediction. `None` where a protocol was not measured or
-/// nothing is known of the proxy's CPU.
-pub fn checked(costs: &Costs, streams: &[Stream], mixed: &[Run]) -> Option<Check> {
-    let workers = mixed.first().map_or(1, |run| run.workers.max(1));
-    let predicted = predicted_cpus(costs, streams, f64::from(workers))?;
-    let measured = Estimate::of(mixed.iter().filter_map(Run::cpus_used))?;
-    Some(Check::of(predicted, measured))
+/// How many times the streams' rates make so many CPUs; connections stay as they are.
+pub fn times_for(costs: &Costs, streams: &[Stream], workers: f64, cpus: f64) -> Option<f64> {
+    let (mut low, mut high) = (1e-6, 1e6_f64);
+    for _ in 0..ROUNDS {
+        let middle = (low * high).sqrt();
+        let taken = predicted_cpus(costs, &scaled(streams, middle), workers)?;
+        *(if taken < cpus { &mut low } else { &mut high }) = middle;
+    }
+    Some((low * high).sqrt())
+}
+
+/// The same streams with so many times their units.
+pub fn scaled(streams: &[Stream], times: f64) -> Vec<Stream> {
+    let scale =
+        |of: &Stream| Stream { units_per_second: of.units_per_second * times, ..of.clone() };
+    streams.iter().map(scale).collect()
 }
 
 impl Check {
-    pub fn of(predicted: f64, measured: Estimate) -> Self {
-        let error = if measured.median > 0.0 { predicted / measured.median - 1.0 } else { 0.0 };
-        Self { predicted, measured, error }
+    /// Sets runs of a mixed load against what was predicted for them. `None`: they tell nothing of
+    /// the proxy's CPU.
+    pub fn of(predicted: f64, mixed: &[Run]) -> Option<Self> {
+        let measured = Estimate::of(mixed.iter().filter_map(Run::cpus_used))?;
+        let rate = Estimate::of(mixed.iter().map(|run| run.achieved))?.median;
+        (measured.median > 0.0).then(|| {
+            let error = predicted / measured.median - 1.0;
+            Self { rate, predicted, measured, error }
+        })
     }
 
     pub fn text(&self) -> String {
         let Estimate { median, low, high, runs, .. } = self.measured;
         let [predicted, median, low, high] = [self.predicted, median, low, high].map(units::digits);
         format!(
-            "Check: predicted {predicted} CPUs for the mixed load, measured {median} \
+            "Check at {}/s of all kinds: predicted {predicted} CPUs, measured {median} \
              [{low}..{high}] in {runs} runs: {:+.1} %",
+            units::number(self.rate),
             self.error * 100.0
         )
     }
 }
 
 /// Each halves what is left of the way.
-const ROUNDS: u32 = 40;
+const ROUNDS: u32 = 50;
 
 #[cfg(test)]
 mod tests {
+    use super::super::demand::sample_demand;
     use super::*;
     use crate::figures::sample;
-    use crate::judge::{Fault, Load, System, simulated_load};
+    use crate::generate::Protocol;
 
-    /// A worker whose units cost less the busier it is, by a known rule.
-    struct Worker {
-        parts: Vec<(f64, f64)>,
+    /// CPUs of a worker whose units cost twice the base when it is idle, and the base when full.
+    fn share(parts: &[(f64, f64)]) -> f64 {
+        let base: f64 = parts.iter().map(|(rate, base)| rate * base / 1e9).sum();
+        // share = base * (2 - share)
+        2.0 * base / (1.0 + base)
     }
 
-    impl Worker {
-        /// Twice the base when idle, the base when full.
-        fn share(&self) -> f64 {
-            let base: f64 = self.parts.iter().map(|(rate, base)| rate * base / 1e9).sum();
-            // share = base * (2 - share)
-            2.0 * base / (1.0 + base)
-        }
-    }
-
-    impl System for Worker {
-        fn run(&mut self, _load: &Load) -> Result<Run, Fault> {
-            let rate = self.parts.iter().map(|(rate, _)| rate).sum();
-            let mut run = sample("ringmain", rate);
-            run.cost.as_mut().unwrap().cpu_seconds = self.share() * run.window;
-            Ok(run)
-        }
+    fn run(protocol: &str, parts: &[(f64, f64)]) -> Run {
+        let rate = parts.iter().map(|(rate, _)| rate).sum();
+        let mut run = sample("ringmain", rate);
+        run.protocol = protocol.to_owned();
+        run.cost.as_mut().unwrap().cpu_seconds = share(parts) * run.window;
+        run
     }
 
     fn measured(protocol: &str, base: f64) -> Vec<Run> {
         let rates = (1..=18).map(|step| f64::from(step) * 0.05 * 1e9 / base);
-        let load = simulated_load();
-        let runs = rates.map(|rate| Worker { parts: vec![(rate, base)] }.run(&load).unwrap());
-        runs.map(|run| Run { protocol: protocol.to_owned(), ..run }).collect()
+        rates.map(|rate| run(protocol, &[(rate, base)])).collect()
     }
 
-    fn stream(protocol: &str, units_per_second: f64) -> Stream {
-        Stream {
-            protocol: protocol.to_owned(),
-            agents: 10,
-            units_per_second,
-            bytes_per_unit: 100.0,
-            connects_per_second: 0.0,
-        }
+    fn costs() -> Costs {
+        let runs =
+            [measured("tcp-echo", 10e3), measured("tls-echo", 25e3), measured("tcp-connect", 60e3)];
+        Costs::of(runs.concat().iter())
+    }
+
+    fn stream(protocol: Protocol, units_per_second: f64) -> Stream {
+        let mut stream = sample_demand().streams.remove(0);
+        (stream.protocol, stream.units_per_second) = (protocol, units_per_second);
+        stream.reconnects_per_second = 0.0;
+        stream
     }
 
     #[test]
     fn small_runs_foretell_a_mixed_one_within_a_tenth() {
-        let runs = [measured("tcp-echo", 10e3), measured("tls-echo", 25e3)].concat();
-        let costs = Costs::of(runs.iter());
-        for (plain, tls) in [(5e3, 2e3), (20e3, 10e3), (30e3, 12e3)] {
-            let streams = [stream("tcp-echo", plain), stream("tls-echo", tls)];
-            let mut mixed = Worker { parts: vec![(plain, 10e3), (tls, 25e3)] };
-            let load = simulated_load();
-            let runs: Vec<Run> = (0..3).map(|_| mixed.run(&load).unwrap()).collect();
-            let check = checked(&costs, &streams, &runs).unwrap();
+        for (plain, tls, reconnects) in [(5e3, 2e3, 0.0), (20e3, 10e3, 500.0), (30e3, 12e3, 1e3)] {
+            let mut streams =
+                vec![stream(Protocol::TcpEcho, plain), stream(Protocol::TlsEcho, tls)];
+            streams[0].reconnects_per_second = reconnects;
+            let mixed = run("mix", &[(plain, 10e3), (tls, 25e3), (reconnects, 60e3)]);
+            let predicted = predicted_cpus(&costs(), &streams, 1.0).unwrap();
+            let check = Check::of(predicted, &[mixed.clone(), mixed.clone(), mixed]).unwrap();
             assert!(check.error.abs() < 0.10, "{check:?}");
         }
     }
 
     #[test]
+    fn the_rate_for_a_share_is_the_one_that_takes_it() {
+        let streams = [stream(Protocol::TcpEcho, 1e3), stream(Protocol::TlsEcho, 1e3)];
+        let costs = costs();
+        let times = times_for(&costs, &streams, 1.0, 0.6).unwrap();
+        let cpus = predicted_cpus(&costs, &scaled(&streams, times), 1.0).unwrap();
+        assert!((cpus - 0.6).abs() < 0.02, "{times}: {cpus}");
+    }
+
+    #[test]
     fn a_wrong_prediction_shows_its_error() {
-        let check = Check::of(1.2, Estimate::of([1.0, 1.0, 1.0]).unwrap());
+        let mut mixed = sample("ringmain", 1000.0);
+        mixed.cost.as_mut().unwrap().cpu_seconds = mixed.window;
+        let check = Check::of(1.2, &[mixed.clone()]).unwrap();
         assert!((check.error - 0.2).abs() < 1e-12);
         assert!(check.text().contains("+20.0 %"), "{}", check.text());
+        assert_eq!(Check::of(1.2, &[Run { cost: None, ..mixed }]), None);
     }
 
     #[test]
     fn what_was_not_measured_is_not_foretold() {
-        let costs = Costs::of(measured("tcp-echo", 10e3).iter());
-        assert_eq!(predicted_cpus(&costs, &[stream("udp", 1.0)], 1.0), None);
+        let costs = costs();
+        let strange = [stream(Protocol::Ndjson, 1.0)];
+        assert_eq!(predicted_cpus(&costs, &strange, 1.0), None);
+        let mut reconnecting = stream(Protocol::TlsEcho, 1.0);
+        reconnecting.reconnects_per_second = 1.0;
+        assert_eq!(predicted_cpus(&costs, &[reconnecting], 1.0), None);
     }
 }

@@ -1,4 +1,5 @@
-//! Owns `plan`: reads the demand, the costs and what they are checked against, and shows the plan.
+//! Owns `plan`: reads the profile, the costs and the calibration, measures what is missing, and
+//! shows the plan.
 
 use std::fmt;
 use std::fs;
@@ -7,35 +8,48 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::arithmetic::{Calibration, NotMeasured, planned};
-use super::check::{Check, checked};
+use super::arithmetic::{Network, NotMeasured, planned};
+use super::check::{Check, predicted_cpus, scaled, times_for};
 use super::costs::Costs;
-use super::demand::{Demand, DemandError, Stream};
-use crate::figures::{Document, Run, Unreadable};
-use crate::judge::Estimate;
-use crate::report::{self, Results};
+use super::demand::{Demand, Headroom, HostKind, Stream};
+use super::lines::Plan;
+use super::measure::Measure;
+use crate::capacity::{self, Site};
+use crate::figures::{Document, Host, Run, Unreadable};
+use crate::fleet::{self, ProfileErrors};
+use crate::generate::Order;
+use crate::judge::Fault;
+use crate::report::{self, Loaded, Results};
 
 #[derive(Args)]
 pub struct Options {
-    /// What the fleet asks for, in TOML: tables stream, host and headroom
+    /// The fleet: a mix of agents, as for run; configs/fleets has some
     #[arg(long, value_name = "FILE")]
     profile: PathBuf,
-    /// Results of capacity or run that costs are taken from; may be repeated
-    #[arg(long, value_name = "FILE", required = true)]
+    /// Results of capacity or run that costs are taken from; may be repeated. Without, the kinds of
+    /// agents of the profile are measured here, each by itself
+    #[arg(long, value_name = "FILE")]
     costs: Vec<PathBuf>,
     /// Whose costs
     #[arg(long, default_value = "ringmain")]
     candidate: String,
-    /// Results of the same protocols between two hosts or network namespaces, for what loopback
-    /// can not tell
+    /// What calibrate found of this kind of host
     #[arg(long, value_name = "FILE")]
     calibration: Option<PathBuf>,
-    /// Results of a mixed load, which the prediction is set against
-    #[arg(long, value_name = "FILE", requires = "mix")]
-    check: Option<PathBuf>,
-    /// What the mixed load was: units per second of a protocol; may be repeated
-    #[arg(long, value_name = "PROTOCOL=RATE", value_parser = parse_part)]
-    mix: Vec<(String, f64)>,
+    /// Make the whole mix on this host, at two rates at which nothing was measured, and say by how
+    /// much the prediction is off
+    #[arg(long)]
+    check: bool,
+    /// Connections of what is measured here, all kinds together
+    #[arg(long, default_value_t = 128, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    connections: u32,
+    /// Seconds of each run that is made here
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    #[command(flatten)]
+    host: HostKind,
+    #[command(flatten)]
+    headroom: Headroom,
     /// Where plan.json and plan.html go
     #[arg(long, default_value = "target/bench")]
     output: PathBuf,
@@ -45,47 +59,149 @@ pub struct Options {
 #[derive(Debug)]
 pub enum Failure {
     Read(PathBuf, io::Error),
-    Profile(PathBuf, DemandError),
+    Profile(ProfileErrors),
+    /// The profile, and what can not be planned for, each with its key.
+    Demand(PathBuf, Vec<String>),
     Results(PathBuf, Unreadable),
-    /// The protocol, and those that were measured.
-    NotMeasured(String, Vec<String>),
-    /// The runs of the file tell nothing of what it is for.
-    NothingIn(PathBuf),
-    Save(report::Failure),
+    /// The profile, what is missing, and what was measured.
+    NotMeasured(PathBuf, NotMeasured, Vec<String>),
+    /// The file is none of a calibration.
+    NoCalibration(PathBuf),
+    /// The mixed runs tell nothing.
+    NothingToCheck,
+    Site(capacity::Failure),
+    Run(Fault),
+    Report(report::Failure),
 }
 
 pub fn plan(options: &Options) -> Result<(), Failure> {
-    let text = read(&options.profile)?;
-    let demand = Demand::from_toml(&text)
-        .map_err(|error| Failure::Profile(options.profile.clone(), error))?;
+    let profile = Profile::read(&options.profile)?;
+    let mut demand = profile.demand(options)?;
+    let network = options.calibration.as_deref().map(network).transpose()?;
     let mut documents = Vec::new();
     for path in &options.costs {
         documents.push(document(path)?);
     }
-    let of_candidate = |run: &&Run| run.candidate == options.candidate;
-    let costs = Costs::of(documents.iter().flat_map(|of| &of.runs).filter(of_candidate));
-    let missing = |protocol: &str| {
+    // Made ready only where something is measured here.
+    let measures = documents.is_empty() || options.check;
+    let site = measures.then(Site::prepare).transpose().map_err(Failure::Site)?;
+    let keys = profile.keys(&demand);
+    let measure = site.as_ref().map(|site| Measure {
+        site,
+        order: &profile.order,
+        keys: &keys,
+        connections: options.connections,
+        seconds: options.seconds,
+    });
+    if let Some(measure) = measure.as_ref().filter(|_| documents.is_empty()) {
+        let runs = measure.costs().map_err(Failure::Run)?;
+        documents.push(measure.site.document(measure.site.host(), runs));
+    }
+    let runs: Vec<Run> = documents.iter().flat_map(|of| of.runs.clone()).collect();
+    let costs = Costs::of(runs.iter().filter(|run| run.candidate == options.candidate));
+    let host = documents.first().map(|of| of.host.clone()).unwrap_or_default();
+    demand.host = demand.host.or_like(&host);
+    let mut plan = planned(&demand, &costs, network, &host).map_err(|missing| {
         let names = costs.names().into_iter().map(str::to_owned).collect();
-        Failure::NotMeasured(protocol.to_owned(), names)
-    };
-    let calibration = match &options.calibration {
-        Some(path) => Some(calibrated(path, &costs, demand.headroom.used)?),
-        None => None,
-    };
-    // At least one file is required on the command line.
-    let host = documents[0].host.clone();
-    let mut plan = planned(&demand, &costs, calibration, &host)
-        .map_err(|NotMeasured(protocol)| missing(&protocol))?;
-    if let Some(path) = &options.check {
-        plan.check = Some(check(path, &costs, &options.mix, missing)?);
+        Failure::NotMeasured(options.profile.clone(), missing, names)
+    })?;
+    let mut kept = if options.costs.is_empty() { runs } else { Vec::new() };
+    if let Some(measure) = measure.as_ref().filter(|_| options.check) {
+        kept.extend(check(measure, &demand, &costs, &mut plan)?);
     }
     print!("{}", plan.text());
-    let command = std::env::args().collect();
-    let mut results = Results::new(Document::new(command, documents[0].begun, host, Vec::new()));
-    results.plan = Some(plan);
-    let html = report::save(&results, &options.output, "plan").map_err(Failure::Save)?;
-    eprintln!("saved {}", html.display());
-    Ok(())
+    options.save(plan, kept, host, documents.first().map_or(0, |of| of.begun))
+}
+
+/// Predicts two mixed loads and makes them.
+fn check(
+    measure: &Measure,
+    demand: &Demand,
+    costs: &Costs,
+    plan: &mut Plan,
+) -> Result<Vec<Run>, Failure> {
+    let streams = here(measure, demand);
+    let mut runs = Vec::new();
+    for cpus in CHECKED {
+        let times = times_for(costs, &streams, 1.0, cpus).ok_or(Failure::NothingToCheck)?;
+        let streams = scaled(&streams, times);
+        let rate = streams.iter().map(|of| of.units_per_second).sum();
+        let predicted = predicted_cpus(costs, &streams, 1.0).ok_or(Failure::NothingToCheck)?;
+        let mixed = measure.mixed(rate).map_err(Failure::Run)?;
+        plan.checks.push(Check::of(predicted, &mixed).ok_or(Failure::NothingToCheck)?);
+        runs.extend(mixed);
+    }
+    Ok(runs)
+}
+
+/// The streams with as many connections as there are here.
+fn here(measure: &Measure, demand: &Demand) -> Vec<Stream> {
+    let kept = measure.order.groups.iter().zip(measure.keys).filter(|(_, key)| key.is_some());
+    let streams = demand.streams.iter().zip(kept);
+    let streams = streams.map(|(stream, (group, _))| {
+        let agents = measure.connections_of(group);
+        let part = f64::from(agents) / f64::from(stream.agents.max(1));
+        let reconnects_per_second = stream.reconnects_per_second * part;
+        Stream { agents, reconnects_per_second, ..stream.clone() }
+    });
+    streams.collect()
+}
+
+impl Options {
+    fn save(&self, plan: Plan, runs: Vec<Run>, host: Host, begun: u64) -> Result<(), Failure> {
+        let command = std::env::args().collect();
+        let mut results = Results::new(Document::new(command, begun, host, runs));
+        results.plan = Some(plan);
+        let html = report::save(&results, &self.output, "plan").map_err(Failure::Report)?;
+        eprintln!("saved {}", html.display());
+        Ok(())
+    }
+}
+
+/// A fleet as it was read.
+struct Profile {
+    path: PathBuf,
+    order: Order,
+    /// Of its groups, in their order.
+    names: Vec<String>,
+}
+
+impl Profile {
+    fn read(path: &Path) -> Result<Profile, Failure> {
+        let text = read(path)?;
+        let order = fleet::load(&path.display().to_string(), &text).map_err(Failure::Profile)?;
+        // What loads is a document with such a table; its keys are in order, as the groups are.
+        let table: toml::Table = toml::from_str(&text).unwrap_or_default();
+        let agents = table.get("agents").and_then(toml::Value::as_table);
+        let names = agents.map_or(Vec::new(), |agents| agents.keys().cloned().collect());
+        Ok(Profile { path: path.to_owned(), order, names })
+    }
+
+    fn demand(&self, options: &Options) -> Result<Demand, Failure> {
+        Demand::of(&self.order, &self.names, options.host, options.headroom)
+            .map_err(|errors| Failure::Demand(self.path.clone(), errors))
+    }
+
+    /// What the costs of each group go by; `None`: it is left out.
+    fn keys(&self, demand: &Demand) -> Vec<Option<String>> {
+        let key = |name: &String| {
+            demand.streams.iter().find(|stream| stream.name == *name).map(Stream::key)
+        };
+        self.names.iter().map(key).collect()
+    }
+}
+
+impl HostKind {
+    /// What was not said is as on the host that was measured.
+    fn or_like(mut self, host: &Host) -> HostKind {
+        if self.cores == 0 {
+            self.cores = host.cpus.max(1);
+        }
+        if self.memory_gib == 0.0 {
+            self.memory_gib = (host.memory as f64 / 1024.0_f64.powi(3)).max(1.0);
+        }
+        self
+    }
 }
 
 fn read(path: &Path) -> Result<String, Failure> {
@@ -97,93 +213,180 @@ fn document(path: &Path) -> Result<Document, Failure> {
     Document::from_json(&text).map_err(|reason| Failure::Results(path.to_owned(), reason))
 }
 
-/// What a network adds, from runs there; the median over the protocols that both have.
-fn calibrated(path: &Path, costs: &Costs, used: f64) -> Result<Calibration, Failure> {
-    let document = document(path)?;
-    let there = Costs::of(document.runs.iter());
-    let factors = there.names().into_iter().filter_map(|name| {
-        let (far, _) = there.of_protocol(name)?.cpu_at(used);
-        let (near, _) = costs.of_protocol(name)?.cpu_at(used);
-        Some(far.median / near.median)
-    });
-    let factor = Estimate::of(factors.collect::<Vec<_>>());
-    // Payload is counted both ways, and each way crosses the proxy's interfaces twice.
-    let bits = document.runs.iter().map(|run| run.bytes * 8.0 * 2.0).max_by(f64::total_cmp);
-    match (factor, bits) {
-        (Some(factor), Some(bits)) if bits > 0.0 => {
-            Ok(Calibration { cpu_factor: factor.median, interface_bits: bits })
-        }
-        _ => Err(Failure::NothingIn(path.to_owned())),
-    }
-}
-
-fn check(
-    path: &Path,
-    costs: &Costs,
-    mix: &[(String, f64)],
-    missing: impl Fn(&str) -> Failure,
-) -> Result<Check, Failure> {
-    let document = document(path)?;
-    let stream = |(protocol, rate): &(String, f64)| Stream {
-        protocol: protocol.clone(),
-        agents: 0,
-        units_per_second: *rate,
-        bytes_per_unit: 0.0,
-        connects_per_second: 0.0,
+fn network(path: &Path) -> Result<Network, Failure> {
+    let found = match report::load(path).map_err(Failure::Report)? {
+        Loaded::Results(results) => results.calibration,
+        Loaded::Comparison(_) => None,
     };
-    let streams: Vec<Stream> = mix.iter().map(stream).collect();
-    let unknown = |of: &&Stream| costs.of_protocol(&of.protocol).is_none();
-    if let Some(of) = streams.iter().find(unknown) {
-        return Err(missing(&of.protocol));
-    }
-    checked(costs, &streams, &document.runs).ok_or_else(|| Failure::NothingIn(path.to_owned()))
-}
-
-fn parse_part(text: &str) -> Result<(String, f64), String> {
-    let (protocol, rate) = text.split_once('=').ok_or("PROTOCOL=RATE is needed")?;
-    match rate.parse() {
-        Ok(rate) if (1.0..=1e11).contains(&rate) => Ok((protocol.to_owned(), rate)),
-        _ => Err("a rate from 1 to 1e11 per second is needed".to_owned()),
-    }
+    let found = found.ok_or_else(|| Failure::NoCalibration(path.to_owned()))?;
+    Ok(Network { cpu_factor: found.cpu_factor, interface_bits: found.interface_bits })
 }
 
 impl Failure {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Read(..) => "unreadable_file",
-            Self::Profile(_, error) => error.as_str(),
+            Self::Profile(_) => "unusable_profile",
+            Self::Demand(..) => "unplannable_profile",
             Self::Results(_, reason) => reason.as_str(),
             Self::NotMeasured(..) => "not_measured",
-            Self::NothingIn(_) => "nothing_measured",
-            Self::Save(failure) => failure.as_str(),
+            Self::NoCalibration(_) => "no_calibration",
+            Self::NothingToCheck => "nothing_to_check",
+            Self::Site(failure) => failure.as_str(),
+            Self::Run(fault) => fault.as_str(),
+            Self::Report(failure) => failure.as_str(),
         }
     }
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Self::Save(failure) = self {
-            return failure.fmt(f);
+        match self {
+            Self::Site(failure) => return failure.fmt(f),
+            Self::Run(fault) => return fault.fmt(f),
+            Self::Report(failure) => return failure.fmt(f),
+            _ => write!(f, "{}: ", self.as_str())?,
         }
-        write!(f, "{}: ", self.as_str())?;
         match self {
             Self::Read(path, error) => write!(f, "{} can not be read: {error}", path.display()),
-            Self::Profile(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Profile(errors) => write!(f, "the profile can not be used\n{errors}"),
+            Self::Demand(path, errors) => {
+                f.write_str("the profile can not be planned for")?;
+                errors.iter().try_for_each(|error| write!(f, "\n{}: {error}", path.display()))
+            }
             Self::Results(path, reason) => write!(f, "{}: {reason}", path.display()),
-            Self::NotMeasured(protocol, names) => write!(
+            Self::NotMeasured(path, NotMeasured(missing), names) => {
+                f.write_str("there are no costs for all of the profile")?;
+                for (key, protocol) in missing {
+                    let path = path.display();
+                    write!(f, "\n{path}: {key}: `{protocol}` was not measured")?;
+                }
+                write!(
+                    f,
+                    "\nmeasured are: {}; measure the others with capacity and give its results by \
+                     --costs, or leave --costs out to have all measured here",
+                    names.join(", ")
+                )
+            }
+            Self::NoCalibration(path) => write!(
                 f,
-                "there are no costs of `{protocol}`, only of: {}; measure it with capacity, at \
-                 rates that are carried and that the generator does not limit, and give its \
-                 results by --costs",
-                names.join(", ")
-            ),
-            Self::NothingIn(path) => write!(
-                f,
-                "{} has no runs of the same protocols at a rate that was carried, with the \
-                 proxy's CPU; measure them with capacity",
+                "{} has no calibration; give the calibration.json that calibrate has written",
                 path.display()
             ),
-            Self::Save(_) => Ok(()),
+            Self::NothingToCheck => f.write_str(
+                "the mixed runs tell nothing of the proxy's CPU; give them more --seconds",
+            ),
+            Self::Site(_) | Self::Run(_) | Self::Report(_) => Ok(()),
         }
+    }
+}
+
+/// CPUs that the checked loads are to take, as predicted: away from what was measured.
+const CHECKED: [f64; 2] = [0.3, 0.55];
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::demand::sample_demand;
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn failure(line: &str) -> String {
+        let words = std::iter::once("plan").chain(line.split_ascii_whitespace());
+        let options = Line::try_parse_from(words).map(|line| line.options);
+        let options = options.unwrap_or_else(|error| panic!("{error}"));
+        plan(&options).unwrap_err().to_string()
+    }
+
+    /// A file of this content, that goes at the end of the test.
+    struct Kept(PathBuf);
+
+    impl Kept {
+        fn new(name: &str, text: &str) -> Kept {
+            let name = format!("ringmain-plan-{}-{name}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            fs::write(&path, text).unwrap();
+            Kept(path)
+        }
+
+        fn text(&self) -> std::path::Display<'_> {
+            self.0.display()
+        }
+    }
+
+    impl Drop for Kept {
+        fn drop(&mut self) {
+            fs::remove_file(&self.0).unwrap();
+        }
+    }
+
+    const FLEET: &str = "name = \"x\"\n[agents.logs]\nprotocol = \"syslog-tcp\"\ncount = 10\n\
+                         rate = 100\nsize = 300\nlifetime = \"1m\"\n";
+
+    #[test]
+    fn every_error_of_a_profile_is_told_with_its_key_before_any_load() {
+        let fleet = Kept::new("bad.toml", &FLEET.replace("count = 10", "count = 0\nrat = 1"));
+        let said = failure(&format!("--profile {}", fleet.text()));
+        for part in ["agents.logs.count", "agents.logs.rat: unknown key"] {
+            assert!(said.contains(part), "{said}");
+        }
+        let closed = Kept::new("closed.toml", &FLEET.replace("rate = 100", "rate = \"closed\""));
+        let said = failure(&format!("--profile {}", closed.text()));
+        assert!(said.contains("agents.logs.rate: \"closed\""), "{said}");
+        let said = failure("--profile /nowhere.toml");
+        assert!(said.contains("/nowhere.toml can not be read"), "{said}");
+    }
+
+    #[test]
+    fn what_has_no_costs_is_named_with_the_remedy() {
+        let fleet = Kept::new("fleet.toml", FLEET);
+        let document = Document::new(
+            vec![],
+            0,
+            Host::default(),
+            vec![crate::figures::sample("ringmain", 10.0)],
+        );
+        let costs = Kept::new("costs.json", &document.to_json().unwrap());
+        let said = failure(&format!("--profile {} --costs {}", fleet.text(), costs.text()));
+        for part in [
+            "agents.logs.protocol: `syslog-tcp` was not measured",
+            "agents.logs.lifetime: `tcp-connect` was not measured",
+            "measured are: tcp-echo",
+            "leave --costs out",
+        ] {
+            assert!(said.contains(part), "{said}");
+        }
+        let with = format!("--calibration {}", costs.text());
+        let said = failure(&format!("--profile {} --costs {} {with}", fleet.text(), costs.text()));
+        assert!(said.contains("has no calibration"), "{said}");
+    }
+
+    #[test]
+    fn hosts_are_like_the_measured_one_where_nothing_is_said() {
+        let host = Host { cpus: 6, memory: 3 << 30, ..Host::default() };
+        let mut kind = sample_demand().host;
+        assert_eq!(kind.or_like(&host), kind);
+        (kind.cores, kind.memory_gib) = (0, 0.0);
+        let like = kind.or_like(&host);
+        assert_eq!((like.cores, like.memory_gib), (6, 3.0));
+    }
+
+    #[test]
+    fn groups_keep_their_names() {
+        let two = format!(
+            "{FLEET}[agents.echo]\nprotocol = \"tcp-echo\"\ncount = 5\nrate = 1\nsize = 9\n"
+        );
+        let fleet = Kept::new("names.toml", &two);
+        let profile = Profile::read(&fleet.0).unwrap();
+        let protocols: Vec<&str> =
+            profile.order.groups.iter().map(|group| group.protocol.as_str()).collect();
+        assert_eq!(profile.names, ["echo", "logs"]);
+        assert_eq!(protocols, ["tcp-echo", "syslog-tcp"]);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::demand::Stream;
 use crate::figures::Run;
 use crate::judge::{Estimate, is_generator_limited};
 
@@ -17,8 +18,18 @@ pub struct ProtocolCost {
     /// Share of a worker's CPU that was used, and nanoseconds of CPU per unit at that; by share.
     /// A busy worker wakes up for more units at a time, so a unit costs less.
     cpu: Vec<(f64, Estimate)>,
+    /// Bytes of payload of a unit, both ways.
+    pub bytes_per_unit: f64,
     /// Connections, bytes by PSS per worker, and descriptors, of each run.
     held: Vec<(f64, f64, f64)>,
+}
+
+/// Nanoseconds of CPU, and whether they were measured there or next to it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CpuCost {
+    pub nanoseconds: Estimate,
+    /// Between two shares that were measured, or at one.
+    pub is_between: bool,
 }
 
 /// What a connection takes, and how that is known.
@@ -46,6 +57,16 @@ impl Costs {
         self.protocols.get(protocol)
     }
 
+    /// Those that were measured for the stream by itself, or else those of its protocol.
+    pub fn of_stream(&self, stream: &Stream) -> Option<&ProtocolCost> {
+        self.of_protocol(&stream.key()).or_else(|| self.of_protocol(stream.protocol.as_str()))
+    }
+
+    /// Those of connecting.
+    pub fn of_connects(&self, stream: &Stream) -> Option<&ProtocolCost> {
+        self.of_protocol(stream.connect_protocol().as_str())
+    }
+
     pub fn names(&self) -> Vec<&str> {
         self.protocols.keys().map(String::as_str).collect()
     }
@@ -59,8 +80,11 @@ fn is_usable(run: &Run) -> bool {
 impl ProtocolCost {
     fn of(runs: &[&Run]) -> Self {
         let share = |run: &Run| run.cpus_used().unwrap_or(0.0) / f64::from(run.workers.max(1));
+        let connections = usual(runs.iter().map(|run| run.connections));
+        // Runs with many more connections tell of memory.
+        let alike = runs.iter().filter(|run| run.connections == connections);
         let mut all: Vec<(f64, f64)> =
-            runs.iter().filter_map(|run| Some((share(run), run.cpu_per_unit()?))).collect();
+            alike.filter_map(|run| Some((share(run), run.cpu_per_unit()?))).collect();
         all.sort_by(|a, b| a.0.total_cmp(&b.0));
         let near = all.chunk_by(|a, b| (a.0 / BAND).floor() == (b.0 / BAND).floor());
         let estimate = |runs: &[(f64, f64)]| {
@@ -72,12 +96,17 @@ impl ProtocolCost {
             let (connections, memory) = (f64::from(run.connections), cost.memory_pss as f64);
             Some((connections / workers, memory / workers, f64::from(cost.descriptors)))
         });
-        Self { cpu: near.filter_map(estimate).collect(), held: held.collect() }
+        let bytes = Estimate::of(runs.iter().map(|run| run.bytes / run.achieved.max(1.0)));
+        Self {
+            cpu: near.filter_map(estimate).collect(),
+            bytes_per_unit: bytes.map_or(0.0, |of| of.median),
+            held: held.collect(),
+        }
     }
 
-    /// Nanoseconds per unit where so much of each worker's CPU is used, between the two measured
-    /// shares next to it; beyond them, as at the last. The flag says whether it is between.
-    pub fn cpu_at(&self, share: f64) -> (Estimate, bool) {
+    /// Per unit where so much of each worker's CPU is used, between the two measured shares next
+    /// to it; beyond them, as at the last.
+    pub fn cpu_at(&self, share: f64) -> CpuCost {
         let after = self.cpu.partition_point(|(measured, _)| *measured < share);
         match (after.checked_sub(1).map(|before| &self.cpu[before]), self.cpu.get(after)) {
             (Some((low, a)), Some((high, b))) => {
@@ -90,12 +119,19 @@ impl ProtocolCost {
                     confidence: a.confidence.min(b.confidence),
                     runs: a.runs + b.runs,
                 };
-                (between, true)
+                CpuCost { nanoseconds: between, is_between: true }
             }
             // The constructor is given one run at least for each protocol.
-            (Some((at, of)), None) | (None, Some((at, of))) => (*of, (at - share).abs() < BAND),
+            (Some((at, of)), None) | (None, Some((at, of))) => {
+                CpuCost { nanoseconds: *of, is_between: (at - share).abs() < BAND }
+            }
             (None, None) => unreachable!("a protocol without runs has no costs"),
         }
+    }
+
+    /// Whether units of so many bytes are like those that were measured.
+    pub fn is_like(&self, bytes_per_unit: f64) -> bool {
+        (self.bytes_per_unit / 2.0..=self.bytes_per_unit * 2.0).contains(&bytes_per_unit)
     }
 
     /// The line through the runs with the fewest and the most connections, where these differ.
@@ -114,6 +150,13 @@ impl ProtocolCost {
         let of = many.0.max(1.0);
         PerConnection { bytes: many.1 / of, descriptors: many.2 / of, is_slope: false }
     }
+}
+
+/// What most of them are; of several the least.
+fn usual(counts: impl Iterator<Item = u32>) -> u32 {
+    let mut seen: BTreeMap<u32, usize> = BTreeMap::new();
+    counts.for_each(|count| *seen.entry(count).or_default() += 1);
+    seen.into_iter().rev().max_by_key(|(_, times)| *times).map_or(0, |(count, _)| count)
 }
 
 /// Runs whose CPU was used alike, within this share, are repeats of each other.
@@ -135,11 +178,11 @@ mod tests {
         let runs = [at(0.2, 20e3), at(0.22, 21e3), at(0.81, 10e3)];
         let costs = Costs::of(runs.iter());
         let cost = costs.of_protocol("tcp-echo").unwrap();
-        let (half, between) = cost.cpu_at(0.51);
-        assert!((half.median - 15.25e3).abs() < 100.0 && between, "{half:?}");
-        let (full, between) = cost.cpu_at(1.0);
-        assert!((full.median - 10e3).abs() < 1.0 && !between, "{full:?}");
-        assert!((cost.cpu_at(0.0).0.median - 20.5e3).abs() < 100.0);
+        let half = cost.cpu_at(0.51);
+        assert!((half.nanoseconds.median - 15.25e3).abs() < 100.0 && half.is_between, "{half:?}");
+        let full = cost.cpu_at(1.0);
+        assert!((full.nanoseconds.median - 10e3).abs() < 1.0 && !full.is_between, "{full:?}");
+        assert!((cost.cpu_at(0.0).nanoseconds.median - 20.5e3).abs() < 100.0);
     }
 
     #[test]
@@ -149,13 +192,15 @@ mod tests {
         let mut limited = at(0.5, 10e3);
         limited.generator.generator = 1.0;
         let blind = Run { cost: None, ..at(0.5, 10e3) };
-        assert!(Costs::of([behind, closed, limited, blind].iter()).names().is_empty());
+        for run in [behind, closed, limited, blind] {
+            assert!(Costs::of([&run].into_iter()).names().is_empty(), "{run:?}");
+        }
     }
 
     #[test]
     fn a_connection_is_the_difference_of_many_and_few() {
         let mut few = at(0.2, 10e3);
-        let mut many = at(0.2, 10e3);
+        let mut many = at(0.2, 30e3);
         (few.connections, many.connections) = (100, 2100);
         let set = |run: &mut Run, memory: u64, descriptors: u32| {
             let cost = run.cost.as_mut().unwrap();
@@ -164,9 +209,21 @@ mod tests {
         set(&mut few, 10_000_000, 250);
         set(&mut many, 30_000_000, 4250);
         let costs = Costs::of([&few, &many].into_iter());
-        let of = costs.of_protocol("tcp-echo").unwrap().per_connection();
+        let cost = costs.of_protocol("tcp-echo").unwrap();
+        let of = cost.per_connection();
         assert_eq!((of.bytes, of.descriptors, of.is_slope), (10_000.0, 2.0, true));
+        // What the run with many cost is not mixed with the others.
+        assert!((cost.cpu_at(0.2).nanoseconds.median - 10e3).abs() < 1.0);
         let costs = Costs::of([&few].into_iter());
         assert!(!costs.of_protocol("tcp-echo").unwrap().per_connection().is_slope);
+    }
+
+    #[test]
+    fn units_of_another_size_are_another_cost() {
+        let costs = Costs::of([at(0.2, 10e3)].iter());
+        let cost = costs.of_protocol("tcp-echo").unwrap();
+        assert_eq!(cost.bytes_per_unit, 256.0);
+        assert!(cost.is_like(128.0) && cost.is_like(500.0));
+        assert!(!cost.is_like(100.0) && !cost.is_like(600.0));
     }
 }

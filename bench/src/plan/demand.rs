@@ -1,111 +1,95 @@
-//! Owns what a fleet asks for, as data, and the file it is read from; it plans nothing.
+//! Owns what a fleet asks for, as taken from its profile, and what hosts it is to be carried by; it
+//! plans nothing.
 
-use std::fmt;
+use clap::Args;
 
-use serde::Deserialize;
+use crate::generate::{Dialogue, Group, Order, Pace, Protocol};
 
 /// A fleet, the kind of host that is to carry it, and how much is to be kept free.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Demand {
-    #[serde(rename = "stream")]
+    pub name: String,
     pub streams: Vec<Stream>,
+    /// Groups that are not planned for, and why.
+    pub left_out: Vec<(String, String)>,
     pub host: HostKind,
-    #[serde(default)]
     pub headroom: Headroom,
 }
 
-/// Agents alike, all of them together.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// Agents alike, all of them together: a group of the profile.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Stream {
-    /// As in the results: "tcp-echo", "syslog-tcp", ...
-    pub protocol: String,
+    pub name: String,
+    pub protocol: Protocol,
+    /// Connections at a time.
     pub agents: u32,
     pub units_per_second: f64,
     /// Bytes of payload, both ways.
     pub bytes_per_unit: f64,
-    #[serde(default)]
-    pub connects_per_second: f64,
-}
-
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct HostKind {
-    pub cores: u32,
-    pub memory_gib: f64,
-    /// Addresses of backends behind the host.
-    pub backends: u32,
-}
-
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Headroom {
-    /// How many times the usual load a spike is.
+    /// Beside those that are units themselves.
+    pub reconnects_per_second: f64,
+    /// How many times the usual its own spikes are.
     pub spike: f64,
-    /// Hosts that may be lost while the spike lasts.
+}
+
+#[derive(Args, Clone, Copy, Debug, PartialEq)]
+pub struct HostKind {
+    /// CPUs of each host; 0: as on the host that was measured
+    #[arg(long, default_value_t = 0)]
+    pub cores: u32,
+    /// Memory of each host in GiB; 0: as on the host that was measured
+    #[arg(long, default_value_t = 0.0, value_parser = parse_memory)]
+    pub memory_gib: f64,
+    /// Addresses of backends behind each host
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    pub backends: u32,
+    /// Gbit/s of an interface, if it is less than a calibration has seen
+    #[arg(long, value_parser = parse_positive)]
+    pub interface_gbits: Option<f64>,
+}
+
+#[derive(Args, Clone, Copy, Debug, PartialEq)]
+pub struct Headroom {
+    /// How many times the usual load a spike is, where the profile has none that are higher
+    #[arg(long, default_value_t = 1.5, value_parser = parse_spike)]
+    pub spike: f64,
+    /// Hosts that may be lost while the spike lasts
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(0..=1000))]
     pub hosts_lost: u32,
-    /// Share of a host's CPUs and memory that may be used then.
+    /// Share of a host's CPUs and memory that may be used then
+    #[arg(long, default_value_t = 0.7, value_parser = parse_part)]
     pub used: f64,
 }
 
-impl Default for Headroom {
-    fn default() -> Self {
-        Self { spike: 1.5, hosts_lost: 1, used: 0.7 }
-    }
-}
-
-/// Why a text is no demand.
-#[derive(Debug)]
-pub enum DemandError {
-    Malformed(toml::de::Error),
-    NoStreams,
-    /// A key, and what it has to be.
-    OutOfRange(&'static str, &'static str),
-}
-
 impl Demand {
-    pub fn from_toml(text: &str) -> Result<Self, DemandError> {
-        let demand: Self = toml::from_str(text).map_err(DemandError::Malformed)?;
-        demand.checked()
-    }
-
-    fn checked(self) -> Result<Self, DemandError> {
-        if self.streams.is_empty() {
-            return Err(DemandError::NoStreams);
+    /// `names` are those of the groups, in their order. Every error at once, with its key.
+    pub fn of(
+        order: &Order,
+        names: &[String],
+        host: HostKind,
+        headroom: Headroom,
+    ) -> Result<Demand, Vec<String>> {
+        let (mut streams, mut left_out, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        for (group, name) in order.groups.iter().zip(names) {
+            let path = format!("agents.{name}");
+            if !crosses_ringmain(group.protocol) {
+                left_out.push((name.clone(), "Ringmain does not carry UDP yet".to_owned()));
+                continue;
+            }
+            match Stream::of(group, name) {
+                Some(stream) => streams.push(stream),
+                None => errors.push(format!(
+                    "{path}.rate: \"closed\" says no rate to plan for; give units per second"
+                )),
+            }
         }
-        let each = |good: fn(&Stream) -> bool| self.streams.iter().all(good);
-        let is_count = |value: f64| value >= 0.0 && value.is_finite();
-        let Headroom { spike, used, .. } = self.headroom;
-        let rules = [
-            (
-                each(|of| of.units_per_second > 0.0 && of.units_per_second.is_finite()),
-                "stream.units_per_second",
-                "above 0",
-            ),
-            (
-                each(|of| of.bytes_per_unit > 0.0 && of.bytes_per_unit.is_finite()),
-                "stream.bytes_per_unit",
-                "above 0",
-            ),
-            (
-                self.streams.iter().all(|of| is_count(of.connects_per_second)),
-                "stream.connects_per_second",
-                "0 or more",
-            ),
-            (self.host.cores > 0, "host.cores", "1 or more"),
-            (self.host.backends > 0, "host.backends", "1 or more"),
-            (
-                self.host.memory_gib > 0.0 && self.host.memory_gib.is_finite(),
-                "host.memory_gib",
-                "above 0",
-            ),
-            ((1.0..=100.0).contains(&spike), "headroom.spike", "from 1 to 100"),
-            (used > 0.0 && used <= 1.0, "headroom.used", "above 0 and up to 1"),
-        ];
-        match rules.into_iter().find(|(holds, ..)| !holds) {
-            Some((_, key, range)) => Err(DemandError::OutOfRange(key, range)),
-            None => Ok(self),
+        if streams.is_empty() && errors.is_empty() {
+            errors.push("agents: no group crosses Ringmain; there is nothing to plan".to_owned());
+        }
+        let name = order.name.clone();
+        match errors.is_empty() {
+            true => Ok(Demand { name, streams, left_out, host, headroom }),
+            false => Err(errors),
         }
     }
 
@@ -113,84 +97,170 @@ impl Demand {
         self.streams.iter().map(|of| f64::from(of.agents)).sum()
     }
 
+    /// Connections per second, whatever for.
     pub fn connects(&self) -> f64 {
-        self.streams.iter().map(|of| of.connects_per_second).sum()
+        self.streams.iter().map(Stream::connects).sum()
     }
 
-    /// Bytes of payload per second, both ways.
-    pub fn bytes(&self) -> f64 {
-        self.streams.iter().map(|of| of.units_per_second * of.bytes_per_unit).sum()
+    /// Bytes of payload per second, both ways, in a spike.
+    pub fn peak_bytes(&self) -> f64 {
+        let peak = |of: &Stream| of.units_per_second * of.bytes_per_unit * self.spike_of(of);
+        self.streams.iter().map(peak).sum()
     }
-}
 
-impl DemandError {
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Malformed(_) => "malformed_profile",
-            Self::NoStreams => "no_streams",
-            Self::OutOfRange(..) => "out_of_range",
-        }
+    /// All spikes may come at once.
+    pub fn spike_of(&self, stream: &Stream) -> f64 {
+        stream.spike.max(self.headroom.spike)
     }
 }
 
-impl fmt::Display for DemandError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Malformed(error) => write!(f, "{}", error.to_string().trim_end()),
-            Self::NoStreams => f.write_str("there is no [[stream]]; a fleet has one at least"),
-            Self::OutOfRange(key, range) => write!(f, "{key} has to be {range}"),
-        }
+impl Stream {
+    /// `None`: its loop is closed, so that nobody knows its rate.
+    fn of(group: &Group, name: &str) -> Option<Stream> {
+        let Pace::Open { rate, spikes, .. } = group.pace else { return None };
+        let lifetime = group.lifetime.filter(|_| !is_visit(group.protocol));
+        let reconnects = lifetime.map_or(0.0, |mean| f64::from(group.agents) / mean.as_secs_f64());
+        Some(Stream {
+            name: name.to_owned(),
+            protocol: group.protocol,
+            agents: group.agents,
+            units_per_second: rate,
+            bytes_per_unit: group.sizes.mean() * ways(group.protocol),
+            reconnects_per_second: reconnects,
+            spike: spikes.map_or(1.0, |spikes| spikes.factor),
+        })
+    }
+
+    /// The name that costs measured for this stream alone go by.
+    pub fn key(&self) -> String {
+        format!("{} ({})", self.protocol.as_str(), self.name)
+    }
+
+    pub fn connects(&self) -> f64 {
+        let visits = if is_visit(self.protocol) { self.units_per_second } else { 0.0 };
+        visits + self.reconnects_per_second
+    }
+
+    /// The protocol whose unit is such a connection, and one message on it.
+    pub fn connect_protocol(&self) -> Protocol {
+        connect_protocol(self.protocol)
     }
 }
 
+pub fn connect_protocol(protocol: Protocol) -> Protocol {
+    match protocol.handshakes() {
+        Some(_) => Protocol::TlsConnect,
+        None => Protocol::TcpConnect,
+    }
+}
+
+pub fn is_visit(protocol: Protocol) -> bool {
+    protocol.dialogue() == Dialogue::Visit
+}
+
+/// Its listeners are of TCP.
+fn crosses_ringmain(protocol: Protocol) -> bool {
+    !protocol.as_str().contains("udp")
+}
+
+/// How often the payload of a unit crosses the proxy: echoes come back.
+fn ways(protocol: Protocol) -> f64 {
+    let echoes = matches!(protocol, Protocol::TcpEcho | Protocol::TlsEcho) || is_visit(protocol);
+    if echoes { 2.0 } else { 1.0 }
+}
+
+fn parse_positive(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if (0.001..=1e6).contains(&number) => Ok(number),
+        _ => Err("a number above 0 is needed".to_owned()),
+    }
+}
+
+fn parse_memory(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if (0.0..=1e6).contains(&number) => Ok(number),
+        _ => Err("a number of GiB is needed".to_owned()),
+    }
+}
+
+fn parse_spike(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if (1.0..=100.0).contains(&number) => Ok(number),
+        _ => Err("a number from 1 to 100 is needed".to_owned()),
+    }
+}
+
+fn parse_part(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(number) if number > 0.0 && number <= 1.0 => Ok(number),
+        _ => Err("a number above 0 and up to 1 is needed".to_owned()),
+    }
+}
+
+/// A fleet for tests: 100,000 echoes/s of 20,000 agents and 20,000/s of 5,000 with TLS.
 #[cfg(test)]
-pub const SAMPLE: &str = r#"
-[[stream]]
-protocol = "tcp-echo"
-agents = 20_000
-units_per_second = 100_000.0
-bytes_per_unit = 400.0
-connects_per_second = 50.0
-
-[[stream]]
-protocol = "tls-echo"
-agents = 5_000
-units_per_second = 20_000.0
-bytes_per_unit = 1_000.0
-
-[host]
-cores = 8
-memory_gib = 32.0
-backends = 4
-"#;
+pub fn sample_demand() -> Demand {
+    let stream = |name: &str, protocol, agents, rate, bytes| Stream {
+        name: name.to_owned(),
+        protocol,
+        agents,
+        units_per_second: rate,
+        bytes_per_unit: bytes,
+        reconnects_per_second: 0.0,
+        spike: 1.0,
+    };
+    let mut plain = stream("plain", Protocol::TcpEcho, 20_000, 100_000.0, 400.0);
+    plain.reconnects_per_second = 50.0;
+    Demand {
+        name: "sample".to_owned(),
+        streams: vec![plain, stream("tls", Protocol::TlsEcho, 5_000, 20_000.0, 1_000.0)],
+        left_out: Vec::new(),
+        host: HostKind { cores: 8, memory_gib: 32.0, backends: 4, interface_gbits: None },
+        headroom: Headroom { spike: 1.5, hosts_lost: 1, used: 0.7 },
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fleet;
+
+    fn demand(text: &str) -> Result<Demand, Vec<String>> {
+        let order = fleet::load("fleet.toml", text).unwrap_or_else(|errors| panic!("{errors}"));
+        let names: Vec<String> = ["echo", "visits"].map(str::to_owned).to_vec();
+        let sample = sample_demand();
+        Demand::of(&order, &names, sample.host, sample.headroom)
+    }
+
+    const FLEET: &str = "name = \"x\"\n\
+        [agents.echo]\nprotocol = \"tls-echo\"\ncount = 600\nrate = 1000\nsize = 100\n\
+        lifetime = \"1m\"\nspikes = { every = \"30s\", length = \"3s\", factor = 4 }\n\
+        [agents.visits]\nprotocol = \"tcp-connect\"\ncount = 10\nrate = 20\n\
+        size = { least = 100, most = 300 }\n";
 
     #[test]
-    fn a_demand_adds_up() {
-        let demand = Demand::from_toml(SAMPLE).unwrap();
-        assert_eq!((demand.agents(), demand.connects()), (25_000.0, 50.0));
-        assert_eq!(demand.bytes(), 60e6);
-        assert_eq!(demand.headroom, Headroom { spike: 1.5, hosts_lost: 1, used: 0.7 });
+    fn a_profile_is_a_demand() {
+        let demand = demand(FLEET).unwrap();
+        let [echo, visits] = &demand.streams[..] else { panic!("two streams") };
+        assert_eq!((echo.units_per_second, echo.bytes_per_unit), (1000.0, 200.0));
+        // 600 connections that last a minute; and each visit is one.
+        assert_eq!((echo.reconnects_per_second, visits.connects()), (10.0, 20.0));
+        assert_eq!(echo.connect_protocol(), Protocol::TlsConnect);
+        assert_eq!(visits.bytes_per_unit, 400.0);
+        assert_eq!((demand.agents(), demand.connects()), (610.0, 30.0));
+        // Its own spikes are higher than the ones kept room for; the other group has none.
+        assert_eq!((demand.spike_of(echo), demand.spike_of(visits)), (4.0, 1.5));
+        assert_eq!(demand.peak_bytes(), 200_000.0 * 4.0 + 8_000.0 * 1.5);
     }
 
     #[test]
-    fn what_is_no_demand_says_which_key() {
-        for (from, to, key) in [
-            ("cores = 8", "cores = 0", "host.cores"),
-            ("backends = 4", "backends = 0", "host.backends"),
-            ("memory_gib = 32.0", "memory_gib = inf", "host.memory_gib"),
-            ("= 50.0", "= -1.0", "stream.connects_per_second"),
-            ("= 400.0", "= nan", "stream.bytes_per_unit"),
-            ("agents = 5_000", "agent = 5_000", "agent"),
-            ("[host]", "[headroom]\nspike = 0.5\n[host]", "headroom.spike"),
-        ] {
-            let text = SAMPLE.replace(from, to);
-            assert_ne!(text, SAMPLE, "{from}");
-            let error = Demand::from_toml(&text).unwrap_err().to_string();
-            assert!(error.contains(key), "{error}");
-        }
+    fn what_can_not_be_planned_is_told_at_once_with_its_keys() {
+        let closed = FLEET.replace("rate = 1000", "rate = \"closed\"");
+        let closed = closed.replace("rate = 20\n", "rate = \"closed\"\n");
+        let closed = closed.replace("spikes = {", "#");
+        let errors = demand(&closed).unwrap_err();
+        assert_eq!(errors.len(), 2, "{errors:?}");
+        assert!(errors[0].starts_with("agents.echo.rate:"), "{errors:?}");
+        assert!(errors[1].starts_with("agents.visits.rate:"), "{errors:?}");
     }
 }

@@ -79,41 +79,48 @@ const SPARE: f64 = 1024.0;
 
 #[cfg(test)]
 mod tests {
-    use super::super::demand::SAMPLE;
+    use super::super::demand::sample_demand;
     use super::*;
 
-    fn of(name: &str, sysctl: (&str, &str), text: &str) -> Setting {
+    fn of(name: &str, sysctl: (&str, &str), demand: &Demand) -> Setting {
         let mut host = Host::default();
         host.sysctls.insert(sysctl.0.to_owned(), sysctl.1.to_owned());
-        let demand = Demand::from_toml(text).unwrap();
-        let all = limits(&demand, 1, 50_000.0, &host);
+        let all = limits(demand, 1, 50_000.0, &host);
         all.into_iter().find(|setting| setting.name == name).unwrap()
     }
 
     #[test]
     fn ports_are_counted_for_each_backend_address() {
         // (25,000 + 50 x 1.5 x 60) / 4.
-        let ports = of(PORT_RANGE, (PORT_RANGE, "32768 60999"), SAMPLE);
+        let mut demand = sample_demand();
+        let ports = of(PORT_RANGE, (PORT_RANGE, "32768 60999"), &demand);
         assert_eq!((ports.at_least, ports.current), (7375, Some(28_232)));
         assert_eq!(ports.suffices(), Some(true));
-        let one = of(
-            PORT_RANGE,
-            (PORT_RANGE, "32768 60999"),
-            &SAMPLE.replace("backends = 4", "backends = 1"),
-        );
+        demand.host.backends = 1;
+        let one = of(PORT_RANGE, (PORT_RANGE, "32768 60999"), &demand);
         assert_eq!((one.at_least, one.suffices()), (29_500, Some(false)));
+    }
+
+    #[test]
+    fn connections_that_end_are_held_for_a_minute_on_both_sides() {
+        // 50 x 1.5 x 60 x 2; and with the 25,000 that are open, x 2.
+        let name = "net.ipv4.tcp_max_tw_buckets";
+        assert_eq!(of(name, (name, "4096"), &sample_demand()).at_least, 9_000);
+        let name = "net.netfilter.nf_conntrack_max";
+        assert_eq!(of(name, (name, "262144"), &sample_demand()).at_least, 59_000);
     }
 
     #[test]
     fn the_backlog_takes_the_agents_of_a_lost_host() {
         // Half of 25,000 come to the one that is left, beside 75 new ones.
-        let backlog = of("net.core.somaxconn", ("net.core.somaxconn", "4096"), SAMPLE);
+        let name = "net.core.somaxconn";
+        let backlog = of(name, (name, "4096"), &sample_demand());
         assert_eq!((backlog.at_least, backlog.suffices()), (12_575, Some(false)));
     }
 
     #[test]
     fn what_the_host_does_not_say_is_left_open() {
-        let files = of("LimitNOFILE (systemd)", ("a", "b"), SAMPLE);
+        let files = of("LimitNOFILE (systemd)", ("a", "b"), &sample_demand());
         assert_eq!((files.at_least, files.suffices()), (51_024, None));
     }
 }

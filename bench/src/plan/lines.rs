@@ -12,7 +12,9 @@ pub struct Plan {
     /// What the number of hosts follows from.
     pub because: String,
     pub settings: Vec<Setting>,
-    pub check: Option<Check>,
+    /// Predictions for mixed loads on the measured host, and what these came to.
+    #[serde(default)]
+    pub checks: Vec<Check>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -84,8 +86,11 @@ impl Plan {
             vec![of.name.clone(), of.at_least.to_string(), verdict, of.arithmetic.clone()]
         }));
         text += &aligned(4, &limits);
-        if let Some(check) = &self.check {
-            text += &format!("\n{}\n", check.text());
+        if !self.checks.is_empty() {
+            text += "\n";
+        }
+        for check in &self.checks {
+            text += &format!("{}\n", check.text());
         }
         text
     }

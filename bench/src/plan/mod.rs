@@ -1,5 +1,5 @@
 //! Owns the plan of a fleet: from measured costs to hosts, cores, memory and kernel limits, line by
-//! line, and what that is worth. It makes no load.
+//! line, and what that is worth. Where no costs are given, it makes the small runs they come from.
 
 mod arithmetic;
 mod check;
@@ -8,6 +8,7 @@ mod costs;
 mod demand;
 mod limits;
 mod lines;
+mod measure;
 
 pub use command::{Options, plan};
 pub use lines::Plan;

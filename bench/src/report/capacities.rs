@@ -73,11 +73,25 @@ pub fn facts(capacity: &Capacity, results: &Results) -> Vec<Fact> {
         }
     };
     costs("CPU per unit", Run::cpu_per_unit, units::time);
-    costs("system calls per unit", Run::system_calls_per_unit, units::digits);
+    costs("softirq of its CPUs", softirq_share, |share| format!("{:.0} %", share * 100.0));
     costs("memory per connection", Run::memory_per_connection, units::bytes);
+    if limit.confirmed.is_some() {
+        let unknown = "unknown: to count them takes root, and tracefs at /sys/kernel/tracing";
+        let calls = capacity.calls.map_or(unknown.to_owned(), |calls| {
+            format!("{}, in a run of its own", units::digits(calls))
+        });
+        facts.push(("system calls per unit", calls));
+    }
     let spent = limit.trials.len();
     facts.push(("runs", format!("{spent}, {}", ended(&limit.ending))));
     facts
+}
+
+/// Of the CPUs of the proxy's workers.
+fn softirq_share(run: &Run) -> Option<f64> {
+    let of = run.window * f64::from(run.workers.max(1));
+    let cost = run.cost.as_ref()?;
+    (of > 0.0).then(|| cost.softirq / of)
 }
 
 /// The runs that repeated the confirmed rate.

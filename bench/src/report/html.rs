@@ -27,6 +27,9 @@ pub fn page(name: &str, results: &Results) -> String {
     if let Some(plan) = &results.plan {
         body += &section("Plan", &preformatted(&plan.text()));
     }
+    if let Some(calibration) = &results.calibration {
+        body += &section("Calibration", &preformatted(&calibration.text()));
+    }
     let mut charts: Vec<Chart> = Vec::new();
     for capacity in &results.capacity {
         let quantile = capacity

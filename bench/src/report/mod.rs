@@ -22,6 +22,6 @@ pub use capacities::summary;
 pub use command::{Options, report, save_page};
 pub use diff::{DiffOptions, diff};
 pub use failure::Failure;
-pub use results::{Capacity, Results};
-pub use store::save;
+pub use results::{Capacity, Loaded, Results};
+pub use store::{load, save};
 pub use survey::survey;

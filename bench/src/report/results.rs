@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::compared::Comparison;
+use crate::calibrate::Calibration;
 use crate::figures::{Document, Unreadable};
 use crate::judge::Limit;
 use crate::plan::Plan;
@@ -20,6 +21,8 @@ pub struct Results {
     pub soak: Option<Soak>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan: Option<Plan>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
 }
 
 /// The limit of one protocol with so many workers.
@@ -34,6 +37,10 @@ pub struct Capacity {
     /// The generator had no CPU of its own.
     #[serde(default)]
     pub shared: bool,
+    /// System calls of the proxy per unit, from a run of its own at the confirmed rate; `None`: the
+    /// host does not let them be counted.
+    #[serde(default)]
+    pub calls: Option<f64>,
     #[serde(flatten)]
     pub limit: Limit,
 }
@@ -47,7 +54,7 @@ pub enum Loaded {
 
 impl Results {
     pub fn new(document: Document) -> Self {
-        Self { document, capacity: Vec::new(), soak: None, plan: None }
+        Self { document, capacity: Vec::new(), soak: None, plan: None, calibration: None }
     }
 }
 

@@ -125,6 +125,7 @@ fn merge_counts(whole: &mut Run, run: &Run) {
         all.user += of.user;
         all.system += of.system;
         all.softirq += of.softirq;
+        all.busy = all.busy.zip(of.busy).map(|(a, b)| a + b);
         (all.memory_pss, all.descriptors) = (of.memory_pss, of.descriptors);
         all.system_calls = all.system_calls.zip(of.system_calls).map(|(a, b)| a + b);
     }

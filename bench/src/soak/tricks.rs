@@ -10,8 +10,14 @@ use serde::{Deserialize, Serialize};
 pub enum Trick {
     /// The proxy gets no CPU for a third of a second, as on a host that is overbooked.
     Pause,
-    /// The proxy reads its configuration again.
+    /// The proxy reads its files again.
     Reload,
+    /// The backends accept and take nothing for a second.
+    BackendStall,
+    /// The backends reset every connection, and all that come within a second; then they are back.
+    BackendDeath,
+    /// The backends end connections instead of answering, now and then.
+    BackendErrors,
 }
 
 /// Who can make them.
@@ -21,12 +27,16 @@ pub trait Mischief {
 }
 
 impl Trick {
-    pub const ALL: [Self; 2] = [Self::Pause, Self::Reload];
+    pub const ALL: [Self; 5] =
+        [Self::Pause, Self::Reload, Self::BackendStall, Self::BackendDeath, Self::BackendErrors];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pause => "pause",
             Self::Reload => "reload",
+            Self::BackendStall => "backend-stall",
+            Self::BackendDeath => "backend-death",
+            Self::BackendErrors => "backend-errors",
         }
     }
 }

@@ -6,7 +6,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::tricks::{Mischief, Trick};
 use crate::figures::Run;
-use crate::generate::Generator;
+use crate::generate::{Behaviour, Generator, Mischief as Misdeeds, Outage};
 use crate::judge::{Fault, Load, System};
 
 /// A generator with a Ringmain between, on which tricks can be played.
@@ -32,7 +32,10 @@ impl Soaked {
 
 impl System for Soaked {
     fn run(&mut self, load: &Load) -> Result<Run, Fault> {
-        self.generator.run(load)
+        let run = self.generator.run(load);
+        // What backends do wrong is for one window.
+        self.generator.behave(Behaviour::default());
+        run
     }
 }
 
@@ -46,6 +49,18 @@ impl Mischief for Soaked {
                 wait(PAUSE);
                 signal(process, Signal::CONT);
             }),
+            Trick::BackendStall => {
+                let stall = Some(Outage { at: AT, length: STALL });
+                self.generator.behave(Behaviour { stall, ..Behaviour::default() });
+            }
+            Trick::BackendDeath => {
+                let death = Some(Outage { at: AT, length: DEATH });
+                self.generator.behave(Behaviour { death, ..Behaviour::default() });
+            }
+            Trick::BackendErrors => {
+                let mischief = Misdeeds { reset: ERRORS, close: ERRORS, ..Misdeeds::default() };
+                self.generator.behave(Behaviour { mischief, ..Behaviour::default() });
+            }
         }
         Ok(())
     }
@@ -73,3 +88,9 @@ fn wait(time: Duration) {
 /// From the beginning of a run to a trick in it: beyond the warm-up, so that it is measured.
 const LEAD: Duration = Duration::from_millis(900);
 const PAUSE: Duration = Duration::from_millis(330);
+/// From the beginning of the window on.
+const AT: Duration = Duration::from_millis(500);
+const STALL: Duration = Duration::from_secs(1);
+const DEATH: Duration = Duration::from_secs(1);
+/// Share of requests that end in a reset, and as many in the end of the connection.
+const ERRORS: f64 = 0.000_2;

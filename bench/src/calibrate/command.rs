@@ -1,0 +1,205 @@
+//! Owns `calibrate`: its arguments, the pairs of runs it makes, and where their results go.
+
+use std::path::PathBuf;
+use std::time::Duration;
+use std::{fmt, io};
+
+use clap::Args;
+
+use super::far::Far;
+use super::finding::{Calibration, Factor};
+use super::namespaces::Namespaces;
+use crate::capacity::{self, LoadOptions, Site, described};
+use crate::figures::Run;
+use crate::generate::{Dialogue, Generator, Network, Protocol};
+use crate::judge::{Fault, Load, System};
+use crate::report::{Results, save, units};
+
+#[derive(Args)]
+pub struct Options {
+    /// What the load speaks; protocols that connect for each unit are none for it, as their ports
+    /// give out
+    #[arg(long, value_enum, value_delimiter = ',',
+        default_values_t = [Protocol::TcpEcho, Protocol::TlsEcho, Protocol::SyslogTcp])]
+    protocol: Vec<Protocol>,
+    #[command(flatten)]
+    load: LoadOptions,
+    /// Seconds of each run
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=600))]
+    seconds: u32,
+    /// Runs in each place
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeats: u32,
+    /// Where calibration.json, calibration.hlog and calibration.html go
+    #[arg(long, default_value = "target/bench")]
+    output: PathBuf,
+}
+
+/// Why there is no calibration.
+#[derive(Debug)]
+pub enum Failure {
+    NotRoot,
+    Missing(&'static str, io::Error),
+    NoNamespace,
+    Command {
+        words: String,
+        said: String,
+    },
+    Steering(io::Error),
+    Visits(&'static str),
+    /// A run could not be made.
+    Run(Fault),
+    /// The runs tell nothing of the proxy's CPU.
+    NothingMeasured,
+    Capacity(capacity::Failure),
+    Host(io::Error),
+}
+
+pub fn calibrate(options: &Options) -> Result<(), Failure> {
+    let visits = |of: &&Protocol| of.dialogue() == Dialogue::Visit;
+    if let Some(protocol) = options.protocol.iter().find(visits) {
+        return Err(Failure::Visits(protocol.as_str()));
+    }
+    let site = Site::prepare().map_err(Failure::Capacity)?;
+    let cpus = site.cpus();
+    let namespaces = Namespaces::create(cpus.load, cpus.proxy)?;
+    let mut host = site.host();
+    let (mut runs, mut factors) = (Vec::new(), Vec::new());
+    for &protocol in &options.protocol {
+        let mut pair = options.pair(&site, &namespaces, protocol);
+        let (factor, made) = options.measured(&mut pair, protocol)?;
+        described(&mut host, protocol.as_str(), &pair.near);
+        runs.extend(made);
+        factors.extend(factor);
+    }
+    let mut flood = options.pair(&site, &namespaces, Protocol::StreamUp).far;
+    let most = flood.run(&options.load(None)).map_err(Failure::Run)?;
+    // What comes in from agents goes out to backends.
+    let bits = most.bytes * 8.0 * 2.0;
+    runs.push(most);
+    let found = Calibration::of(factors, bits).ok_or(Failure::NothingMeasured)?;
+    print!("{}", found.text());
+    let mut results = Results::new(site.document(host, runs));
+    results.calibration = Some(found);
+    let html = save(&results, &options.output, "calibration");
+    let html = html.map_err(|failure| Failure::Capacity(failure.into()))?;
+    eprintln!("saved {}", html.display());
+    Ok(())
+}
+
+/// One protocol, on loopback and over the pair of interfaces.
+struct Pair<'a> {
+    near: Generator,
+    far: Far<'a>,
+}
+
+impl Options {
+    fn pair<'a>(&self, site: &Site, namespaces: &'a Namespaces, protocol: Protocol) -> Pair<'a> {
+        let Namespaces { here, there } = namespaces;
+        let network = Network::Apart {
+            here: here.address,
+            there: there.address,
+            namespace: there.file("net"),
+        };
+        let order = self.load.order(protocol);
+        let generator = site.over_network(order.clone(), network);
+        let near = site.through_ringmain(order, 1, false);
+        Pair { near, far: Far { generator, namespace: here } }
+    }
+
+    fn load(&self, rate: Option<f64>) -> Load {
+        let window = Duration::from_secs(self.seconds.into());
+        let connections = self.load.connections;
+        Load { rate, connections, window, warm_up: Duration::from_millis(300) }
+    }
+
+    /// Half of what the network carries is offered in both places, in turns.
+    fn measured(
+        &self,
+        pair: &mut Pair,
+        protocol: Protocol,
+    ) -> Result<(Option<Factor>, Vec<Run>), Failure> {
+        let most = pair.far.run(&self.load(None)).map_err(Failure::Run)?.achieved;
+        let rate = (most / 2.0).round().max(1.0);
+        let load = self.load(Some(rate));
+        let (mut near, mut far) = (Vec::new(), Vec::new());
+        for number in 1..=self.repeats {
+            near.push(pair.near.run(&load).map_err(Failure::Run)?);
+            far.push(pair.far.run(&load).map_err(Failure::Run)?);
+            let busy = |runs: &[Run]| {
+                let last = runs.last().and_then(Run::busy_per_unit);
+                last.map_or("-".to_owned(), units::time)
+            };
+            eprintln!(
+                "{} at {}/s, {number} of {}: loopback {}, network {}",
+                protocol.as_str(),
+                units::number(rate),
+                self.repeats,
+                busy(&near),
+                busy(&far)
+            );
+        }
+        let factor = Factor::of(protocol.as_str(), rate, &near, &far);
+        near.extend(far);
+        Ok((factor, near))
+    }
+}
+
+impl Failure {
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::NotRoot => "not_root",
+            Self::Missing(..) => "missing_program",
+            Self::NoNamespace => "no_namespace",
+            Self::Command { .. } => "network_command",
+            Self::Steering(_) => "no_steering",
+            Self::Visits(_) => "unfit_protocol",
+            Self::Run(fault) => fault.as_str(),
+            Self::NothingMeasured => "nothing_measured",
+            Self::Capacity(failure) => failure.as_str(),
+            Self::Host(_) => "host_error",
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Capacity(failure) => return failure.fmt(f),
+            Self::Run(fault) => return fault.fmt(f),
+            _ => write!(f, "{}: ", self.as_str())?,
+        }
+        match self {
+            Self::NotRoot => f.write_str(
+                "calibrate makes two network namespaces, which takes root; run it by sudo",
+            ),
+            Self::Missing(program, error) => write!(
+                f,
+                "{program} can not be started ({error}); install util-linux, and iproute2 for ip"
+            ),
+            Self::NoNamespace => f.write_str(
+                "no network namespace could be made, as said above; it takes CAP_SYS_ADMIN and a \
+                 kernel with CONFIG_NET_NS",
+            ),
+            Self::Command { words, said } => write!(
+                f,
+                "`{words}` failed: {said}; install iproute2, and see that the kernel has veth"
+            ),
+            Self::Steering(error) => write!(
+                f,
+                "packets can not be steered to the proxy's CPU ({error}); the kernel needs \
+                 CONFIG_RPS"
+            ),
+            Self::Visits(protocol) => write!(
+                f,
+                "{protocol} connects for each unit, and between namespaces the ports give out; \
+                 take one that keeps its connections, such as tcp-echo"
+            ),
+            Self::NothingMeasured => {
+                f.write_str("the runs tell nothing of the proxy's CPU; give them more --seconds")
+            }
+            Self::Host(error) => write!(f, "{error}"),
+            Self::Capacity(_) | Self::Run(_) => Ok(()),
+        }
+    }
+}
