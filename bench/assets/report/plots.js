@@ -92,7 +92,7 @@
     lineStyle: given.whiskers
       ? { color: scheme.text, width: 1.5, type: "solid" }
       : { color: scheme.quiet, width: 1.5, type: "dashed" },
-    label: given.whiskers
+    label: given.whiskers || given.unlabelled
       ? { show: false }
       : { formatter: "{b}", color: scheme.text, position: "end", rotate: 0, distance: 4 },
     emphasis: { disabled: true },

@@ -60,13 +60,10 @@ impl Reading {
     /// What was spent since, with what the proxy holds now.
     pub fn until(&self, later: &Reading, root: u32) -> io::Result<Cost> {
         let cpu_seconds = self.usage.until(&later.usage).proxy as f64 / 1e9;
-        // Ticks tell the parts to a hundredth of a second; the whole is exact.
-        let (user, system) = (later.user - self.user, later.system - self.system);
-        let scale = if user + system > 0.0 { cpu_seconds / (user + system) } else { 0.0 };
         Ok(Cost {
             cpu_seconds,
-            user: user * scale,
-            system: system * scale,
+            user: later.user - self.user,
+            system: later.system - self.system,
             softirq: later.softirq - self.softirq,
             memory_pss: Footprint::take(root)?.pss,
             descriptors: descriptors(root)?,

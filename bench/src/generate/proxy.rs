@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::fs::{self, File};
 use std::net::{SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::certificates::{Authority, Identity, key_of};
 use crate::compare::candidate::Candidate;
@@ -42,8 +43,7 @@ impl Proxy {
         authority: Option<&Authority>,
         directory: &Path,
     ) -> Result<Proxy, Failure> {
-        let program = Program::find(Candidate::Ringmain)
-            .map_err(|missing| Failure::Proxy(missing.to_string()))?;
+        let program = found()?;
         let listens = network.proxy_addresses(fronts.len());
         let listens = listens.map_err(Failure::host("no free port"))?;
         let configuration = configuration(fronts, &listens, workers, directory);
@@ -60,7 +60,8 @@ impl Proxy {
             Failure::Proxy(format!("{error}\n{said}"))
         })?;
         let listens = listens.into_iter().map(SocketAddr::V4).collect();
-        Ok(Proxy { process, version: program.version, configuration, listens, log })
+        let version = program.version.clone();
+        Ok(Proxy { process, version, configuration, listens, log })
     }
 
     /// Whether it is still there; if not, what it said last.
@@ -71,6 +72,17 @@ impl Proxy {
         let said = fs::read_to_string(&self.log).unwrap_or_default();
         Err(Failure::Gone(said))
     }
+}
+
+/// The program, which is built and found once.
+fn found() -> Result<&'static Program, Failure> {
+    static FOUND: OnceLock<Program> = OnceLock::new();
+    if let Some(program) = FOUND.get() {
+        return Ok(program);
+    }
+    let program = Program::find(Candidate::Ringmain)
+        .map_err(|missing| Failure::Proxy(missing.to_string()))?;
+    Ok(FOUND.get_or_init(|| program))
 }
 
 fn configuration(

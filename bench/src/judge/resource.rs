@@ -109,11 +109,14 @@ fn of_one(run: &Run) -> Exhausted {
         return full;
     }
     let share = proxy_share(run);
-    let softirq = run.cost.as_ref().map_or(0.0, |cost| cost.softirq)
-        / (run.window * f64::from(run.workers.max(1))).max(f64::MIN_POSITIVE);
+    let of_cpus = (run.window * f64::from(run.workers.max(1))).max(f64::MIN_POSITIVE);
+    let cost = run.cost.as_ref();
+    let softirq = cost.map_or(0.0, |cost| cost.softirq) / of_cpus;
+    // A process is charged for the softirqs that come while it runs; the others are beside it.
+    let busy = cost.and_then(|cost| cost.busy).map_or(share, |busy| busy / of_cpus);
     let text =
         format!("{:.0}% of the proxy's CPUs, {:.0}% in softirqs", share * 100.0, softirq * 100.0);
-    if softirq >= share / 2.0 && share + softirq >= FULL {
+    if softirq >= busy / 2.0 && busy >= FULL {
         return of(Resource::Softirq, text);
     }
     if share >= PROXY_FULL {
@@ -152,6 +155,7 @@ mod tests {
         let mut run = quiet_run(1000.0, 10.0);
         let cost = run.cost.as_mut().unwrap();
         (cost.cpu_seconds, cost.softirq) = (cpu * run.window, softirq * run.window);
+        cost.busy = Some(((cpu + softirq) * run.window).min(run.window));
         run.generator.generator = generator;
         run
     }
@@ -164,7 +168,7 @@ mod tests {
     fn the_fullest_side_is_named() {
         assert_eq!(found(busy(0.97, 0.2, 0.8)), Resource::Cpu);
         assert_eq!(found(busy(0.97, 0.2, 1.0)), Resource::Cpu);
-        assert_eq!(found(busy(0.50, 0.48, 0.8)), Resource::Softirq);
+        assert_eq!(found(busy(0.47, 0.53, 0.8)), Resource::Softirq);
         assert_eq!(found(busy(0.60, 0.1, 0.99)), Resource::Generator);
         assert_eq!(found(busy(0.60, 0.1, 0.5)), Resource::Nothing);
     }

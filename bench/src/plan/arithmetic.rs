@@ -276,8 +276,8 @@ mod tests {
         assert_eq!(line(&plan, "plain, connecting: CPUs").value, "0.00600");
         assert_eq!(line(&plan, "tls: CPUs").value, "4.00");
         assert_eq!(line(&plan, "plain: CPUs").known, Known::Measured);
-        // (40 MB/s x 1.5 + 20 MB/s x 4) x 16 bits.
-        assert_eq!(line(&plan, "network of a host").value, "2.24 Gbit/s");
+        // (40 MB/s x 1.5 + 20 MB/s x 4) x 16 bits, on two hosts.
+        assert_eq!(line(&plan, "network of a host").value, "1.12 Gbit/s");
     }
 
     #[test]
@@ -302,8 +302,8 @@ mod tests {
         assert_eq!(line(&with, "interfaces of a host").value, "1");
         let slow = plan(|demand| demand.host.interface_gbits = Some(1.0), network);
         let interfaces = line(&slow, "interfaces of a host");
-        // 60 MB/s x 1.5 x 16 bits / (1 Gbit/s x 0.7).
-        assert_eq!((interfaces.value.as_str(), interfaces.known), ("3", Known::Given));
+        // 60 MB/s x 1.5 x 16 bits on two hosts / (1 Gbit/s x 0.7).
+        assert_eq!((interfaces.value.as_str(), interfaces.known), ("2", Known::Given));
         let udp = |demand: &mut Demand| {
             demand.left_out.push(("syslog".to_owned(), "not carried".to_owned()));
         };

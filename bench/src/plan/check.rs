@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::costs::Costs;
 use super::demand::Stream;
 use crate::figures::Run;
-use crate::judge::Estimate;
+use crate::judge::{Estimate, is_generator_limited};
 use crate::report::units;
 
 /// CPUs that were predicted for a mixed load and that it used.
@@ -17,6 +17,9 @@ pub struct Check {
     pub measured: Estimate,
     /// Of the prediction, in parts of what was measured.
     pub error: f64,
+    /// The mix was not carried, or the generator was its limit: it is no check of the prediction.
+    #[serde(default)]
+    pub is_limited: bool,
 }
 
 /// CPUs that the streams take together on so many workers. What a unit costs follows from how busy
@@ -67,22 +70,27 @@ impl Check {
         let rate = Estimate::of(mixed.iter().map(|run| run.achieved))?.median;
         (measured.median > 0.0).then(|| {
             let error = predicted / measured.median - 1.0;
-            Self { rate, predicted, measured, error }
+            let behind = |run: &Run| run.offered.is_some_and(|rate| run.achieved < rate * CARRIED);
+            let is_limited = mixed.iter().any(|run| behind(run) || is_generator_limited(run));
+            Self { rate, predicted, measured, error, is_limited }
         })
     }
 
     pub fn text(&self) -> String {
         let Estimate { median, low, high, runs, .. } = self.measured;
         let [predicted, median, low, high] = [self.predicted, median, low, high].map(units::digits);
+        let limited = if self.is_limited { ", but the mix was not carried in full" } else { "" };
         format!(
             "Check at {}/s of all kinds: predicted {predicted} CPUs, measured {median} \
-             [{low}..{high}] in {runs} runs: {:+.1} %",
+             [{low}..{high}] in {runs} runs: {:+.1} %{limited}",
             units::number(self.rate),
             self.error * 100.0
         )
     }
 }
 
+/// Of what was offered; as in a search.
+const CARRIED: f64 = 0.98;
 /// Each halves what is left of the way.
 const ROUNDS: u32 = 50;
 
@@ -155,6 +163,9 @@ mod tests {
         let check = Check::of(1.2, &[mixed.clone()]).unwrap();
         assert!((check.error - 0.2).abs() < 1e-12);
         assert!(check.text().contains("+20.0 %"), "{}", check.text());
+        assert!(!check.is_limited);
+        let behind = Run { achieved: 900.0, ..mixed.clone() };
+        assert!(Check::of(1.2, &[mixed.clone(), behind]).unwrap().is_limited);
         assert_eq!(Check::of(1.2, &[Run { cost: None, ..mixed }]), None);
     }
 

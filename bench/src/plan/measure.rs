@@ -21,28 +21,30 @@ pub struct Measure<'a> {
     pub seconds: u32,
 }
 
-/// One kind of agents by itself, and what it can do at most.
+/// One kind of agents by itself, and the rates at which it is measured.
 struct Alone {
     key: String,
     connections: u32,
     generator: Generator,
-    most: f64,
+    rates: Vec<f64>,
 }
 
 impl Measure<'_> {
     /// Each kind at several rates, in turns, so that what disturbs the host disturbs all.
     pub fn costs(&self) -> Result<Vec<Run>, Fault> {
-        let mut alone = Vec::new();
+        let (mut alone, mut runs) = (Vec::new(), Vec::new());
         for (key, group, connections) in self.kinds() {
-            alone.push(self.alone(key, group, connections)?);
+            let generator = self.generator(key.clone(), group, connections);
+            let mut kind = Alone { key, connections, generator, rates: Vec::new() };
+            runs.extend(self.explore(&mut kind)?);
+            alone.push(kind);
         }
-        let mut runs = Vec::new();
-        for round in 0..ROUNDS {
-            for share in SHARES {
+        for round in 2..=ROUNDS {
+            for step in 0..SHARES.len() {
                 for kind in &mut alone {
-                    let load = self.load(Some(kind.most * share), kind.connections);
-                    let run = kind.generator.run(&load)?;
-                    self.tell(&format!("{}, round {}", kind.key, round + 1), &run);
+                    let Some(&rate) = kind.rates.get(step) else { continue };
+                    let run = kind.generator.run(&self.load(Some(rate), kind.connections))?;
+                    self.tell(&format!("{}, round {round}", kind.key), &run);
                     runs.push(run);
                 }
             }
@@ -53,9 +55,10 @@ impl Measure<'_> {
             }
             let many = connections * MANY;
             // A new proxy, which has held no more connections before.
-            let most = alone.iter().find(|kind| kind.key == key).map_or(1.0, |kind| kind.most);
+            let rates = alone.iter().find(|kind| kind.key == key).map(|kind| &kind.rates);
+            let rate = rates.and_then(|rates| rates.first()).copied().unwrap_or(FIRST_RATE);
             let mut generator = self.generator(key.clone(), group, many);
-            let run = generator.run(&self.load(Some(most * SHARES[0]), many))?;
+            let run = generator.run(&self.load(Some(rate), many))?;
             self.tell(&format!("{key}, {many} connections"), &run);
             runs.push(run);
         }
@@ -110,11 +113,25 @@ impl Measure<'_> {
         kinds
     }
 
-    fn alone(&self, key: String, group: Group, connections: u32) -> Result<Alone, Fault> {
-        let mut generator = self.generator(key.clone(), group, connections);
-        let run = generator.run(&self.load(None, connections))?;
-        self.tell(&format!("{key}, at most"), &run);
-        Ok(Alone { key, connections, generator, most: run.achieved.max(1.0) })
+    /// The first round finds the rates: each follows from the run before, as costs are not known
+    /// yet. Where the generator has no room for more, there are fewer.
+    fn explore(&self, kind: &mut Alone) -> Result<Vec<Run>, Fault> {
+        let mut runs = Vec::new();
+        let mut rate = FIRST_RATE;
+        // The very first is not kept: its cost is that of a beginning.
+        let mut last = kind.generator.run(&self.load(Some(rate), kind.connections))?;
+        for share in SHARES {
+            let times = room(&last, share);
+            if !runs.is_empty() && times < WORTHWHILE {
+                break;
+            }
+            rate *= times;
+            last = kind.generator.run(&self.load(Some(rate), kind.connections))?;
+            self.tell(&format!("{}, round 1", kind.key), &last);
+            kind.rates.push(rate);
+            runs.push(last.clone());
+        }
+        Ok(runs)
     }
 
     fn generator(&self, name: String, group: Group, connections: u32) -> Generator {
@@ -147,9 +164,47 @@ fn steady(group: &Group) -> Group {
     group
 }
 
-/// Of what each kind can do at most.
-const SHARES: [f64; 4] = [0.08, 0.2, 0.4, 0.7];
+/// By how much the rate of a run may rise to that share of a CPU, or to what the generator can do.
+fn room(run: &Run, share: f64) -> f64 {
+    let proxy = share / run.cpus_used().unwrap_or(0.0).max(LEAST);
+    let busy = run.generator.generator.max(run.generator.backends).max(LEAST);
+    proxy.min(GENERATOR_USED / busy)
+}
+
+/// Of a CPU, that the proxy is to use.
+const SHARES: [f64; 4] = [0.1, 0.2, 0.35, 0.55];
 const ROUNDS: u32 = 2;
 const MIXED: u32 = 5;
 /// Times the connections, for what each takes of memory.
 const MANY: u32 = 8;
+const FIRST_RATE: f64 = 300.0;
+/// A rate that is so little higher tells nothing new.
+const WORTHWHILE: f64 = 1.15;
+/// A generator that is busier sends late and in heaps, which a proxy carries for less.
+const GENERATOR_USED: f64 = 0.8;
+/// So little of a CPU is as good as nothing.
+const LEAST: f64 = 0.002;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::sample;
+
+    #[test]
+    fn rates_rise_as_far_as_proxy_and_generator_have_room() {
+        let mut run = sample("ringmain", 1000.0);
+        let used = |run: &mut Run, proxy: f64, generator: f64| {
+            run.cost.as_mut().unwrap().cpu_seconds = proxy * run.window;
+            (run.generator.generator, run.generator.backends) = (generator, generator / 2.0);
+        };
+        used(&mut run, 0.05, 0.1);
+        assert!((room(&run, 0.1) - 2.0).abs() < 1e-9);
+        used(&mut run, 0.05, 0.5);
+        assert!((room(&run, 0.35) - 1.6).abs() < 1e-9);
+        used(&mut run, 0.05, 0.8);
+        assert!(room(&run, 0.35) < WORTHWHILE);
+        // What takes next to nothing does not make it rise without end.
+        used(&mut run, 0.0, 0.0);
+        assert!(room(&run, 0.1) <= 50.0);
+    }
+}

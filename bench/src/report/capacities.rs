@@ -10,17 +10,19 @@ pub type Fact = (&'static str, String);
 
 /// A few lines for the terminal.
 pub fn summary(capacity: &Capacity, results: &Results) -> String {
-    let Capacity { protocol, workers, connections, limit, .. } = capacity;
-    let mut text = format!(
-        "{protocol}, {workers} worker{}, {connections} connections, {}: {}\n",
-        if *workers == 1 { "" } else { "s" },
-        limit.objective,
-        headline(capacity),
-    );
+    let (objective, headline) = (&capacity.limit.objective, headline(capacity));
+    let mut text = format!("{}, {objective}: {headline}\n", named(capacity));
     for (name, value) in facts(capacity, results) {
         text += &format!("  {name:<22} {value}\n");
     }
     text
+}
+
+/// What was put under load.
+pub fn named(capacity: &Capacity) -> String {
+    let Capacity { protocol, workers, connections, .. } = capacity;
+    let plural = if *workers == 1 { "" } else { "s" };
+    format!("{protocol}, {workers} worker{plural}, {connections} connections")
 }
 
 pub fn headline(capacity: &Capacity) -> String {

@@ -3,10 +3,11 @@
 
 use serde_json::{Value, json};
 
+use super::capacities::named;
 use super::groups::Group;
 use super::results::Capacity;
 use super::units;
-use crate::figures::{Latency, Run};
+use crate::figures::{Cost, Latency, Run};
 use crate::judge::Point;
 
 /// One plot. Axes with a "unit" have their figures written by the page's script.
@@ -112,10 +113,7 @@ pub fn rate_and_latency(capacity: &Capacity, runs: &[Run], quantile: f64) -> Cha
     }
     let name = format!("p{}", units_of_percent(quantile));
     Chart {
-        title: format!(
-            "{}, {} connections: rate and {name}",
-            capacity.protocol, capacity.connections
-        ),
+        title: format!("{}: rate and {name}", named(capacity)),
         note: format!(
             "Each dot is a run; the line is the median at a rate. Beyond the knee more load costs \
              more latency than it is worth; the limit is where {} begins to be missed.",
@@ -153,7 +151,7 @@ pub fn cpu_breakdown(groups: &[Group]) -> Option<Chart> {
         return None;
     }
     let names = Group::labels(&shown);
-    let part = |name: &str, seconds: fn(&crate::figures::Cost) -> f64| {
+    let part = |name: &str, seconds: fn(&Cost) -> f64| {
         let per_unit = |run: &Run| {
             let cost = run.cost.as_ref().filter(|_| run.units() > 0.0)?;
             Some(seconds(cost) * 1e9 / run.units())
@@ -166,8 +164,8 @@ pub fn cpu_breakdown(groups: &[Group]) -> Option<Chart> {
     };
     Some(Chart {
         title: "CPU per unit".to_owned(),
-        note: "Of the proxy, in its own code and in the kernel for it. Softirqs are what its CPUs \
-               did for packets beside that, whoever they were for."
+        note: "Time of the proxy's CPUs: in its own code, in the kernel, and there in softirqs, \
+               which take packets in, whoever they are for."
             .to_owned(),
         height: 110 + 30 * shown.len() as u32,
         option: json!({
@@ -177,18 +175,28 @@ pub fn cpu_breakdown(groups: &[Group]) -> Option<Chart> {
             "yAxis": {"type": "category", "inverse": true, "data": names},
             "series": [
                 part("user", |cost| cost.user),
-                part("system", |cost| cost.system),
+                part("system", system),
                 part("softirq", |cost| cost.softirq),
             ],
         }),
     })
 }
 
-/// What happened second by second in one run: three plots that share their time.
-pub fn time_series(run: &Run) -> Vec<Chart> {
-    if run.series.len() < FEWEST_SECONDS {
+/// Seconds in the kernel beside softirqs. A process is charged for those that come while it runs,
+/// so they are in its own time already.
+fn system(cost: &Cost) -> f64 {
+    let all = cost.busy.unwrap_or(cost.user + cost.system);
+    (all - cost.user - cost.softirq).max(0.0)
+}
+
+/// What happened in one run over its time: plots that share it. `each` is what a point stands for,
+/// and `marks` are seconds at which something was done to the proxy.
+pub fn time_series(run: &Run, each: &str, marks: &[f64]) -> Vec<Chart> {
+    if run.series.len() < FEWEST_MOMENTS {
         return Vec::new();
     }
+    let marks: Vec<Value> = marks.iter().map(|at| json!({"xAxis": at})).collect();
+    let done = if marks.is_empty() { "" } else { " Dashed: a fault was made." };
     let line = |name: &str, figure: &dyn Fn(usize) -> Option<f64>| {
         let points: Vec<Value> = (0..run.series.len())
             .map(|index| json!([run.series[index].at, figure(index)]))
@@ -197,27 +205,33 @@ pub fn time_series(run: &Run) -> Vec<Chart> {
     };
     let moments = &run.series;
     let latency = |nanoseconds: u64| (nanoseconds > 0).then_some(nanoseconds as f64);
+    let marked = |mut series: Vec<Value>| {
+        if let (Some(first), false) = (series.first_mut(), marks.is_empty()) {
+            first["markLine"] = json!({"data": marks, "symbol": "none", "unlabelled": true});
+        }
+        series
+    };
     let chart = |title: &str, note: &str, y: Value, series: Vec<Value>| Chart {
         title: format!("{}: {title}", run.protocol),
-        note: note.to_owned(),
+        note: format!("{note}{done}"),
         height: 300,
         option: json!({
             "legend": {},
             "tooltip": {"trigger": "axis"},
             "xAxis": {"type": "value", "unit": "seconds", "max": "dataMax"},
             "yAxis": y,
-            "series": series,
+            "series": marked(series),
         }),
     };
     let mut charts = vec![
         chart(
             "units per second",
-            "What ended in each second.",
+            &format!("What ended in each {each}."),
             json!({"type": "value", "unit": "rate", "min": 0}),
             vec![line("carried", &|index| Some(moments[index].achieved))],
         ),
         chart(
-            "latency by second",
+            &format!("latency by {each}"),
             "A stall stands out as a spike of the maximum, as wide as it lasted.",
             json!({"type": "log", "unit": "ns"}),
             vec![
@@ -229,7 +243,7 @@ pub fn time_series(run: &Run) -> Vec<Chart> {
     ];
     if moments.iter().any(|moment| moment.memory.is_some()) {
         charts.push(chart(
-            "memory by second",
+            &format!("memory by {each}"),
             "Of the proxy, by PSS. It should become level.",
             json!({"type": "value", "unit": "bytes", "min": 0}),
             vec![line("memory", &|index| moments[index].memory.map(|bytes| bytes as f64))],
@@ -237,10 +251,18 @@ pub fn time_series(run: &Run) -> Vec<Chart> {
     }
     if moments.iter().any(|moment| moment.cpu.is_some()) {
         charts.push(chart(
-            "CPU by second",
+            &format!("CPU by {each}"),
             "CPUs that the proxy used.",
             json!({"type": "value", "unit": "number", "min": 0}),
             vec![line("CPUs", &|index| moments[index].cpu)],
+        ));
+    }
+    if moments.iter().any(|moment| moment.descriptors.is_some()) {
+        charts.push(chart(
+            &format!("descriptors by {each}"),
+            "Open in the proxy. It should become level.",
+            json!({"type": "value", "unit": "number", "min": 0}),
+            vec![line("descriptors", &|index| moments[index].descriptors.map(f64::from))],
         ));
     }
     charts
@@ -248,7 +270,7 @@ pub fn time_series(run: &Run) -> Vec<Chart> {
 
 const MOST_LINES: usize = 6;
 const MOST_BARS: usize = 12;
-const FEWEST_SECONDS: usize = 3;
+const FEWEST_MOMENTS: usize = 3;
 
 #[cfg(test)]
 mod tests {
@@ -279,6 +301,47 @@ mod tests {
         let groups = Group::all(std::slice::from_ref(&run));
         assert!(latency_by_percentile(&groups).is_none());
         assert!(cpu_breakdown(&groups).is_none());
-        assert!(time_series(&run).is_empty());
+        assert!(time_series(&run, "second", &[]).is_empty());
+    }
+
+    #[test]
+    fn parts_of_the_cpu_add_up_to_what_was_busy() {
+        // 30 us of which the process is charged 28, and 11 of it are softirqs.
+        let cost = Cost {
+            cpu_seconds: 28e-6,
+            user: 3e-6,
+            system: 25e-6,
+            softirq: 11e-6,
+            busy: Some(30e-6),
+            ..Cost::default()
+        };
+        assert!((system(&cost) - 16e-6).abs() < 1e-12);
+        let older = Cost { busy: None, ..cost };
+        assert!((system(&older) - 14e-6).abs() < 1e-12);
+    }
+
+    #[test]
+    fn faults_stand_in_the_plots_of_the_time() {
+        let mut run = sample("ringmain", 10.0);
+        let moment = |second: u32| crate::figures::Moment {
+            at: f64::from(second),
+            achieved: 10.0,
+            p50: 1,
+            p99: 2,
+            max: 3,
+            cpu: Some(0.1),
+            memory: Some(4096),
+            descriptors: Some(10),
+            open: 1,
+        };
+        run.series = (0..10).map(moment).collect();
+        let charts = time_series(&run, "window", &[4.0]);
+        assert_eq!(charts.len(), 5);
+        for chart in &charts {
+            assert!(chart.note.ends_with("Dashed: a fault was made."), "{}", chart.note);
+            assert_eq!(chart.option["series"][0]["markLine"]["data"][0]["xAxis"], 4.0);
+        }
+        assert!(charts[1].title.ends_with("latency by window"));
+        assert!(time_series(&run, "second", &[])[0].option["series"][0]["markLine"].is_null());
     }
 }

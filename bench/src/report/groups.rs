@@ -37,15 +37,18 @@ impl<'a> Group<'a> {
 
     /// All but the candidate.
     pub fn load(&self) -> String {
-        let [_, protocol, connections, rate] = self.parts();
-        format!("{protocol}, {connections}, {rate}")
+        let [_, protocol, connections, workers, rate] = self.parts();
+        match self.runs[0].workers {
+            0 | 1 => format!("{protocol}, {connections}, {rate}"),
+            _ => format!("{protocol}, {connections}, {workers}, {rate}"),
+        }
     }
 
     /// What sets each of these apart from the others, and no more; at least the rate.
     pub fn labels(groups: &[&Self]) -> Vec<String> {
-        let parts: Vec<[String; 4]> = groups.iter().map(|group| group.parts()).collect();
+        let parts: Vec<[String; 5]> = groups.iter().map(|group| group.parts()).collect();
         let differs = |at: usize| parts.iter().any(|part| part[at] != parts[0][at]);
-        let label = |part: &[String; 4]| {
+        let label = |part: &[String; 5]| {
             let kept: Vec<&str> = (0..part.len())
                 .filter(|&at| at == RATE || differs(at))
                 .map(|at| part[at].as_str())
@@ -55,10 +58,11 @@ impl<'a> Group<'a> {
         parts.iter().map(label).collect()
     }
 
-    fn parts(&self) -> [String; 4] {
+    fn parts(&self) -> [String; 5] {
         let run = self.runs[0];
         let connections = format!("{} connections", run.connections);
-        [run.candidate.clone(), run.protocol.clone(), connections, self.rate()]
+        let workers = format!("{} workers", run.workers);
+        [run.candidate.clone(), run.protocol.clone(), connections, workers, self.rate()]
     }
 
     fn rate(&self) -> String {
@@ -85,7 +89,7 @@ impl<'a> Group<'a> {
 }
 
 /// The place of the rate among the parts of a name.
-const RATE: usize = 3;
+const RATE: usize = 4;
 
 fn is_repeat(run: &Run, other: &Run) -> bool {
     let load = |run: &Run| (run.offered.map(f64::to_bits), run.connections, run.workers);
@@ -165,6 +169,11 @@ mod tests {
         assert_eq!(Group::labels(&both), ["ringmain, 1000/s", "haproxy, 1000/s"]);
         assert_eq!(Group::labels(&both[..1]), ["1000/s"]);
         assert!(Group::labels(&[]).is_empty());
+        let runs = [Run { workers: 2, ..sample("ringmain", 1000.0) }, sample("ringmain", 1000.0)];
+        let groups = Group::all(&runs);
+        let both: Vec<&Group> = groups.iter().collect();
+        assert_eq!(Group::labels(&both), ["2 workers, 1000/s", "1 workers, 1000/s"]);
+        assert_eq!(groups[0].load(), "tcp-echo, 64 connections, 2 workers, 1000/s");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Owns the page: one HTML file that needs nothing else, with its style, script and plots in it.
 
 use super::bars::bars;
-use super::capacities::{facts, headline};
+use super::capacities::{facts, headline, named};
 use super::charts::{Chart, cpu_breakdown, latency_by_percentile, rate_and_latency, time_series};
 use super::compared::Comparison;
 use super::groups::{Group, runs_table};
@@ -18,7 +18,7 @@ pub fn page(name: &str, results: &Results) -> String {
     for capacity in &results.capacity {
         let facts: Vec<(String, String)> =
             facts(capacity, results).into_iter().map(|(n, v)| (n.to_owned(), v)).collect();
-        let what = format!("{}, {}", capacity.protocol, capacity.limit.objective);
+        let what = format!("{}, {}", named(capacity), capacity.limit.objective);
         body += &section(&what, &format!("{}{}", tile(&headline(capacity)), list(&facts)));
     }
     if let Some(soak) = &results.soak {
@@ -44,7 +44,11 @@ pub fn page(name: &str, results: &Results) -> String {
     let loaded = Loaded::Results(Box::new(results.clone()));
     charts.extend(bars(&samples(&loaded)));
     let longest = document.runs.iter().max_by_key(|run| run.series.len());
-    charts.extend(longest.into_iter().flat_map(time_series));
+    let (each, marks) = match &results.soak {
+        Some(soak) => ("window", soak.marks()),
+        None => ("second", Vec::new()),
+    };
+    charts.extend(longest.into_iter().flat_map(|run| time_series(run, each, &marks)));
     body += &plots(&charts);
     if !document.runs.is_empty() {
         body += &section("Runs", &preformatted(&runs_table(&document.runs)));

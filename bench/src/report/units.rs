@@ -2,14 +2,11 @@
 
 /// Three digits and a prefix: "52.3 k", "1.00 M".
 pub fn number(value: f64) -> String {
-    let prefixes = [(1e9, " G"), (1e6, " M"), (1e4, " k")];
-    let prefix = prefixes.iter().find(|(factor, _)| value.abs() >= *factor);
-    match prefix {
-        // Ten thousand is where digits begin to be counted by the reader.
-        Some((factor, name)) => {
-            let factor = if *factor == 1e4 { 1e3 } else { *factor };
-            format!("{}{name}", digits(value / factor))
-        }
+    // From where on each is used: ten thousand is where digits begin to be counted by the reader,
+    // and what would be a thousand of one is one of the next.
+    let prefixes = [(0.9995e9, 1e9, " G"), (0.9995e6, 1e6, " M"), (1e4, 1e3, " k")];
+    match prefixes.iter().find(|(least, ..)| value.abs() >= *least) {
+        Some((_, factor, name)) => format!("{}{name}", digits(value / factor)),
         None => digits(value),
     }
 }
@@ -40,6 +37,8 @@ pub fn digits(value: f64) -> String {
     let size = value.abs();
     let decimals = match size {
         0.0 => 0,
+        // Six places are enough for whatever is said here.
+        size if size < 0.0995 => (2 - size.log10().floor() as i32).clamp(3, 6) as usize,
         size if size < 9.995 => 2,
         size if size < 99.95 => 1,
         _ => 0,
@@ -54,12 +53,17 @@ mod tests {
     #[test]
     fn three_digits_count() {
         assert_eq!(digits(0.0), "0");
+        assert_eq!(digits(0.006), "0.00600");
+        assert_eq!(digits(0.0994), "0.0994");
+        assert_eq!(digits(0.0996), "0.10");
         assert_eq!(digits(9.994), "9.99");
         assert_eq!(digits(9.996), "10.0");
         assert_eq!(digits(1234.5), "1234");
         assert_eq!(number(9_999.0), "9999");
         assert_eq!(number(52_345.0), "52.3 k");
         assert_eq!(number(1_000_000.0), "1.00 M");
+        assert_eq!(number(999_700.0), "1.00 M");
+        assert_eq!(number(999_400.0), "999 k");
     }
 
     #[test]

@@ -83,6 +83,7 @@ fn judged(course: &Course, tricks: &[Option<Trick>], runs: &[Run], ended: Option
     Soak {
         seed: course.seed,
         length: runs.len() as f64 * step,
+        windows: runs.len(),
         drifts: drifts(&windows),
         tricks: played.filter_map(|(number, trick)| Some((number, (*trick)?))).collect(),
         failed_quiet: failed(true),
@@ -185,6 +186,8 @@ mod tests {
         assert_eq!(soak.tricks.iter().map(|(_, trick)| *trick).collect::<Vec<_>>(), leaky.played);
         assert!(!leaky.played.is_empty());
         assert!(soak.table().contains("grows"), "{}", soak.table());
+        let first = soak.tricks[0].0;
+        assert_eq!(soak.marks()[0], first as f64 * 10.0);
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub struct Soak {
     pub seed: u64,
     /// Seconds from the beginning to the end.
     pub length: f64,
+    #[serde(default)]
+    pub windows: usize,
     pub drifts: Vec<Drift>,
     /// Number of the window, from 0 on, and what was played in it.
     pub tricks: Vec<(usize, Trick)>,
@@ -75,6 +77,12 @@ fn latency(run: &Run, share: f64) -> Option<f64> {
 }
 
 impl Soak {
+    /// Seconds at which the windows with tricks began.
+    pub fn marks(&self) -> Vec<f64> {
+        let step = self.length / self.windows.max(1) as f64;
+        self.tricks.iter().map(|(number, _)| *number as f64 * step).collect()
+    }
+
     pub fn table(&self) -> String {
         let mut lines = vec![row(["figure", "verdict", "level", "per hour", "[95 %]", "of level"])];
         lines.extend(self.drifts.iter().map(Drift::cells));
@@ -87,8 +95,9 @@ impl Soak {
             format!("{count} x {}", trick.as_str())
         });
         text += &format!(
-            "{} s, seed {}: {}; units that failed: {} in quiet windows, {} in the others\n",
+            "{} s, {} windows, seed {}: {}; units that failed: {} in quiet windows, {} in the others\n",
             units::digits(self.length),
+            self.windows,
             self.seed,
             tricks.join(", "),
             self.failed_quiet,
