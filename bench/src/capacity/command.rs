@@ -9,7 +9,7 @@ use super::failure::Failure;
 use super::progress::Progress;
 use super::stand::{LoadOptions, Site, described};
 use crate::figures::{Host, Run};
-use crate::generate::{Generator, Protocol};
+use crate::generate::{Generator, Pace, Protocol};
 use crate::judge::{Bounds, Ending, Estimate, Event, Load, Objective, System, search};
 use crate::report::{Capacity, Results, save, summary, units};
 
@@ -93,7 +93,10 @@ impl Options {
         protocol: Protocol,
         runs: &mut Vec<Run>,
     ) -> Result<Option<f64>, Failure> {
-        let mut generator = site.direct(self.load.order(protocol));
+        let mut order = self.load.order(protocol);
+        // An open loop has many under way on a connection when it falls behind, and so has this.
+        order.groups.iter_mut().for_each(|group| group.pace = Pace::Closed { depth: DEPTH });
+        let mut generator = site.direct(order);
         let Bounds { connections, window, warm_up, .. } = self.bounds();
         let load = Load { rate: None, connections, window, warm_up };
         let mut made = Vec::new();
@@ -195,5 +198,7 @@ fn parse_percent(text: &str) -> Result<f64, String> {
     }
 }
 
+/// Units under way on each connection of the generator alone.
+const DEPTH: u32 = 32;
 /// Runs of the generator alone.
 const CEILINGS: u32 = 3;
