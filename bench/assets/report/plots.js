@@ -20,7 +20,7 @@
     share: (value) => digits(value * 100) + " %",
     seconds: (value) => digits(value) + " s",
     number: digits,
-    nines: (value) => "p" + (value <= 1 ? 0 : Number((100 * (1 - 1 / value)).toPrecision(7))),
+    nines: (value) => "p" + (value <= 1 ? 0 : Number((100 * (1 - 1 / value)).toPrecision(10))),
   };
   const schemes = {
     light: { text: "#1f2328", quiet: "#59636e", line: "#d8dee4", card: "#ffffff", other: "#a9b4c0",
@@ -30,19 +30,29 @@
   };
   const dark = matchMedia("(prefers-color-scheme: dark)");
 
-  const axis = (given, scheme, narrow, across) => ({
+  // Steps of bytes are powers of two, so that they are written with few digits.
+  const binary = (most, steps) => {
+    const interval = 2 ** Math.ceil(Math.log2(Math.max(most, 1) / steps));
+    return { interval, max: Math.ceil(Math.max(most, 1) / interval) * interval };
+  };
+  const last = (value) => (Array.isArray(value) ? value.at(-1) : value);
+
+  const axis = (given, scheme, narrow, across, most) => ({
     ...given,
     nameLocation: "middle",
     nameGap: across ? 28 : 52,
     nameTextStyle: { color: scheme.quiet },
     axisLine: { lineStyle: { color: scheme.line } },
     splitLine: { show: given.type !== "category", lineStyle: { color: scheme.line, opacity: 0.7 } },
-    splitNumber: narrow ? 3 : 5,
+    splitNumber: narrow && given.type !== "log" ? 3 : 5,
+    ...(given.unit === "bytes" && given.type === "value" && binary(most, narrow ? 3 : 5)),
     axisTick: { show: false },
     axisLabel: {
       color: scheme.quiet,
       hideOverlap: true,
-      ...(given.type === "category" && { width: narrow ? 110 : 240, overflow: "break" }),
+      ...(given.type === "category" && {
+        width: narrow ? 130 : 240, overflow: "break", fontSize: narrow ? 10 : 12, lineHeight: narrow ? 11 : 13,
+      }),
       ...(given.unit && { formatter: write[given.unit] }),
     },
     axisPointer: { label: { formatter: ({ value }) => (given.unit ? write[given.unit](+value) : value) } },
@@ -52,6 +62,10 @@
     const category = given.yAxis.type === "category";
     const figure = category ? given.xAxis.unit : given.yAxis.unit;
     const shown = write[figure] ?? String;
+    // Of figures, wherever they are on an axis of their own: bars have numbers, lines have points.
+    const most = Math.max(0, ...given.series.flatMap((one) => one.data
+      .map((value) => Number(category && Array.isArray(value) ? value[0] : last(value))))
+      .filter(Number.isFinite));
     const labelled = given.series.some((one) => one.markLine?.labelled);
     const item = ({ seriesName, value }) =>
       `${seriesName}<br>${write[given.xAxis.unit](value[0])}: <b>${shown(value[1])}</b>`;
@@ -71,8 +85,8 @@
         valueFormatter: (value) => (value == null ? "-" : shown(Array.isArray(value) ? value.at(-1) : value)),
         ...(given.tooltip.trigger === "item" && { formatter: item }),
       },
-      xAxis: axis(given.xAxis, scheme, narrow, true),
-      yAxis: axis(given.yAxis, scheme, narrow, false),
+      xAxis: axis(given.xAxis, scheme, narrow, true, most),
+      yAxis: axis(given.yAxis, scheme, narrow, false, most),
       series: given.series.map((one) => ({
         ...one,
         ...(one.type === "line" && { lineStyle: { width: 2 } }),

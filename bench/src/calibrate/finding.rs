@@ -60,7 +60,9 @@ impl Calibration {
             let (rate, near, far) = (units::number(of.rate), write(of.loopback), write(of.network));
             vec![of.protocol.clone(), rate, near, far, factor]
         }));
-        let mut text = "Time of the proxy's CPU per unit\n".to_owned() + &aligned(1, &lines);
+        let mut text = "Time in which the proxy's CPU was busy per unit, softirqs among it\n"
+            .to_owned()
+            + &aligned(1, &lines);
         text += &format!(
             "\nA proxy with a network costs {:.2} times what loopback shows; one interface carried \
              {} Gbit/s of payload, in and out.\n",

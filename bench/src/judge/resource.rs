@@ -126,6 +126,11 @@ fn of_one(run: &Run) -> Exhausted {
         let busy = run.generator.backends * 100.0;
         return of(Resource::Backends, format!("the backends' CPU was {busy:.0}% busy"));
     }
+    let others = busy - share.max(softirq);
+    if others >= DISTURBED {
+        let others = others * 100.0;
+        return of(Resource::Nothing, format!("{text}, and {others:.0}% for others: disturbed"));
+    }
     of(Resource::Nothing, format!("{text}: none was full"))
 }
 
@@ -142,6 +147,8 @@ fn descriptors(run: &Run) -> Option<Exhausted> {
 /// What is this busy is full, as a window holds a little idleness at its ends.
 const FULL: f64 = 0.95;
 const PROXY_FULL: f64 = 0.90;
+/// Share of the proxy's CPUs that others have when a run is no measure of the proxy.
+const DISTURBED: f64 = 0.25;
 /// Runs up to this much above the lowest that missed tell what gave out first.
 const NEAR: f64 = 1.3;
 
@@ -171,6 +178,15 @@ mod tests {
         assert_eq!(found(busy(0.47, 0.53, 0.8)), Resource::Softirq);
         assert_eq!(found(busy(0.60, 0.1, 0.99)), Resource::Generator);
         assert_eq!(found(busy(0.60, 0.1, 0.5)), Resource::Nothing);
+    }
+
+    #[test]
+    fn whoever_else_had_the_cpu_is_not_passed_over() {
+        let mut run = busy(0.3, 0.1, 0.5);
+        run.cost.as_mut().unwrap().busy = Some(run.window);
+        let found = exhausted([&run].into_iter());
+        assert_eq!(found.resource, Resource::Nothing);
+        assert!(found.evidence.contains("70% for others"), "{}", found.evidence);
     }
 
     #[test]

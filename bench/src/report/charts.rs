@@ -98,6 +98,9 @@ pub fn rate_and_latency(capacity: &Capacity, runs: &[Run], quantile: f64) -> Cha
     let line: Vec<[f64; 2]> =
         limit.curve.iter().map(|Point { rate, latency }| [*rate, latency.median]).collect();
     let mut marks = Vec::new();
+    let highest = limit.trials.iter().map(|trial| trial.rate).fold(0.0, f64::max);
+    // A text at the right edge would be cut off there.
+    let is_far = |rate: f64| rate > highest * 0.7;
     if let Some(knee) = &limit.knee {
         let name = format!("knee {}/s", units::number(knee.rate));
         // The texts of two marks point away from each other.
@@ -107,7 +110,10 @@ pub fn rate_and_latency(capacity: &Capacity, runs: &[Run], quantile: f64) -> Cha
     }
     if let Some(of) = &limit.limit {
         let name = format!("limit {}/s", units::number(of.median));
-        let is_left = limit.knee.is_some_and(|knee| of.median < knee.rate);
+        let is_left = match limit.knee {
+            Some(knee) => of.median < knee.rate,
+            None => is_far(of.median),
+        };
         let align = if is_left { "right" } else { "left" };
         marks.push(json!({"xAxis": of.median, "name": name, "label": {"align": align}}));
     }

@@ -61,7 +61,11 @@ impl<'a> Group<'a> {
     fn parts(&self) -> [String; 5] {
         let run = self.runs[0];
         let connections = format!("{} connections", run.connections);
-        let workers = format!("{} workers", run.workers);
+        let workers = match run.workers {
+            0 => "no proxy".to_owned(),
+            1 => "1 worker".to_owned(),
+            several => format!("{several} workers"),
+        };
         [run.candidate.clone(), run.protocol.clone(), connections, workers, self.rate()]
     }
 
@@ -172,7 +176,7 @@ mod tests {
         let runs = [Run { workers: 2, ..sample("ringmain", 1000.0) }, sample("ringmain", 1000.0)];
         let groups = Group::all(&runs);
         let both: Vec<&Group> = groups.iter().collect();
-        assert_eq!(Group::labels(&both), ["2 workers, 1000/s", "1 workers, 1000/s"]);
+        assert_eq!(Group::labels(&both), ["2 workers, 1000/s", "1 worker, 1000/s"]);
         assert_eq!(groups[0].load(), "tcp-echo, 64 connections, 2 workers, 1000/s");
     }
 
