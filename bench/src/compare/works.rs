@@ -329,7 +329,7 @@ mod tests {
         ];
         for row in &mut rows {
             let run = row.paced[0];
-            let runs = (0..6).map(|round| Figures { cpu: run.cpu + f64::from(round * 50), ..run });
+            let runs = (0..6).map(|round| Figures { cpu: run.cpu + f64::from(round * 5), ..run });
             row.paced = runs.collect();
         }
         let table = table(Some(50_000.0), rows);

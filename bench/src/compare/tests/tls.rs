@@ -128,7 +128,9 @@ fn a_server_that_does_not_have_the_suite_is_told() {
 fn a_server_that_speaks_no_tls_is_told() {
     let stage = Stage::new();
     let target = plain_proxy(stage.backend);
-    assert!(stage.fault(Work::TlsConnect, target).starts_with("tls"));
+    // The backend makes nothing of a hello, and says so by its end.
+    let said = stage.fault(Work::TlsConnect, target);
+    assert!(["closed", "reset"].contains(&&*said), "{said}");
 }
 
 /// Ends TLS in front of a proxy that breaks what it carries.
@@ -158,7 +160,7 @@ fn a_byte_changed_behind_tls_is_found_out() {
 fn streams_that_lose_their_end_behind_tls_are_found_out() {
     static PASSED: AtomicUsize = AtomicUsize::new(0);
     let cut: Spoil = |bytes| {
-        let is_late = PASSED.fetch_add(bytes.len(), Ordering::Relaxed) > 20_000_000;
+        let is_late = PASSED.fetch_add(bytes.len(), Ordering::Relaxed) > 5_000_000;
         Some(if is_late { &[] } else { bytes })
     };
     assert_eq!(fault_behind(Work::TlsUpload256, cut, INTACT), "lost");
