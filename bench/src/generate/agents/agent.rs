@@ -15,7 +15,7 @@ use super::super::ledger::{Arrival, Arrived, Outstanding};
 use super::super::order::Pace;
 use super::super::protocol::Dialogue;
 use super::super::wire::{Answer, Inbound, Mark};
-use super::team::Team;
+use super::team::{Lasting, NEVER, Team};
 
 pub struct Agent {
     team: Rc<Team>,
@@ -59,68 +59,20 @@ impl Agent {
         })
     }
 
-    /// A unit is due.
-    pub fn push(&self, due: u64) {
-        self.note(due);
-        self.work.notify_all();
-    }
-
-    /// The same where whoever says so sends it as well.
+    /// Notes that a unit is due, where whoever says so sends it as well.
     fn note(&self, due: u64) {
         self.team.stage.recorder.borrow_mut().sent(due, self.team.stage.now());
         self.due.borrow_mut().push_back(due);
     }
 
-    /// Whether nothing is to be sent or waited for.
-    pub fn is_idle(&self) -> bool {
-        self.due.borrow().is_empty() && self.outstanding.borrow().is_empty()
-    }
-
-    /// The run is over: notes what has not come back, or has not even left.
-    pub fn close_books(&self) {
-        let mut recorder = self.team.stage.recorder.borrow_mut();
-        let now = self.team.stage.now();
-        self.outstanding.borrow_mut().give_up().for_each(|due| recorder.unanswered(due, now));
-        self.due.borrow_mut().drain(..).for_each(|due| recorder.unanswered(due, now));
-    }
-
-    /// Keeps the connection up until the run is over.
-    pub async fn live(self: Rc<Self>) {
-        let stage = &self.team.stage;
-        let mut pause = FIRST_PAUSE;
-        while !stage.is_ending() {
-            let Some(connected) = stage.unless_over(self.team.connect()).await else { return };
-            let ended = match connected {
-                Ok(channel) => {
-                    let opened = stage.engine.now();
-                    self.team.opened();
-                    let ended = stage.unless_over(self.talk(&channel)).await;
-                    self.team.closed();
-                    if stage.engine.now().since(opened) > LONGEST_PAUSE {
-                        pause = FIRST_PAUSE;
-                    }
-                    ended
-                }
-                Err(cause) => Some(Err(cause)),
-            };
-            let cause = match ended {
-                None => return,
-                // Its time was over.
-                Some(Ok(())) => continue,
-                Some(Err(cause)) => cause,
-            };
-            // What was under way is lost, which shows in the end: it was sent, and not answered.
-            self.outstanding.borrow_mut().give_up().for_each(drop);
-            if cause == Cause::OnPurpose {
-                continue;
-            }
-            self.team.failed(cause);
-            stage.unless_over(stage.pause(pause)).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
-        }
+    async fn live(self: Rc<Self>) {
+        // What was under way is lost, which shows in the end: it was sent, and not answered.
+        let lose = || self.outstanding.borrow_mut().give_up().for_each(drop);
+        self.team.keep_up(async |channel| self.talk(channel).await, lose).await;
     }
 
     async fn talk(&self, channel: &Channel) -> Result<(), Cause> {
+        let _standing = self.team.stand();
         self.sent_on_connection.set(0);
         self.sending.set(false);
         if let Pace::Closed { depth } = self.team.group.pace
@@ -140,19 +92,12 @@ impl Agent {
         }
     }
 
-    /// When the connection is to end, drawn anew for each.
-    fn draw_end(&self) -> Time {
-        let now = self.team.stage.engine.now();
-        let Some(mean) = self.team.group.lifetime else { return NEVER };
-        now + mean.mul_f64(-(1.0 - self.team.random.borrow_mut().f64()).ln())
-    }
-
     /// Sends what is due until the time of the connection is over.
     async fn write(&self, channel: &Channel) -> Result<(), Cause> {
         if self.team.group.is_bulk() {
             return self.write_bulk(channel).await;
         }
-        let (mut bytes, end) = (Vec::new(), self.draw_end());
+        let (mut bytes, end) = (Vec::new(), self.team.draw_end());
         loop {
             let work = self.work.notified();
             bytes.clear();
@@ -237,8 +182,7 @@ impl Agent {
     }
 
     fn breaks_off(&self) -> bool {
-        let may = self.manner == Manner::Broken && self.sent_on_connection.get() > 0;
-        may && self.team.random.borrow_mut().f64() < BREAKS
+        self.sent_on_connection.get() > 0 && self.team.breaks_off(self.manner)
     }
 
     /// Says half of a message, and leaves: by a reset where every message is answered, since then
@@ -377,16 +321,33 @@ impl Agent {
     }
 }
 
+impl Lasting for Agent {
+    fn begin(self: Rc<Self>) {
+        let engine = self.team.stage.engine.clone();
+        engine.spawn(self.live());
+    }
+
+    fn push(&self, due: u64) {
+        self.note(due);
+        self.work.notify_all();
+    }
+
+    fn is_idle(&self) -> bool {
+        self.due.borrow().is_empty() && self.outstanding.borrow().is_empty()
+    }
+
+    fn close_books(&self) {
+        let mut recorder = self.team.stage.recorder.borrow_mut();
+        let now = self.team.stage.now();
+        self.outstanding.borrow_mut().give_up().for_each(|due| recorder.unanswered(due, now));
+        self.due.borrow_mut().drain(..).for_each(|due| recorder.unanswered(due, now));
+    }
+}
+
 /// Bytes after which what is due is sent before more is encoded.
 const AT_ONCE: usize = 16 << 10;
 /// What a slow agent moves at a time, and how long it rests.
 const SLOW_PIECE: usize = 64;
 const SLOW_PAUSE: Duration = Duration::from_millis(20);
-/// How often a broken agent breaks off when it could.
-const BREAKS: f64 = 0.02;
 /// How long the other side is listened to after the end.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-const NEVER: Time = Time::from_nanos(u64::MAX);
-/// Before the next try to connect; doubled with each.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);

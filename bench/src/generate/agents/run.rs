@@ -19,7 +19,7 @@ use super::super::record::Window;
 use super::super::stage::Stage;
 use super::super::tls::Disagreed;
 use super::agent::Agent;
-use super::team::Team;
+use super::team::{Lasting, Team};
 use super::visits::Visits;
 
 /// Where the agents of a group go.
@@ -58,7 +58,7 @@ pub enum Fault {
 
 /// The agents of one group.
 enum Crew {
-    Agents(Vec<Rc<Agent>>),
+    Agents(Vec<Rc<dyn Lasting>>),
     Visits(Rc<Visits>),
 }
 
@@ -120,8 +120,9 @@ impl Crew {
         match team.group.protocol.dialogue() {
             Dialogue::Visit => Crew::Visits(Visits::new(Rc::clone(team), next())),
             _ => {
-                let agents = (0..team.group.agents)
-                    .map(|number| Agent::new(Rc::clone(team), next(), team.manner(number)));
+                let agents = (0..team.group.agents).map(|number| -> Rc<dyn Lasting> {
+                    Agent::new(Rc::clone(team), next(), team.manner(number))
+                });
                 Crew::Agents(agents.collect())
             }
         }
@@ -137,7 +138,7 @@ impl Crew {
         let deadline = stage.now() + nanos(CONNECT_PATIENCE);
         let mut begun = 0;
         for some in agents.chunks(CONNECTING) {
-            some.iter().for_each(|agent| stage.engine.spawn(Rc::clone(agent).live()));
+            some.iter().for_each(|agent| Rc::clone(agent).begin());
             begun += some.len() as u32;
             while team.connected.get() < begun {
                 if signals.interrupted.load(Ordering::Relaxed) {

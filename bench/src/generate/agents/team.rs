@@ -3,9 +3,10 @@
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
+use std::time::Duration;
 
 use fastrand::Rng;
-use ringmain::engine::Notify;
+use ringmain::engine::{Notify, Time};
 
 use super::super::cause::Cause;
 use super::super::channel::{AgentTls, Channel};
@@ -13,6 +14,24 @@ use super::super::order::Group;
 use super::super::stage::Stage;
 use super::super::tls::Audit;
 use super::agent::Manner;
+
+/// An agent whose connections last, whatever it speaks.
+pub trait Lasting {
+    /// Connects, and stays until the run is over.
+    fn begin(self: Rc<Self>);
+
+    /// A unit is due.
+    fn push(&self, due: u64);
+
+    /// Whether nothing is to be sent or waited for.
+    fn is_idle(&self) -> bool;
+
+    /// The run is over: notes what has not come back, or has not even left.
+    fn close_books(&self);
+}
+
+/// A connection that stands, as long as this is kept.
+pub struct Standing<'t>(&'t Team);
 
 /// A group at work.
 pub struct Team {
@@ -78,16 +97,59 @@ impl Team {
         connected
     }
 
-    /// A connection of the group stands.
-    pub fn opened(&self) {
+    /// Keeps a connection up until the run is over. `talk` comes to an end when its time is over,
+    /// or with a cause; then `lose` is told that nothing more will be heard on it.
+    pub async fn keep_up(
+        &self,
+        talk: impl AsyncFn(&Channel) -> Result<(), Cause>,
+        lose: impl Fn(),
+    ) {
+        let stage = &self.stage;
+        let mut pause = FIRST_PAUSE;
+        while !stage.is_ending() {
+            let opened = Cell::new(None);
+            let visit = async {
+                let channel = self.connect().await?;
+                opened.set(Some(stage.engine.now()));
+                talk(&channel).await
+            };
+            let cause = match stage.unless_over(visit).await {
+                None => return,
+                Some(Ok(())) => continue,
+                Some(Err(cause)) => cause,
+            };
+            lose();
+            if cause == Cause::OnPurpose {
+                continue;
+            }
+            self.failed(cause);
+            let now = stage.engine.now();
+            if opened.get().is_some_and(|opened| now.since(opened) > LONGEST_PAUSE) {
+                pause = FIRST_PAUSE;
+            }
+            stage.unless_over(stage.pause(pause)).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    /// A connection of the group can be used.
+    pub fn stand(&self) -> Standing<'_> {
         self.connected.set(self.connected.get() + 1);
         self.stage.recorder.borrow_mut().open += 1;
         self.changed.notify_all();
+        Standing(self)
     }
 
-    pub fn closed(&self) {
-        self.connected.set(self.connected.get() - 1);
-        self.stage.recorder.borrow_mut().open -= 1;
+    /// When a connection is to end, drawn anew for each.
+    pub fn draw_end(&self) -> Time {
+        let Some(mean) = self.group.lifetime else { return NEVER };
+        let share = -(1.0 - self.random.borrow_mut().f64()).ln();
+        self.stage.engine.now() + mean.mul_f64(share)
+    }
+
+    /// Whether an agent of this manner breaks off now that it could.
+    pub fn breaks_off(&self, manner: Manner) -> bool {
+        manner == Manner::Broken && self.random.borrow_mut().f64() < BREAKS
     }
 
     pub fn failed(&self, cause: Cause) {
@@ -117,3 +179,18 @@ impl Team {
         self.stage.window.get().is_none_or(|window| self.stage.now() < window.end)
     }
 }
+
+impl Drop for Standing<'_> {
+    fn drop(&mut self) {
+        let Standing(team) = self;
+        team.connected.set(team.connected.get() - 1);
+        team.stage.recorder.borrow_mut().open -= 1;
+    }
+}
+
+pub const NEVER: Time = Time::from_nanos(u64::MAX);
+/// How often a broken agent breaks off when it could.
+const BREAKS: f64 = 0.02;
+/// Before the next try to connect; doubled with each.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
