@@ -205,7 +205,9 @@ impl Bench {
                 sockets.iter().map(TcpListener::try_clone).collect();
             let sockets = sockets.map_err(Failure::host("a backend's address"))?;
             let tls = match (&standing.material, group.protocol.handshakes()) {
-                (Some(material), Some(_)) if self.backends_end_tls() => Some(material.backends()?),
+                (Some(material), Some(_)) if self.backends_end_tls() => {
+                    Some(material.backends(group.protocol)?)
+                }
                 _ => None,
             };
             let received = Arc::clone(&self.signals.received);
@@ -262,6 +264,7 @@ impl Bench {
         let front = |(group, backends): (&Group, Vec<SocketAddr>)| Front {
             backends,
             ends_tls: group.protocol.handshakes().is_some() && !passthrough,
+            alpn: group.protocol.alpn(),
         };
         let fronts: Vec<Front> = order.groups.iter().zip(backends).map(front).collect();
         let authority = standing.material.as_ref().map(|material| &material.authority);
@@ -279,7 +282,7 @@ impl Bench {
             };
             let tls = match (&standing.material, group.protocol.handshakes()) {
                 (Some(material), Some(handshakes)) => {
-                    Some(material.agents(handshakes, group.terms)?)
+                    Some(material.agents(group.protocol, handshakes, group.terms)?)
                 }
                 _ => None,
             };

@@ -183,7 +183,7 @@ impl Between {
         let (target, tls) = match group.protocol.handshakes() {
             None => (middle.plain, None),
             Some(handshakes) => {
-                let tls = self.material.agents(handshakes, group.terms)?;
+                let tls = self.material.agents(group.protocol, handshakes, group.terms)?;
                 ((middle.sealed)(group.terms.identity), Some(tls))
             }
         };

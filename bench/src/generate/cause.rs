@@ -24,6 +24,12 @@ pub enum Cause {
     Malformed,
     /// The answer says that the request was not taken.
     Rejected,
+    /// The same of gRPC, with the name of its status.
+    Grpc(&'static str),
+    /// One stream of HTTP/2 was reset, and the connection goes on.
+    StreamReset,
+    /// The peer ends its connection of HTTP/2, whatever is under way.
+    GoAway,
     /// The agent broke off, as it was told to; nothing is wrong.
     OnPurpose,
     /// Anything else of the kernel's.
@@ -43,6 +49,9 @@ impl Cause {
             Cause::Tls(cause) => cause,
             Cause::Malformed => "malformed",
             Cause::Rejected => "rejected",
+            Cause::Grpc(status) => status,
+            Cause::StreamReset => "stream_reset",
+            Cause::GoAway => "goaway",
             Cause::OnPurpose => "on_purpose",
             Cause::Socket => "socket_error",
         }

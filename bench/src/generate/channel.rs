@@ -103,6 +103,12 @@ impl Channel {
         self.tls.is_some()
     }
 
+    /// What was agreed on by ALPN; none without TLS.
+    pub fn agreed_protocol(&self) -> Option<Option<Box<[u8]>>> {
+        let tls = self.tls.as_ref()?.borrow();
+        Some(tls.connection.agreed().and_then(|agreed| agreed.protocol.clone()))
+    }
+
     /// Appends the next bytes to `into`; how many. 0 is the end of the stream.
     pub async fn receive(&self, into: &mut Vec<u8>) -> Result<usize, Cause> {
         let before = into.len();

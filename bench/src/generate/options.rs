@@ -77,9 +77,12 @@ pub struct Options {
     #[arg(long, value_name = "AT+LENGTH", value_parser = parse_outage)]
     death: Option<Outage>,
     /// Shares of requests of which a backend makes something wrong: reset, close, drop, duplicate,
-    /// swap, corrupt
+    /// swap, corrupt, refuse
     #[arg(long, value_name = "WHAT=SHARE", value_delimiter = ',', value_parser = parse_mischief)]
     mischief: Vec<(String, f64)>,
+    /// Backends end connections of HTTP/2 at this age, and answer what is under way
+    #[arg(long, value_name = "AGE", value_parser = parse_duration)]
+    connection_age: Option<Duration>,
     /// Where all that is drawn at random begins
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -166,6 +169,7 @@ impl Options {
                 "drop" => &mut mischief.drop,
                 "duplicate" => &mut mischief.duplicate,
                 "swap" => &mut mischief.swap,
+                "refuse" => &mut mischief.refuse,
                 _ => &mut mischief.corrupt,
             };
             *field = *share;
@@ -178,8 +182,24 @@ impl Options {
                 self.protocol.as_str()
             )));
         }
-        let (stall, death) = (self.stall, self.death);
-        Ok(Behaviour { service: self.service, stall, death, mischief })
+        self.check_streams(&mischief)?;
+        let (stall, death, connection_age) = (self.stall, self.death, self.connection_age);
+        Ok(Behaviour { service: self.service, stall, death, mischief, connection_age })
+    }
+
+    /// Refuses what only calls over HTTP/2 can do, and what they can not.
+    fn check_streams(&self, mischief: &Mischief) -> Result<(), Failure> {
+        let protocol = self.protocol.as_str();
+        let calls = self.protocol.service().is_some();
+        let said = match (calls, self.connection_age) {
+            (false, Some(_)) => "--connection-age is for connections of HTTP/2",
+            (true, _) if mischief.duplicate > 0.0 || mischief.swap > 0.0 => {
+                "--mischief duplicate and swap are for answers that share a stream"
+            }
+            (false, _) if mischief.refuse > 0.0 => "--mischief refuse is for calls",
+            _ => return Ok(()),
+        };
+        Err(Failure::Options(format!("{said}, and {protocol} has none of those; leave it out")))
     }
 }
 
@@ -218,7 +238,7 @@ fn parse_outage(text: &str) -> Result<Outage, String> {
 }
 
 fn parse_mischief(text: &str) -> Result<(String, f64), String> {
-    const KNOWN: [&str; 6] = ["reset", "close", "drop", "duplicate", "swap", "corrupt"];
+    const KNOWN: [&str; 7] = ["reset", "close", "drop", "duplicate", "swap", "corrupt", "refuse"];
     let (what, share) = text.split_once('=').ok_or("WHAT=SHARE is needed, such as drop=0.01")?;
     match share.parse() {
         Ok(share) if KNOWN.contains(&what) && (0.0..=1.0).contains(&share) => {
@@ -281,7 +301,18 @@ mod tests {
         }
         let options = parse("--window 10ms").unwrap();
         assert!(options.order().unwrap_err().to_string().contains("--window"));
-        let options = parse("--protocol stream-up --mischief drop=0.1").unwrap();
-        assert!(options.behaviour().unwrap_err().to_string().contains("stream-up"));
+        for (line, said) in [
+            ("--protocol stream-up --mischief drop=0.1", "stream-up"),
+            ("--protocol vector --mischief swap=0.1", "vector has none of those"),
+            ("--protocol tcp-echo --mischief refuse=0.1", "tcp-echo has none of those"),
+            ("--protocol datadog --connection-age 1s", "datadog has none of those"),
+        ] {
+            let options = parse(line).unwrap();
+            let error = options.behaviour().unwrap_err().to_string();
+            assert!(error.contains(said), "{line}: {error}");
+        }
+        let line = "--protocol otlp-grpc --mischief refuse=0.1 --connection-age 3s";
+        let behaviour = parse(line).unwrap().behaviour().unwrap();
+        assert_eq!(behaviour.connection_age, Some(Duration::from_secs(3)));
     }
 }

@@ -3,6 +3,7 @@
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
+use super::grpc::{ALPN, Service};
 use super::wire::{Dialect, Format, Framing, Intake};
 
 /// What agents and backends say to each other.
@@ -41,6 +42,14 @@ pub enum Protocol {
     Datadog,
     /// HTTP requests to Splunk's HTTP event collector
     SplunkHec,
+    /// Calls of Vector's own protocol, over HTTP/2
+    Vector,
+    /// The same in TLS 1.3
+    VectorTls,
+    /// Calls of OpenTelemetry's OTLP with log records, over HTTP/2
+    OtlpGrpc,
+    /// The same in TLS 1.3
+    OtlpGrpcTls,
 }
 
 /// Who speaks, and what is waited for.
@@ -83,6 +92,10 @@ impl Protocol {
             Protocol::Ndjson => "ndjson",
             Protocol::Datadog => "datadog",
             Protocol::SplunkHec => "splunk-hec",
+            Protocol::Vector => "vector",
+            Protocol::VectorTls => "vector-tls",
+            Protocol::OtlpGrpc => "otlp-grpc",
+            Protocol::OtlpGrpcTls => "otlp-grpc-tls",
         }
     }
 
@@ -90,6 +103,8 @@ impl Protocol {
         match self {
             Protocol::TcpEcho | Protocol::TlsEcho => Dialogue::Exchange,
             Protocol::Datadog | Protocol::SplunkHec => Dialogue::Exchange,
+            Protocol::Vector | Protocol::VectorTls => Dialogue::Exchange,
+            Protocol::OtlpGrpc | Protocol::OtlpGrpcTls => Dialogue::Exchange,
             Protocol::SyslogTcp | Protocol::SyslogLines => Dialogue::Upload,
             Protocol::SyslogTls | Protocol::Ndjson => Dialogue::Upload,
             Protocol::TcpConnect | Protocol::TlsConnect | Protocol::TlsResume => Dialogue::Visit,
@@ -97,6 +112,20 @@ impl Protocol {
             Protocol::StreamDown | Protocol::TlsStreamDown => Dialogue::Download,
             Protocol::StreamBoth => Dialogue::BothWays,
         }
+    }
+
+    /// Who is called over HTTP/2. None: what is said are units on a stream, in a format.
+    pub fn service(self) -> Option<Service> {
+        match self {
+            Protocol::Vector | Protocol::VectorTls => Some(Service::Vector),
+            Protocol::OtlpGrpc | Protocol::OtlpGrpcTls => Some(Service::OtlpLogs),
+            _ => None,
+        }
+    }
+
+    /// What both sides have to agree on in TLS, if anything.
+    pub fn alpn(self) -> Option<&'static [u8]> {
+        self.service().map(|_| ALPN)
     }
 
     pub fn format(self) -> Format {
@@ -119,6 +148,7 @@ impl Protocol {
                 Some(Handshakes::Full)
             }
             Protocol::TlsStreamUp | Protocol::TlsStreamDown => Some(Handshakes::Full),
+            Protocol::VectorTls | Protocol::OtlpGrpcTls => Some(Handshakes::Full),
             Protocol::TlsResume => Some(Handshakes::Resumed),
             _ => None,
         }

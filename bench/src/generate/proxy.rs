@@ -1,6 +1,7 @@
 //! Owns a Ringmain that a run starts in front of its backends, with a listener for each group; it
 //! ends with its owner.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs::{self, File};
 use std::net::{SocketAddr, SocketAddrV4};
@@ -31,6 +32,8 @@ pub struct Front {
     pub backends: Vec<SocketAddr>,
     /// The proxy ends TLS.
     pub ends_tls: bool,
+    /// What it has to agree on then.
+    pub alpn: Option<&'static [u8]>,
 }
 
 impl Proxy {
@@ -102,6 +105,13 @@ fn configuration(
             "\n[tls.bench]\ncertificates = [{{ chain = \"{chain}\", key = \"{key}\" }}]\n\
              min_version = \"1.3\"\n"
         );
+        // Clients that offer nothing are not refused for it.
+        let ended = fronts.iter().filter(|front| front.ends_tls);
+        let alpn: BTreeSet<&[u8]> = ended.filter_map(|front| front.alpn).collect();
+        if !alpn.is_empty() {
+            let names: Vec<_> = alpn.into_iter().map(String::from_utf8_lossy).collect();
+            text += &format!("alpn = {names:?}\n");
+        }
     }
     for (number, (front, listen)) in fronts.iter().zip(listens).enumerate() {
         let tls = if front.ends_tls { "tls = \"bench\"\n" } else { "" };

@@ -347,7 +347,7 @@ impl Lasting for Agent {
 /// Bytes after which what is due is sent before more is encoded.
 const AT_ONCE: usize = 16 << 10;
 /// What a slow agent moves at a time, and how long it rests.
-const SLOW_PIECE: usize = 64;
-const SLOW_PAUSE: Duration = Duration::from_millis(20);
+pub const SLOW_PIECE: usize = 64;
+pub const SLOW_PAUSE: Duration = Duration::from_millis(20);
 /// How long the other side is listened to after the end.
 const LAST_WORDS: Duration = Duration::from_secs(2);

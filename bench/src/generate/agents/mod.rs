@@ -6,5 +6,7 @@ mod run;
 mod team;
 mod visits;
 
+pub use agent::{Manner, SLOW_PAUSE, SLOW_PIECE};
 pub use holding::Holding;
 pub use run::{Fault, Signals, Site, run};
+pub use team::{Lasting, Team};

@@ -13,6 +13,7 @@ use ringmain::engine::{Either, race};
 use super::super::cause::Cause;
 use super::super::channel::AgentTls;
 use super::super::course::Schedule;
+use super::super::grpc::Caller;
 use super::super::order::{Group, Order, Pace};
 use super::super::protocol::Dialogue;
 use super::super::record::Window;
@@ -120,9 +121,7 @@ impl Crew {
         match team.group.protocol.dialogue() {
             Dialogue::Visit => Crew::Visits(Visits::new(Rc::clone(team), next())),
             _ => {
-                let agents = (0..team.group.agents).map(|number| -> Rc<dyn Lasting> {
-                    Agent::new(Rc::clone(team), next(), team.manner(number))
-                });
+                let agents = (0..team.group.agents).map(|number| agent(team, next(), number));
                 Crew::Agents(agents.collect())
             }
         }
@@ -196,6 +195,15 @@ impl Crew {
             Crew::Agents(agents) => agents.iter().for_each(|agent| agent.close_books()),
             Crew::Visits(visits) => visits.close_books(),
         }
+    }
+}
+
+/// The agent of this number in its team, and of this one in the run.
+fn agent(team: &Rc<Team>, stream: u32, number: u32) -> Rc<dyn Lasting> {
+    let (team, manner) = (Rc::clone(team), team.manner(number));
+    match team.group.protocol.service() {
+        Some(service) => Caller::new(team, service, stream, manner),
+        None => Agent::new(team, stream, manner),
     }
 }
 

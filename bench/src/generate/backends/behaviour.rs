@@ -14,6 +14,8 @@ pub struct Behaviour {
     /// Every connection is reset, and new ones are refused or reset.
     pub death: Option<Outage>,
     pub mischief: Mischief,
+    /// Connections are ended in good order at this age, where the protocol has a way to say so.
+    pub connection_age: Option<Duration>,
 }
 
 /// How long a request takes once its connection has come to it.
@@ -48,6 +50,8 @@ pub struct Mischief {
     pub swap: f64,
     /// A byte is changed.
     pub corrupt: f64,
+    /// An answer that says that the request was not taken.
+    pub refuse: f64,
 }
 
 /// What becomes of one request.
@@ -60,6 +64,7 @@ pub enum Fate {
     Duplicate,
     Swap,
     Corrupt,
+    Refuse,
 }
 
 impl Service {
@@ -94,6 +99,7 @@ impl Mischief {
             (self.duplicate, Fate::Duplicate),
             (self.swap, Fate::Swap),
             (self.corrupt, Fate::Corrupt),
+            (self.refuse, Fate::Refuse),
         ];
         for (share, fate) in shares {
             if point < share {

@@ -151,6 +151,27 @@ impl House {
         }
     }
 
+    /// A request has come with so many events, numbered from its mark on. It counts as one, which
+    /// was here before if any of them was.
+    pub fn take_events(&self, first: Mark, events: u64, intact: bool) {
+        let mut arrived = self.arrived.borrow_mut();
+        let arrived = arrived.entry(first.stream).or_default();
+        let mut whole = Arrival::InOrder;
+        for sequence in first.sequence..first.sequence.saturating_add(events) {
+            match (arrived.arrive(sequence), whole) {
+                (Arrival::Again, _) | (_, Arrival::Again) => whole = Arrival::Again,
+                (Arrival::Reordered, _) => whole = Arrival::Reordered,
+                (Arrival::InOrder, _) => {}
+            }
+        }
+        self.received.fetch_add(1, Ordering::Relaxed);
+        let mut recorder = self.stage.recorder.borrow_mut();
+        recorder.arrived(whole, first.due);
+        if !intact {
+            recorder.corrupted(self.stage.now());
+        }
+    }
+
     /// What is to become of a request.
     pub fn draw_fate(&self) -> Fate {
         self.behaviour.mischief.draw(&mut self.random.borrow_mut())

@@ -6,8 +6,6 @@ mod foundation;
 mod house;
 mod serve;
 
-#[cfg(test)]
-pub use behaviour::Fate;
-pub use behaviour::{Behaviour, Mischief, Outage, Service};
+pub use behaviour::{Behaviour, Fate, Mischief, Outage, Service};
 pub use foundation::Foundation;
 pub use house::House;

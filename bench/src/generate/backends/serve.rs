@@ -9,6 +9,7 @@ use super::super::bulk;
 use super::super::cause::Cause;
 use super::super::channel::Channel;
 use super::super::course::{Arrivals, Schedule};
+use super::super::grpc;
 use super::super::protocol::Dialogue;
 use super::super::wire::{Decoded, Format, Inbound, Mark, TAG};
 use super::behaviour::Fate;
@@ -16,6 +17,9 @@ use super::house::House;
 
 /// Serves until the agent or the backend ends the connection.
 pub async fn serve(house: &Rc<House>, channel: &Channel) -> Result<(), Cause> {
+    if let Some(service) = house.group.protocol.service() {
+        return grpc::serve(house, channel, service).await;
+    }
     match house.group.protocol.dialogue() {
         Dialogue::Exchange | Dialogue::Visit => Answering::new(house, channel).run().await,
         Dialogue::Upload if house.group.is_bulk() => take_bulk(house, channel).await,
@@ -115,7 +119,8 @@ impl<'h> Answering<'h> {
         match fate {
             Fate::Drop | Fate::Reset | Fate::Close => return,
             Fate::Swap => return format.answer(mark, request, &mut self.held_back),
-            Fate::Answer => format.answer(mark, request, &mut self.answers),
+            // Frames have no way to refuse.
+            Fate::Answer | Fate::Refuse => format.answer(mark, request, &mut self.answers),
             Fate::Duplicate => {
                 format.answer(mark, request, &mut self.answers);
                 format.answer(mark, request, &mut self.answers);

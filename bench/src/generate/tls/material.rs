@@ -13,7 +13,7 @@ use crate::certificates::{Authority, Identity, SERVER_NAME};
 
 use super::super::channel::AgentTls;
 use super::super::failure::Failure;
-use super::super::protocol::Handshakes;
+use super::super::protocol::{Handshakes, Protocol};
 use super::terms::{Suite, Terms};
 use super::{Tickets, Verifier};
 
@@ -28,7 +28,12 @@ impl Material {
     }
 
     /// Agents that trust the authority. Tickets are gathered first, and then used once each.
-    pub fn agents(&self, handshakes: Handshakes, terms: Terms) -> Result<AgentTls, Failure> {
+    pub fn agents(
+        &self,
+        protocol: Protocol,
+        handshakes: Handshakes,
+        terms: Terms,
+    ) -> Result<AgentTls, Failure> {
         let provider = Arc::new(offered(terms));
         let mut roots = RootCertStore::empty();
         roots.add(self.authority.root().clone()).map_err(failure)?;
@@ -46,6 +51,7 @@ impl Material {
             Some(tickets) => Resumption::store(Arc::clone(tickets) as _),
             None => Resumption::disabled(),
         };
+        config.alpn_protocols.extend(protocol.alpn().map(<[u8]>::to_vec));
         // The records are the project's own.
         config.enable_secret_extraction = true;
         let name = ServerName::try_from(SERVER_NAME).map_err(failure)?;
@@ -53,7 +59,7 @@ impl Material {
     }
 
     /// Backends that end TLS themselves.
-    pub fn backends(&self) -> Result<Arc<ServerConfig>, Failure> {
+    pub fn backends(&self, protocol: Protocol) -> Result<Arc<ServerConfig>, Failure> {
         let (certificate, key) = self.authority.server(Identity::Ecdsa);
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
@@ -62,6 +68,7 @@ impl Material {
             .with_no_client_auth()
             .with_single_cert(vec![certificate], key)
             .map_err(failure)?;
+        config.alpn_protocols.extend(protocol.alpn().map(<[u8]>::to_vec));
         config.ticketer = Ticketer::new().map_err(failure)?;
         config.enable_secret_extraction = true;
         Ok(Arc::new(config))

@@ -7,10 +7,10 @@ mod frame;
 mod http;
 mod inbound;
 mod json;
-mod message;
+pub mod message;
 mod pattern;
 mod syslog;
-mod tag;
+pub mod tag;
 
 pub use flow::{Inflow, Outflow, Wanted};
 pub use format::Format;
