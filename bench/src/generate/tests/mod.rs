@@ -1,5 +1,5 @@
 //! Owns the checks of the generator itself, on virtual time: what it counts and measures is what
 //! its backends did.
 
-pub mod scene;
+mod scene;
 mod truth;

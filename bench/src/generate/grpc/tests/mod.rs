@@ -1,4 +1,6 @@
-//! Owns the checks of agents and backends that speak gRPC, on virtual time and on real sockets.
+//! Owns the checks of agents and backends that speak gRPC, on virtual time.
 
 pub mod definitions;
+mod receipts;
+mod scene;
 mod truth;

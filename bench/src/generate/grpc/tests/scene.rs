@@ -1,0 +1,147 @@
+//! Owns a simulated world with a backend that takes calls, and runs against it.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use h2::client::Builder;
+use http::Request;
+use ringmain::engine::driver::simulated::{Faults, World};
+use ringmain::engine::{
+    BufferSizes, Either, Engine, EngineSettings, Listener, PipeSizes, Remote, race,
+};
+
+use super::super::super::agents::{self, Signals, Site};
+use super::super::super::backends::{Behaviour, Fate, House};
+use super::super::super::channel::Channel;
+use super::super::super::course::Arrivals;
+use super::super::super::material::Material;
+use super::super::super::order::{Group, Order, Pace, Sizes};
+use super::super::super::protocol::Protocol;
+use super::super::super::record::{Recorder, SharedWindow, Tally, Window};
+use super::super::super::stage::Stage;
+use super::super::bridge::Bridge;
+use super::super::reply::Reply;
+
+/// A backend, and whoever calls it.
+pub struct Scene {
+    pub house: Rc<House>,
+    engine: Engine,
+    near: Rc<Stage>,
+    far: Rc<Stage>,
+    site: Site,
+    signals: Signals,
+}
+
+/// What a run came to, and what the backend did on purpose.
+pub struct Outcome {
+    pub tally: Tally,
+    pub done: HashMap<Fate, u64>,
+}
+
+pub fn order(protocol: Protocol, agents: u32, pace: Pace, window: u64) -> Order {
+    Order {
+        name: protocol.as_str().to_owned(),
+        groups: vec![Group::new(protocol, agents, pace, Sizes::Constant(500))],
+        warm_up: Duration::from_secs(1),
+        window: Duration::from_secs(window),
+        patience: Duration::from_secs(5),
+        seed: 11,
+    }
+}
+
+pub fn open(rate: f64, arrivals: Arrivals) -> Pace {
+    Pace::Open { rate, arrivals, ramp: Duration::ZERO, spikes: None }
+}
+
+/// Runs `order` against a backend of this behaviour.
+pub fn play(order: &Order, behaviour: Behaviour) -> Outcome {
+    let scene = Scene::new(&order.groups[0], behaviour, order.seed);
+    let sites = [scene.site.clone()];
+    let running = agents::run(&scene.near, order, &sites, &scene.signals);
+    scene.engine.block_on(running, || ()).unwrap().unwrap();
+    scene.end()
+}
+
+impl Scene {
+    pub fn new(group: &Group, behaviour: Behaviour, seed: u64) -> Scene {
+        let world = World::new(seed, Faults::none());
+        let remote = Arc::new(Remote::without_signal());
+        let driver = world.driver(Arc::clone(&remote));
+        let engine = Engine::new(driver, remote, &SETTINGS).unwrap();
+        let (window, signals) = (SharedWindow::default(), Signals::default());
+        let stage = || {
+            let recorder = Recorder::new(window.clone(), None);
+            Stage::new(engine.clone(), 0, window.clone(), recorder)
+        };
+        let (near, far) = (stage(), stage());
+        let target = SocketAddr::from(([127, 0, 0, 1], 9000));
+        let tls = group.protocol.handshakes().map(|handshakes| {
+            let material = Material::generate().unwrap();
+            let agents = material.agents(group.protocol, handshakes).unwrap();
+            (agents, material.backends(group.protocol).unwrap())
+        });
+        let (agents, backends) = tls.unzip();
+        let (random, received) = (Rng::with_seed(seed + 1), Arc::clone(&signals.received));
+        let (stage, group) = (Rc::clone(&far), group.clone());
+        let house = House::new(stage, group, behaviour, backends, random, received);
+        let listener = Listener::from_descriptor(&engine, world.listen(target, 4096));
+        engine.spawn(Rc::clone(&house).open(listener));
+        let site = Site { target, sources: Vec::new(), tls: agents };
+        Scene { house, engine, near, far, site, signals }
+    }
+
+    /// The window is all of the time from now on.
+    pub fn count(&self) {
+        self.near.open_window(Window { begin: 0, end: u64::MAX });
+    }
+
+    /// Makes one call by hand.
+    pub fn call(&self, path: &str, body: Vec<u8>) -> Reply {
+        let calling = async {
+            let Site { target, tls, .. } = &self.site;
+            let connecting = Channel::connect(&self.engine, *target, None, tls.as_ref());
+            let channel = connecting.await.unwrap();
+            let bridge = Rc::<Bridge>::default();
+            let speaking = async {
+                let handshake = Builder::new().handshake::<_, Bytes>(bridge.end());
+                let (mut requests, connection) = handshake.await.unwrap();
+                let uri = format!("http://{target}{path}");
+                let head = Request::post(uri).body(()).unwrap();
+                let (response, mut stream) = requests.send_request(head, false).unwrap();
+                stream.send_data(body.into(), true).unwrap();
+                match race(Reply::hear(response), connection).await {
+                    Either::First(reply) => reply.unwrap(),
+                    Either::Second(ended) => panic!("{ended:?}"),
+                }
+            };
+            match race(speaking, bridge.carry(&channel, usize::MAX, async || ())).await {
+                Either::First(reply) => reply,
+                Either::Second(ended) => panic!("{ended:?}"),
+            }
+        };
+        self.engine.block_on(calling, || ()).unwrap()
+    }
+
+    pub fn end(self) -> Outcome {
+        self.near.end();
+        self.far.end();
+        let done = RefCell::take(&self.house.done);
+        self.engine.wind_up(Duration::from_secs(1)).unwrap();
+        let mut tally = self.near.take_tally();
+        tally.merge(&self.far.take_tally());
+        Outcome { tally, done }
+    }
+}
+
+const SETTINGS: EngineSettings = EngineSettings {
+    buffers: BufferSizes { size: 16 << 10, count: 1024, offered: 64 },
+    pipes: PipeSizes { count: 0, size: 4096 },
+    stall_after: Duration::from_secs(3600),
+    stalled_share: usize::MAX,
+};
