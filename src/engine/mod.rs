@@ -2,10 +2,10 @@
 //!
 //! Reading order: `driver` (operations down, completions up), `slots`, `io` and `receives` (who
 //! owns what the kernel may touch, and what a completion means), `ready` and `executor` (tasks and
-//! the turn of the loop), then the operations as futures: `listener`, `socket`, `buffer`, `pipe`.
-//! They stand on `buffers`, `pipes`, `timers` and `alarms`. `remote` and `inbox` are the only ways
-//! in from another thread; `notify` and `channel` join tasks of one. The only `unsafe` code of the
-//! project lives in this folder.
+//! the turn of the loop), then the operations as futures: `listener`, `socket`, `polled`, `buffer`,
+//! `pipe`. They stand on `buffers`, `pipes`, `timers` and `alarms`. `remote` and `inbox` are the
+//! only ways in from another thread; `notify` and `channel` join tasks of one. The only `unsafe`
+//! code of the project lives in this folder.
 #![allow(unsafe_code)]
 
 mod alarms;
@@ -23,6 +23,7 @@ mod notify;
 mod panics;
 mod pipe;
 mod pipes;
+mod polled;
 mod race;
 mod ready;
 mod receives;
@@ -52,6 +53,7 @@ pub use listener::{Incoming, Listener};
 pub use notify::{Notified, Notify};
 pub use pipe::Pipe;
 pub use pipes::PipeSizes;
+pub use polled::Polled;
 pub use race::{Either, race};
 pub use remote::Remote;
 pub use socket::{Receive, Send, Sent, Socket};

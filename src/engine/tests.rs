@@ -11,6 +11,7 @@ use super::driver::SocketOptions;
 use super::driver::uring::{RingSizes, Uring};
 use super::*;
 
+mod polling;
 mod recalling;
 mod receiving;
 
