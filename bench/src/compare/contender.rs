@@ -98,7 +98,10 @@ fn start(
 ) -> Result<Process, super::process::StartError> {
     fs::create_dir_all(place.directory)?;
     let command = program.command(place)?;
-    Process::start(command, cpus.proxy, File::create(log)?, place.listen.plain)
+    // The address that is opened last.
+    let ends_tls = place.certificates.is_some() && program.candidate.ends_tls();
+    let ready = if ends_tls { place.listen.rsa } else { place.listen.plain };
+    Process::start(command, cpus.proxy, File::create(log)?, ready)
 }
 
 /// What a candidate has said before it failed.
