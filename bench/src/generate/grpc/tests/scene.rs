@@ -20,11 +20,11 @@ use super::super::super::agents::{self, Signals, Site};
 use super::super::super::backends::{Behaviour, Fate, House};
 use super::super::super::channel::Channel;
 use super::super::super::course::Arrivals;
-use super::super::super::material::Material;
 use super::super::super::order::{Group, Order, Pace, Sizes};
 use super::super::super::protocol::Protocol;
 use super::super::super::record::{Recorder, SharedWindow, Tally, Window};
 use super::super::super::stage::Stage;
+use super::super::super::tls::Material;
 use super::super::bridge::Bridge;
 use super::super::reply::Reply;
 
@@ -83,7 +83,7 @@ impl Scene {
         let target = SocketAddr::from(([127, 0, 0, 1], 9000));
         let tls = group.protocol.handshakes().map(|handshakes| {
             let material = Material::generate().unwrap();
-            let agents = material.agents(group.protocol, handshakes).unwrap();
+            let agents = material.agents(group.protocol, handshakes, group.terms).unwrap();
             (agents, material.backends(group.protocol).unwrap())
         });
         let (agents, backends) = tls.unzip();
