@@ -113,15 +113,15 @@ fn parse_times(text: &str) -> Option<(u64, u64)> {
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
-/// Of a CPU's line in proc_stat(5) the softirqs, and all but idle and iowait: user, nice, system,
-/// irq, softirq and steal, as the times of guests are in the first two.
+/// Of a CPU's line in proc_stat(5) the softirqs, and all that was done: user, nice, system, irq and
+/// softirq. The times of guests are in the first two; in what was stolen nothing was done here.
 fn parse_cpu(text: &str, cpu: usize) -> Option<(u64, u64)> {
     let name = format!("cpu{cpu}");
     let line = text.lines().find(|line| line.split(' ').next() == Some(&name))?;
-    let fields = line.split_ascii_whitespace().skip(1).take(8);
+    let fields = line.split_ascii_whitespace().skip(1).take(7);
     let fields: Vec<u64> = fields.map(|field| field.parse().ok()).collect::<Option<_>>()?;
-    let [user, nice, system, _idle, _iowait, irq, softirq, steal] = fields[..] else { return None };
-    Some((softirq, user + nice + system + irq + softirq + steal))
+    let [user, nice, system, _idle, _iowait, irq, softirq] = fields[..] else { return None };
+    Some((softirq, user + nice + system + irq + softirq))
 }
 
 #[cfg(test)]
@@ -137,7 +137,7 @@ mod tests {
     #[test]
     fn softirqs_are_those_of_the_cpu() {
         let text = "cpu  9 9 9 9 9 9 99 9 0 0\ncpu1 10 0 20 60 5 1 42 2 7 0\n";
-        assert_eq!(parse_cpu(text, 1), Some((42, 10 + 20 + 1 + 42 + 2)));
+        assert_eq!(parse_cpu(text, 1), Some((42, 10 + 20 + 1 + 42)));
         assert_eq!(parse_cpu(text, 0), None);
     }
 

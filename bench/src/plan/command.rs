@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::arithmetic::{Network, NotMeasured, planned};
-use super::check::{Check, predicted_cpus, scaled, times_for};
+use super::check::{Check, highest_share, predicted_cpus, scaled, times_for};
 use super::costs::Costs;
 use super::demand::{Demand, Headroom, HostKind, Stream};
 use super::lines::Plan;
@@ -122,8 +122,10 @@ fn check(
 ) -> Result<Vec<Run>, Failure> {
     let streams = here(measure, demand);
     let mut runs = Vec::new();
-    for cpus in CHECKED {
-        let times = times_for(costs, &streams, 1.0, cpus).ok_or(Failure::NothingToCheck)?;
+    let highest = highest_share(costs, &streams).ok_or(Failure::NothingToCheck)?;
+    for part in CHECKED {
+        let times =
+            times_for(costs, &streams, 1.0, highest * part).ok_or(Failure::NothingToCheck)?;
         let streams = scaled(&streams, times);
         let rate = streams.iter().map(|of| of.units_per_second).sum();
         let predicted = predicted_cpus(costs, &streams, 1.0).ok_or(Failure::NothingToCheck)?;
@@ -281,8 +283,8 @@ impl fmt::Display for Failure {
     }
 }
 
-/// CPUs that the checked loads are to take, as predicted: away from what was measured.
-const CHECKED: [f64; 2] = [0.27, 0.45];
+/// Parts of the busiest that all kinds were measured at: between rates that were measured.
+const CHECKED: [f64; 2] = [0.55, 0.85];
 
 #[cfg(test)]
 mod tests {

@@ -46,9 +46,10 @@ impl Costs {
     /// From runs at an offered rate that carried it; what the generator limited is left out.
     pub fn of<'a>(runs: impl Iterator<Item = &'a Run>) -> Self {
         let mut all: BTreeMap<String, Vec<&Run>> = BTreeMap::new();
-        for run in runs.filter(|run| is_usable(run)) {
+        for run in runs.filter(|run| run.cost.is_some()) {
             all.entry(run.protocol.clone()).or_default().push(run);
         }
+        all.retain(|_, runs| runs.iter().any(|run| is_usable(run)));
         let protocols = all.into_iter().map(|(name, runs)| (name, ProtocolCost::of(&runs)));
         Self { protocols: protocols.collect() }
     }
@@ -73,16 +74,16 @@ impl Costs {
 }
 
 fn is_usable(run: &Run) -> bool {
-    let carried = run.offered.is_some_and(|offered| run.achieved >= offered * 0.98);
-    carried && run.cpu_per_unit().is_some() && !is_generator_limited(run)
+    run.is_carried() && run.cpu_per_unit().is_some() && !is_generator_limited(run)
 }
 
 impl ProtocolCost {
     fn of(runs: &[&Run]) -> Self {
         let share = |run: &Run| run.cpus_used().unwrap_or(0.0) / f64::from(run.workers.max(1));
-        let connections = usual(runs.iter().map(|run| run.connections));
-        // Runs with many more connections tell of memory.
-        let alike = runs.iter().filter(|run| run.connections == connections);
+        let usable = || runs.iter().filter(|run| is_usable(run));
+        let connections = usual(usable().map(|run| run.connections));
+        // Runs with many more connections tell of memory, as do those that carried too little.
+        let alike = usable().filter(|run| run.connections == connections);
         let mut all: Vec<(f64, f64)> =
             alike.filter_map(|run| Some((share(run), run.cpu_per_unit()?))).collect();
         all.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -96,7 +97,7 @@ impl ProtocolCost {
             let (connections, memory) = (f64::from(run.connections), cost.memory_pss as f64);
             Some((connections / workers, memory / workers, f64::from(cost.descriptors)))
         });
-        let bytes = Estimate::of(runs.iter().map(|run| run.bytes / run.achieved.max(1.0)));
+        let bytes = Estimate::of(usable().map(|run| run.bytes / run.achieved.max(1.0)));
         Self {
             cpu: near.filter_map(estimate).collect(),
             bytes_per_unit: bytes.map_or(0.0, |of| of.median),
@@ -127,6 +128,11 @@ impl ProtocolCost {
             }
             (None, None) => unreachable!("a protocol without runs has no costs"),
         }
+    }
+
+    /// The busiest that a worker was measured at.
+    pub fn highest_share(&self) -> f64 {
+        self.cpu.last().map_or(0.0, |(share, _)| *share)
     }
 
     /// Whether units of so many bytes are like those that were measured.
@@ -183,6 +189,7 @@ mod tests {
         let full = cost.cpu_at(1.0);
         assert!((full.nanoseconds.median - 10e3).abs() < 1.0 && !full.is_between, "{full:?}");
         assert!((cost.cpu_at(0.0).nanoseconds.median - 20.5e3).abs() < 100.0);
+        assert!((cost.highest_share() - 0.81).abs() < 1e-9);
     }
 
     #[test]
@@ -208,6 +215,7 @@ mod tests {
         };
         set(&mut few, 10_000_000, 250);
         set(&mut many, 30_000_000, 4250);
+        many.achieved /= 2.0;
         let costs = Costs::of([&few, &many].into_iter());
         let cost = costs.of_protocol("tcp-echo").unwrap();
         let of = cost.per_connection();

@@ -172,7 +172,7 @@ fn room(run: &Run, share: f64) -> f64 {
 }
 
 /// Of a CPU, that the proxy is to use.
-const SHARES: [f64; 4] = [0.1, 0.2, 0.35, 0.55];
+const SHARES: [f64; 4] = [0.1, 0.25, 0.5, 0.8];
 const ROUNDS: u32 = 2;
 const MIXED: u32 = 5;
 /// Times the connections, for what each takes of memory.

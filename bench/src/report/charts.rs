@@ -7,7 +7,7 @@ use super::capacities::named;
 use super::groups::Group;
 use super::results::Capacity;
 use super::units;
-use crate::figures::{Cost, Latency, Run};
+use crate::figures::{Cost, Latency, Moment, Run};
 use crate::judge::Point;
 
 /// One plot. Axes with a "unit" have their figures written by the page's script.
@@ -201,77 +201,79 @@ pub fn time_series(run: &Run, each: &str, marks: &[f64]) -> Vec<Chart> {
     if run.series.len() < FEWEST_MOMENTS {
         return Vec::new();
     }
-    let marks: Vec<Value> = marks.iter().map(|at| json!({"xAxis": at})).collect();
-    let done = if marks.is_empty() { "" } else { " Dashed: a fault was made." };
-    let line = |name: &str, figure: &dyn Fn(usize) -> Option<f64>| {
-        let points: Vec<Value> = (0..run.series.len())
-            .map(|index| json!([run.series[index].at, figure(index)]))
-            .collect();
-        json!({"type": "line", "name": name, "data": points, "showSymbol": false})
-    };
-    let moments = &run.series;
-    let latency = |nanoseconds: u64| (nanoseconds > 0).then_some(nanoseconds as f64);
-    let marked = |mut series: Vec<Value>| {
-        if let (Some(first), false) = (series.first_mut(), marks.is_empty()) {
-            first["markLine"] = json!({"data": marks, "symbol": "none", "unlabelled": true});
-        }
-        series
-    };
-    let chart = |title: &str, note: &str, y: Value, series: Vec<Value>| Chart {
-        title: format!("{}: {title}", run.protocol),
-        note: format!("{note}{done}"),
-        height: 300,
-        option: json!({
-            "legend": {},
-            "tooltip": {"trigger": "axis"},
-            "xAxis": {"type": "value", "unit": "seconds", "max": "dataMax"},
-            "yAxis": y,
-            "series": marked(series),
-        }),
-    };
+    let of = OverTime { run, marks };
     let mut charts = vec![
-        chart(
+        of.chart(
             "units per second",
             &format!("What ended in each {each}."),
             json!({"type": "value", "unit": "rate", "min": 0}),
-            vec![line("carried", &|index| Some(moments[index].achieved))],
+            vec![of.line("carried", &|moment| Some(moment.achieved))],
         ),
-        chart(
+        of.chart(
             &format!("latency by {each}"),
             "A stall stands out as a spike of the maximum, as wide as it lasted.",
             json!({"type": "log", "unit": "ns"}),
             vec![
-                line("p50", &|index| latency(moments[index].p50)),
-                line("p99", &|index| latency(moments[index].p99)),
-                line("max", &|index| latency(moments[index].max)),
+                of.line("p50", &|moment| (moment.p50 > 0).then_some(moment.p50 as f64)),
+                of.line("p99", &|moment| (moment.p99 > 0).then_some(moment.p99 as f64)),
+                of.line("max", &|moment| (moment.max > 0).then_some(moment.max as f64)),
             ],
         ),
     ];
-    if moments.iter().any(|moment| moment.memory.is_some()) {
-        charts.push(chart(
-            &format!("memory by {each}"),
-            "Of the proxy, by PSS. It should become level.",
-            json!({"type": "value", "unit": "bytes", "min": 0}),
-            vec![line("memory", &|index| moments[index].memory.map(|bytes| bytes as f64))],
-        ));
-    }
-    if moments.iter().any(|moment| moment.cpu.is_some()) {
-        charts.push(chart(
-            &format!("CPU by {each}"),
-            "CPUs that the proxy used.",
-            json!({"type": "value", "unit": "number", "min": 0}),
-            vec![line("CPUs", &|index| moments[index].cpu)],
-        ));
-    }
-    if moments.iter().any(|moment| moment.descriptors.is_some()) {
-        charts.push(chart(
-            &format!("descriptors by {each}"),
-            "Open in the proxy. It should become level.",
-            json!({"type": "value", "unit": "number", "min": 0}),
-            vec![line("descriptors", &|index| moments[index].descriptors.map(f64::from))],
-        ));
+    let figures: [(&str, &str, &str, Figure); 3] = [
+        ("memory", "Of the proxy, by PSS. It should become level.", "bytes", &|moment| {
+            Some(moment.memory? as f64)
+        }),
+        ("CPU", "CPUs that the proxy used.", "number", &|moment| moment.cpu),
+        ("descriptors", "Open in the proxy. It should become level.", "number", &|moment| {
+            Some(f64::from(moment.descriptors?))
+        }),
+    ];
+    for (name, note, unit, figure) in figures {
+        if run.series.iter().any(|moment| figure(moment).is_some()) {
+            let axis = json!({"type": "value", "unit": unit, "min": 0});
+            let title = format!("{name} by {each}");
+            charts.push(of.chart(&title, note, axis, vec![of.line(name, figure)]));
+        }
     }
     charts
+}
+
+type Figure<'a> = &'a dyn Fn(&Moment) -> Option<f64>;
+
+/// A run whose moments are drawn.
+struct OverTime<'a> {
+    run: &'a Run,
+    marks: &'a [f64],
+}
+
+impl OverTime<'_> {
+    fn line(&self, name: &str, figure: Figure) -> Value {
+        let points = self.run.series.iter().map(|moment| json!([moment.at, figure(moment)]));
+        let points: Vec<Value> = points.collect();
+        json!({"type": "line", "name": name, "data": points, "showSymbol": false})
+    }
+
+    fn chart(&self, title: &str, note: &str, axis: Value, mut series: Vec<Value>) -> Chart {
+        let mut note = note.to_owned();
+        if let (Some(first), false) = (series.first_mut(), self.marks.is_empty()) {
+            let marks: Vec<Value> = self.marks.iter().map(|at| json!({"xAxis": at})).collect();
+            first["markLine"] = json!({"data": marks, "symbol": "none", "unlabelled": true});
+            note += " Dashed: a fault was made.";
+        }
+        Chart {
+            title: format!("{}: {title}", self.run.protocol),
+            note,
+            height: 300,
+            option: json!({
+                "legend": {},
+                "tooltip": {"trigger": "axis"},
+                "xAxis": {"type": "value", "unit": "seconds", "max": "dataMax"},
+                "yAxis": axis,
+                "series": series,
+            }),
+        }
+    }
 }
 
 const MOST_LINES: usize = 6;
@@ -329,7 +331,7 @@ mod tests {
     #[test]
     fn faults_stand_in_the_plots_of_the_time() {
         let mut run = sample("ringmain", 10.0);
-        let moment = |second: u32| crate::figures::Moment {
+        let moment = |second: u32| Moment {
             at: f64::from(second),
             achieved: 10.0,
             p50: 1,

@@ -95,7 +95,8 @@ impl Soak {
             format!("{count} x {}", trick.as_str())
         });
         text += &format!(
-            "{} s, {} windows, seed {}: {}; units that failed: {} in quiet windows, {} in the others\n",
+            "{} s, {} windows, seed {}: {}; units that failed: {} in quiet windows, {} in the \
+             others\n",
             units::digits(self.length),
             self.windows,
             self.seed,
