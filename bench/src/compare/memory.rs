@@ -50,7 +50,13 @@ impl Footprint {
         let mut sum = Self { pss: 0, rss: 0 };
         for process in usage::tree_of(root)? {
             let path = Path::new("/proc").join(process.to_string()).join("smaps_rollup");
-            let part = Self::parse(&fs::read_to_string(path)?).ok_or(io::ErrorKind::InvalidData)?;
+            let text = match fs::read_to_string(path) {
+                Ok(text) => text,
+                // What it has started may end between the listing and this; then it holds nothing.
+                Err(_) if process != root => continue,
+                Err(error) => return Err(error),
+            };
+            let part = Self::parse(&text).ok_or(io::ErrorKind::InvalidData)?;
             sum = Self { pss: sum.pss + part.pss, rss: sum.rss + part.rss };
         }
         Ok(sum)
@@ -145,6 +151,8 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
     use super::*;
 
     #[test]
@@ -153,6 +161,17 @@ mod tests {
                     Pss_Dirty:   2 kB\nSwapPss:   1 kB\n";
         assert_eq!(Footprint::parse(text), Some(Footprint { pss: 3072, rss: 4096 }));
         assert_eq!(Footprint::parse("Pss: 3 kB\n"), None);
+    }
+
+    #[test]
+    fn a_child_that_has_ended_holds_nothing() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let ended = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(Pid::from_child(&child)), ended).unwrap();
+        // It is still listed until somebody has waited for it.
+        assert!(Footprint::take(std::process::id()).unwrap().pss > 0);
+        assert!(Footprint::take(child.id()).is_err());
+        child.wait().unwrap();
     }
 
     #[test]

@@ -35,7 +35,12 @@ impl Reading {
         let tick = 1.0 / clock_ticks_per_second() as f64;
         let (mut user, mut system) = (0.0, 0.0);
         for process in usage::tree_of(root)? {
-            let stat = fs::read_to_string(format!("/proc/{process}/stat"))?;
+            let stat = match fs::read_to_string(format!("/proc/{process}/stat")) {
+                Ok(stat) => stat,
+                // What it has started may end between the listing and this.
+                Err(_) if process != root => continue,
+                Err(error) => return Err(error),
+            };
             let (of_user, of_system) = parse_times(&stat).ok_or(io::ErrorKind::InvalidData)?;
             user += of_user as f64 * tick;
             system += of_system as f64 * tick;
@@ -95,7 +100,11 @@ pub fn thread_time(thread: i32) -> u64 {
 pub fn descriptors(root: u32) -> io::Result<u32> {
     let mut count = 0;
     for process in usage::tree_of(root)? {
-        count += fs::read_dir(format!("/proc/{process}/fd"))?.count() as u32;
+        count += match fs::read_dir(format!("/proc/{process}/fd")) {
+            Ok(open) => open.count() as u32,
+            Err(_) if process != root => 0,
+            Err(error) => return Err(error),
+        };
     }
     Ok(count)
 }
