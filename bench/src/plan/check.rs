@@ -77,8 +77,7 @@ impl Check {
         let rate = Estimate::of(mixed.iter().map(|run| run.achieved))?.median;
         (measured.median > 0.0).then(|| {
             let error = predicted / measured.median - 1.0;
-            let behind = |run: &Run| run.units() < run.counts.sent as f64 * CARRIED;
-            let is_limited = |run: &Run| behind(run) || is_generator_limited(run);
+            let is_limited = |run: &Run| !run.is_carried(CARRIED) || is_generator_limited(run);
             let is_limited = mixed.iter().any(is_limited);
             Self { rate, predicted, measured, error, is_limited }
         })

@@ -74,7 +74,7 @@ impl Costs {
 }
 
 fn is_usable(run: &Run) -> bool {
-    run.is_carried() && run.cpu_per_unit().is_some() && !is_generator_limited(run)
+    run.is_carried(CARRIED) && run.cpu_per_unit().is_some() && !is_generator_limited(run)
 }
 
 impl ProtocolCost {
@@ -142,14 +142,18 @@ impl ProtocolCost {
 
     /// The line through the runs with the fewest and the most connections, where these differ.
     pub fn per_connection(&self) -> PerConnection {
-        let by_count = |a: &&(f64, f64, f64), b: &&(f64, f64, f64)| a.0.total_cmp(&b.0);
+        // Of the same number the one with the least memory: load takes buffers, which stay.
+        let by_count = |a: &&(f64, f64, f64), b: &&(f64, f64, f64)| {
+            a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
+        };
         let ends = self.held.iter().min_by(by_count).zip(self.held.iter().max_by(by_count));
         let Some((few, many)) = ends else {
             return PerConnection { bytes: 0.0, descriptors: 0.0, is_slope: false };
         };
-        if many.0 >= few.0 * 2.0 && many.0 > 0.0 {
+        // Where buffers of the load outweigh the connections, there is no slope to be seen.
+        if many.0 >= few.0 * 2.0 && many.1 > few.1 {
             let of = many.0 - few.0;
-            let bytes = ((many.1 - few.1) / of).max(0.0);
+            let bytes = (many.1 - few.1) / of;
             let descriptors = ((many.2 - few.2) / of).max(0.0);
             return PerConnection { bytes, descriptors, is_slope: true };
         }
@@ -165,6 +169,8 @@ fn usual(counts: impl Iterator<Item = u32>) -> u32 {
     seen.into_iter().rev().max_by_key(|(_, times)| *times).map_or(0, |(count, _)| count)
 }
 
+/// Of what left: units of agents that are slow on purpose end late, at whatever rate.
+const CARRIED: f64 = 0.9;
 /// Runs whose CPU was used alike, within this share, are repeats of each other.
 const BAND: f64 = 0.05;
 
@@ -216,7 +222,9 @@ mod tests {
         set(&mut few, 10_000_000, 250);
         set(&mut many, 30_000_000, 4250);
         many.achieved /= 2.0;
-        let costs = Costs::of([&few, &many].into_iter());
+        let mut buffered = few.clone();
+        set(&mut buffered, 40_000_000, 250);
+        let costs = Costs::of([&few, &buffered, &many].into_iter());
         let cost = costs.of_protocol("tcp-echo").unwrap();
         let of = cost.per_connection();
         assert_eq!((of.bytes, of.descriptors, of.is_slope), (10_000.0, 2.0, true));
@@ -224,6 +232,9 @@ mod tests {
         assert!((cost.cpu_at(0.2).nanoseconds.median - 10e3).abs() < 1.0);
         let costs = Costs::of([&few].into_iter());
         assert!(!costs.of_protocol("tcp-echo").unwrap().per_connection().is_slope);
+        let costs = Costs::of([&buffered, &many].into_iter());
+        let of = costs.of_protocol("tcp-echo").unwrap().per_connection();
+        assert!(!of.is_slope && of.bytes > 10_000.0, "{of:?}");
     }
 
     #[test]
