@@ -8,4 +8,4 @@ mod stand;
 
 pub use command::{Options, capacity};
 pub use failure::Failure;
-pub use stand::{LoadOptions, Site, described, mix};
+pub use stand::{LoadOptions, Site, described, mix, steady};

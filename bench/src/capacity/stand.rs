@@ -65,13 +65,24 @@ impl LoadOptions {
     }
 }
 
-/// A mix of agents from a file.
+/// The same at one rate all the time: a run is shorter than the ramps and spikes of a day.
+pub fn steady(group: &Group) -> Group {
+    let mut group = group.clone();
+    if let Pace::Open { ramp, spikes, .. } = &mut group.pace {
+        (*ramp, *spikes) = (Duration::ZERO, None);
+    }
+    group
+}
+
+/// A mix of agents from a file, without ramps and spikes.
 pub fn mix(path: &Path) -> Result<Order, Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::Profile(format!("{} can not be read: {error}", path.display()))
     })?;
-    fleet::load(&path.display().to_string(), &text)
-        .map_err(|errors| Failure::Profile(errors.to_string()))
+    let mut order = fleet::load(&path.display().to_string(), &text)
+        .map_err(|errors| Failure::Profile(errors.to_string()))?;
+    order.groups = order.groups.iter().map(steady).collect();
+    Ok(order)
 }
 
 impl Site {
@@ -144,3 +155,21 @@ fn seconds() -> u64 {
 /// How long answers are waited for after a window. Who has not answered by then is far beyond any
 /// objective.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mix_is_put_under_load_without_the_shape_of_its_day() {
+        let profile = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/fleets/vector.toml");
+        let order = mix(Path::new(profile)).unwrap();
+        assert!(order.groups.len() > 1);
+        for group in &order.groups {
+            let Pace::Open { rate, ramp, spikes, .. } = group.pace else { panic!("open") };
+            assert!(rate > 0.0 && ramp.is_zero() && spikes.is_none(), "{group:?}");
+        }
+        let said = mix(Path::new("/nowhere.toml")).unwrap_err().to_string();
+        assert!(said.contains("/nowhere.toml can not be read"), "{said}");
+    }
+}

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::demand::{connect_protocol, is_visit};
-use crate::capacity::Site;
+use crate::capacity::{Site, steady};
 use crate::figures::Run;
 use crate::generate::{Generator, Group, Order, Pace, Protocol, Sizes};
 use crate::judge::{Fault, Load, System};
@@ -153,15 +153,6 @@ impl Measure<'_> {
             run.cpus_used().unwrap_or(0.0) * 100.0
         );
     }
-}
-
-/// The same at one rate all the time.
-fn steady(group: &Group) -> Group {
-    let mut group = group.clone();
-    if let Pace::Open { ramp, spikes, .. } = &mut group.pace {
-        (*ramp, *spikes) = (Duration::ZERO, None);
-    }
-    group
 }
 
 /// By how much the rate of a run may rise to that share of a CPU, or to what the generator can do.
