@@ -44,6 +44,13 @@ pub struct Counts {
     pub duplicated: u64,
     pub reordered: u64,
     pub corrupted: u64,
+    /// Of the lost, datagrams that came after the patience for them.
+    #[serde(default)]
+    pub late: u64,
+    /// Of the lost, datagrams that the kernel dropped because our own sockets had no room: the
+    /// generator's doing, and not that of whoever is in between.
+    #[serde(default)]
+    pub dropped: u64,
     /// By kind: one of `kinds`, or another word.
     pub errors: BTreeMap<String, u64>,
 }
@@ -56,6 +63,8 @@ impl Counts {
         self.duplicated += other.duplicated;
         self.reordered += other.reordered;
         self.corrupted += other.corrupted;
+        self.late += other.late;
+        self.dropped += other.dropped;
         for (kind, count) in &other.errors {
             *self.errors.entry(kind.clone()).or_default() += count;
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use toml::de::DeTable;
 
-use crate::generate::{Arrivals, Group, Order, Pace, Protocol, Sizes, Spikes};
+use crate::generate::{Arrivals, Group, LONGEST_DATAGRAM, Order, Pace, Protocol, Sizes, Spikes};
 
 use super::error::{ProfileError, ProfileErrors};
 use super::reader::{Field, Notes, Section};
@@ -32,7 +32,7 @@ fn read(document: &Section<'_>) -> Option<Order> {
     let least = Duration::from_secs(1)..=DAY;
     let window = document.value_or("window", WINDOW, |field| field.duration(least));
     let patience = document.value_or("patience", PATIENCE, |field| field.duration(times));
-    let seed = document.value_or("seed", 1.0, |field| field.number(0.0..=1e15)) as u64;
+    let seed = document.value_or("seed", 1.0, |field| field.whole(0.0..=1e15)) as u64;
     let agents = document.required("agents", Field::section);
     let mut groups = Vec::new();
     if let Some(agents) = agents {
@@ -40,15 +40,15 @@ fn read(document: &Section<'_>) -> Option<Order> {
         if sections.is_empty() {
             agents.refuse("there are no agents; add a table [agents.NAME]".to_owned());
         }
-        groups.extend(sections.iter().filter_map(|(_, section)| group(section)));
+        groups.extend(sections.iter().filter_map(|(name, section)| group(name, section)));
     }
     document.finish();
     Some(Order { name: name?, groups, warm_up, window, patience, seed })
 }
 
-fn group(section: &Section<'_>) -> Option<Group> {
+fn group(name: &str, section: &Section<'_>) -> Option<Group> {
     let protocol = section.required("protocol", protocol);
-    let count = section.required("count", |field| field.number(1.0..=1e6));
+    let count = section.required("count", |field| field.whole(1.0..=1e6));
     let pace = pace(section);
     let sizes = section.required("size", sizes);
     let lifetime = section.field("lifetime").and_then(|field| match field.word() {
@@ -61,9 +61,41 @@ fn group(section: &Section<'_>) -> Option<Group> {
         section.refuse("`slow` and `broken` are more than 100 together; lower one".to_owned());
     }
     section.finish();
+    if let Some(protocol) = protocol.filter(|protocol| protocol.is_datagrams()) {
+        refuse_as_datagrams(section, protocol, sizes, [("slow", slow), ("broken", broken)]);
+        let closed = pace.is_some_and(|pace| pace.rate().is_none());
+        if closed && protocol.dialogue().ends_at_backends() {
+            let message = "nothing comes back that a closed loop could wait for; give units per \
+                           second";
+            section.refuse_key("rate", message.to_owned());
+        }
+    }
     let mut group = Group::new(protocol?, count? as u32, pace?, sizes?);
+    group.name = name.to_owned();
     (group.lifetime, group.slow, group.broken) = (lifetime, slow, broken);
     Some(group)
+}
+
+/// Refuses what agents that send datagrams can not do.
+fn refuse_as_datagrams(
+    section: &Section<'_>,
+    protocol: Protocol,
+    sizes: Option<Sizes>,
+    manners: [(&str, f64); 2],
+) {
+    if sizes.is_some_and(|sizes| sizes.longest() > LONGEST_DATAGRAM) {
+        section.refuse_key(
+            "size",
+            format!(
+                "a unit of {} is one datagram; give at most {LONGEST_DATAGRAM} bytes",
+                protocol.as_str()
+            ),
+        );
+    }
+    for (key, _) in manners.into_iter().filter(|(_, share)| *share > 0.0) {
+        let message = "a datagram is sent whole or not at all; leave the key out";
+        section.refuse_key(key, message.to_owned());
+    }
 }
 
 fn protocol(field: &Field<'_>) -> Option<Protocol> {
@@ -82,7 +114,7 @@ fn pace(section: &Section<'_>) -> Option<Pace> {
     } else {
         section.required("rate", |field| field.number(0.001..=1e8))
     };
-    let depth = section.value_or("depth", 1.0, |field| field.number(1.0..=10_000.0));
+    let depth = section.value_or("depth", 1.0, |field| field.whole(1.0..=10_000.0));
     let arrivals = section.value_or("arrivals", Arrivals::Poisson, |field| match field.word() {
         Some("constant") => Some(Arrivals::Constant),
         Some("poisson") => Some(Arrivals::Poisson),
@@ -113,7 +145,7 @@ fn spikes_of(section: &Section<'_>) -> Option<Spikes> {
 
 /// Bytes: a number, `{ least = .., most = .. }` or `{ median = .., p99 = .. }`.
 fn sizes(field: &Field<'_>) -> Option<Sizes> {
-    let bytes = |field: &Field<'_>| field.number(1.0..=LONGEST).map(|size| size as usize);
+    let bytes = |field: &Field<'_>| field.whole(1.0..=LONGEST).map(|size| size as usize);
     let Some(section) = table(field) else {
         return bytes(field).map(Sizes::Constant);
     };
@@ -178,13 +210,32 @@ mod tests {
             "fleet.toml:4: agents.web: `rate` is missing",
             "fleet.toml:4: agents.web: `slow` and `broken` are more than 100",
             "fleet.toml:5: agents.web.protocol: its value can not be used; give one of tcp-echo,",
-            "fleet.toml:6: agents.web.count: its value can not be used; give a number from 1 to",
+            "fleet.toml:6: agents.web.count: its value can not be used; give a whole number from 1",
             "fleet.toml:7: agents.web.size: its value can not be used; give a `median` that",
             "fleet.toml:10: agents.web.spikes: `length` is not below `every`",
         ] {
             assert!(said.contains(part), "{part}\n{said}");
         }
         assert_eq!(said.lines().count(), 8, "{said}");
+    }
+
+    #[test]
+    fn what_datagrams_can_not_do_is_told_at_its_key() {
+        let text = "name = \"x\"\n[agents.a]\nprotocol = \"syslog-udp\"\ncount = 10\n\
+                    rate = \"closed\"\nsize = { median = 900, p99 = 70_000 }\nbroken = 1\n\
+                    [agents.b]\nprotocol = \"udp-echo\"\ncount = 1.5\nrate = \"closed\"\n\
+                    size = 65507\nslow = 0\n";
+        let said = load("fleet.toml", text).unwrap_err().to_string();
+        let lines: Vec<&str> = said.lines().collect();
+        for (line, part) in lines.iter().zip([
+            "fleet.toml:5: agents.a.rate: nothing comes back",
+            "fleet.toml:6: agents.a.size: a unit of syslog-udp is one datagram; give at most 65507",
+            "fleet.toml:7: agents.a.broken: a datagram is sent whole",
+            "fleet.toml:10: agents.b.count: its value can not be used; give a whole number from 1",
+        ]) {
+            assert!(line.starts_with(part), "{said}");
+        }
+        assert_eq!(lines.len(), 4, "{said}");
     }
 
     #[test]

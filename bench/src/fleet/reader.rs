@@ -103,6 +103,14 @@ impl<'a> Section<'a> {
         self.notes.refuse(self.line, &self.path, message);
     }
 
+    /// Refuses the value of a key that can be read, and does not go with the others.
+    pub fn refuse_key(&self, key: &str, message: String) {
+        match self.child(key) {
+            Some(field) => self.notes.refuse(field.line, &field.path, message),
+            None => self.refuse(message),
+        }
+    }
+
     /// Every table in this one, with its name.
     pub fn sections(&self) -> Vec<(String, Section<'a>)> {
         let names = self.table.keys().map(|name| name.get_ref().to_string());
@@ -146,15 +154,29 @@ impl<'a> Field<'a> {
         self.value.as_str()
     }
 
+    /// A number without a fraction.
+    pub fn whole(&self, range: RangeInclusive<f64>) -> Option<f64> {
+        self.number_of("a whole number", range, |number| number.fract() == 0.0)
+    }
+
     pub fn number(&self, range: RangeInclusive<f64>) -> Option<f64> {
+        self.number_of("a number", range, |_| true)
+    }
+
+    fn number_of(
+        &self,
+        what: &str,
+        range: RangeInclusive<f64>,
+        fits: impl Fn(f64) -> bool,
+    ) -> Option<f64> {
         let text = match self.value {
             DeValue::Integer(number) => number.to_string(),
             DeValue::Float(number) => number.to_string(),
             _ => String::new(),
         };
-        let remedy = format!("a number from {} to {}", range.start(), range.end());
+        let remedy = format!("{what} from {} to {}", range.start(), range.end());
         match text.replace('_', "").parse() {
-            Ok(number) if range.contains(&number) => Some(number),
+            Ok(number) if range.contains(&number) && fits(number) => Some(number),
             _ => self.refuse(&remedy),
         }
     }

@@ -2,7 +2,7 @@
 //! and the figures that come of it. What is sent is the order's concern.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -16,7 +16,7 @@ use crate::compare::cpus::{Cpus, allowed};
 use crate::figures::Run;
 
 use super::agents::{Fault, Signals, Site};
-use super::backends::{Behaviour, Foundation};
+use super::backends::{Behaviour, Doors, Foundation};
 use super::directory::Directory;
 use super::failure::Failure;
 use super::ground;
@@ -26,7 +26,7 @@ use super::pair::{Ended, Pair};
 use super::placement::Placement;
 use super::protocol::Dialogue;
 use super::proxy::{Front, Proxy};
-use super::record::{Beat, SharedWindow};
+use super::record::{Beat, SharedWindow, Tally};
 use super::stage::Stage;
 use super::standing::Standing;
 use super::thread::{Finished, Post, ThreadError};
@@ -59,9 +59,10 @@ pub struct Bench {
 /// What a run came to, beside its figures.
 pub struct Outcome {
     pub run: Run,
-    pub handshakes_full: u64,
-    pub handshakes_resumed: u64,
-    pub unanswered: u64,
+    /// What both sides counted.
+    pub tally: Tally,
+    /// Bytes that may wait at a backend's socket of datagrams, if there is one.
+    pub room: Option<usize>,
     /// Of a proxy that the run has started.
     pub proxy: Option<(String, String)>,
 }
@@ -97,11 +98,11 @@ impl Bench {
         let directory = Directory::create().map_err(Failure::host("the directory of the run"))?;
         let tls = order.groups.iter().any(|group| group.protocol.handshakes().is_some());
         let material = if tls { Some(Material::generate()?) } else { None };
-        let sockets: io::Result<Vec<Vec<TcpListener>>> =
+        let doors: io::Result<Vec<Doors>> =
             order.groups.iter().map(|group| self.listen(group)).collect();
-        let sockets = sockets.map_err(Failure::host("a backend's address"))?;
+        let doors = doors.map_err(Failure::host("a backend's address"))?;
         let mut standing =
-            Standing { proxy: None, material, sockets, placement, counts_calls: false, directory };
+            Standing { proxy: None, material, doors, placement, counts_calls: false, directory };
         standing.proxy = self.start_proxy(order, &standing)?;
         Ok(standing)
     }
@@ -156,28 +157,23 @@ impl Bench {
         }
         let described = standing.proxy.as_ref();
         Ok(Outcome {
-            handshakes_full: tally.handshakes_full,
-            handshakes_resumed: tally.handshakes_resumed,
-            unanswered: tally.unanswered,
             run: watch.into_run(order, &self.route, &tally, &heard),
+            room: standing.doors.iter().filter_map(Doors::room).min(),
+            tally,
             proxy: described.map(|proxy| (proxy.version.clone(), proxy.configuration.clone())),
         })
     }
 
-    fn check(&self, order: &Order) -> Result<(), Failure> {
+    /// Whether this host, and who is between, can do what the order asks. It makes no load.
+    pub fn check(&self, order: &Order) -> Result<(), Failure> {
         let sides = if self.has_backends() { 2 } else { 1 };
         ground::check_descriptors(order, sides)?;
-        let Route::Target { target, backends } = &self.route else { return Ok(()) };
-        ground::check_target(*target)?;
-        let needing =
-            order.groups.iter().map(|group| group.protocol).find(|protocol| {
-                !matches!(protocol.dialogue(), Dialogue::Exchange | Dialogue::Visit)
-            });
-        match needing {
-            Some(protocol) if backends.is_empty() => {
-                Err(Failure::NoBackend { protocol: protocol.as_str() })
+        ground::check_datagrams(order, &self.route)?;
+        match &self.route {
+            Route::Target { target, backends } => {
+                ground::check_target(order, *target, !backends.is_empty())
             }
-            _ => Ok(()),
+            Route::Direct | Route::Ringmain { .. } => Ok(()),
         }
     }
 
@@ -199,11 +195,9 @@ impl Bench {
         if !self.has_backends() {
             return Ok(Vec::new());
         }
-        let mut random = Rng::with_seed(order.seed ^ BACKENDS);
-        let found = |(group, sockets): (&Group, &Vec<TcpListener>)| {
-            let sockets: io::Result<Vec<TcpListener>> =
-                sockets.iter().map(TcpListener::try_clone).collect();
-            let sockets = sockets.map_err(Failure::host("a backend's address"))?;
+        let mut random = backends_random(order.seed);
+        let found = |(group, doors): (&Group, &Doors)| {
+            let doors = doors.try_clone().map_err(Failure::host("a backend's address"))?;
             let tls = match (&standing.material, group.protocol.handshakes()) {
                 (Some(material), Some(_)) if self.backends_end_tls() => {
                     Some(material.backends(group.protocol)?)
@@ -212,9 +206,9 @@ impl Bench {
             };
             let received = Arc::clone(&self.signals.received);
             let (group, behaviour) = (group.clone(), self.behaviour.clone());
-            Ok(Foundation { group, sockets, tls, behaviour, random: random.fork(), received })
+            Ok(Foundation { group, doors, tls, behaviour, random: random.fork(), received })
         };
-        order.groups.iter().zip(&standing.sockets).map(found).collect()
+        order.groups.iter().zip(&standing.doors).map(found).collect()
     }
 
     fn open_apart(
@@ -241,21 +235,14 @@ impl Bench {
     }
 
     /// Where the backends of one group are reached: nowhere, if the target has its own.
-    fn listen(&self, group: &Group) -> io::Result<Vec<TcpListener>> {
+    fn listen(&self, group: &Group) -> io::Result<Doors> {
         let any = SocketAddr::from((self.network.here(), 0));
         let addresses = match (&self.route, group.protocol.dialogue()) {
             (Route::Target { backends, .. }, _) => backends.clone(),
             (Route::Ringmain { .. }, Dialogue::Visit) => vec![any; VISITED],
             _ => vec![any],
         };
-        let listen = |address: SocketAddr| {
-            let listener = TcpListener::bind(address)?;
-            rustix::net::listen(&listener, BACKLOG)?;
-            // Accepted connections inherit it: answers do not wait for acknowledgements.
-            rustix::net::sockopt::set_tcp_nodelay(&listener, true)?;
-            Ok(listener)
-        };
-        addresses.into_iter().map(listen).collect()
+        Doors::open(group.protocol, &addresses)
     }
 
     fn start_proxy(&self, order: &Order, standing: &Standing) -> Result<Option<Proxy>, Failure> {
@@ -366,7 +353,10 @@ pub fn failure(fault: Fault, order: &Order, sites: &[Site]) -> Failure {
 
 /// Backends of those that connect for each unit, so that the ports towards one are enough.
 const VISITED: usize = 16;
-/// The backends draw from another sequence than the agents.
+
+/// What the backends of a run draw from, each from a fork: not what the agents do.
+pub fn backends_random(seed: u64) -> Rng {
+    Rng::with_seed(seed ^ BACKENDS)
+}
+
 const BACKENDS: u64 = 0x6261_636b_656e_6473;
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 4096;

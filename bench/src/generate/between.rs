@@ -18,7 +18,7 @@ use crate::compare::usage::Usage;
 use crate::figures::Run;
 
 use super::agents::{Holding, Signals, Site};
-use super::backends::{Behaviour, Foundation};
+use super::backends::{Behaviour, Doors, Foundation};
 use super::bench::{Route, failure, join};
 use super::failure::Failure;
 use super::ground;
@@ -207,11 +207,12 @@ impl Between {
         group: &Group,
         seed: u64,
     ) -> Result<Foundation, Failure> {
-        let sockets: io::Result<Vec<TcpListener>> =
+        let listeners: io::Result<Vec<TcpListener>> =
             middle.backends.iter().map(TcpListener::try_clone).collect();
+        let listeners = listeners.map_err(Failure::host("a backend's address"))?;
         Ok(Foundation {
             group: group.clone(),
-            sockets: sockets.map_err(Failure::host("a backend's address"))?,
+            doors: Doors::Streams(listeners),
             // The proxy ends it.
             tls: None,
             behaviour: Behaviour::default(),

@@ -30,6 +30,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     if options.check_yourself {
         return check::check(bench);
     }
+    // What can not be is said before anything else.
+    bench.check(&order)?;
     let begun = wall_clock();
     print!("{}", screen::heading(&order, &bench));
     let outcome = bench.run(&order, &mut |watched| {

@@ -50,7 +50,19 @@ pub enum Failure {
         open: usize,
         count: usize,
     },
+    /// A group of agents sends datagrams, and the Ringmain that the run starts carries none.
+    NoDatagrams {
+        name: String,
+        protocol: &'static str,
+    },
+    /// So many checks of the generator itself failed.
+    Untrue {
+        failed: u32,
+        checks: u32,
+    },
     Options(String),
+    /// A profile can not be read, or has errors: a line each.
+    Profile(String),
     /// The proxy could not be started.
     Proxy(String),
     /// It has ended under its load; what it said last.
@@ -72,7 +84,10 @@ impl Failure {
             Failure::Descriptors { .. } => "too_few_descriptors",
             Failure::Ports { .. } => "too_few_ports",
             Failure::NoBackend { .. } => "no_backend",
+            Failure::NoDatagrams { .. } => "no_datagrams",
+            Failure::Untrue { .. } => "untrue",
             Failure::Options(_) => "options",
+            Failure::Profile(_) => "profile",
             Failure::Proxy(_) => "proxy",
             Failure::Gone(_) => "proxy_gone",
             Failure::Certificates(_) => "certificates_failed",
@@ -90,7 +105,7 @@ impl Failure {
         match self {
             // What shells report for SIGINT.
             Failure::Interrupted => 130,
-            Failure::Options(_) => 2,
+            Failure::Options(_) | Failure::Profile(_) | Failure::NoDatagrams { .. } => 2,
             _ => 1,
         }
     }
@@ -129,7 +144,21 @@ impl fmt::Display for Failure {
                 "units of {protocol} are counted where they end; give the addresses of backends \
                  to be opened here with --backend-listen, and have the target send to them"
             ),
-            Failure::Options(sentence) => f.write_str(sentence),
+            Failure::NoDatagrams { name, protocol } => {
+                write!(
+                    f,
+                    "units of {protocol} are datagrams, which Ringmain does not carry yet; leave \
+                     --via ringmain out, or name somebody else who carries them with --target"
+                )?;
+                // In a profile there are others.
+                if name == protocol { Ok(()) } else { write!(f, ", or give --without {name}") }
+            }
+            Failure::Untrue { failed, checks } => write!(
+                f,
+                "{failed} of {checks} checks failed; see that nothing else runs on this host, and \
+                 trust no figures of it before all hold"
+            ),
+            Failure::Options(sentence) | Failure::Profile(sentence) => f.write_str(sentence),
             Failure::Proxy(sentence) => write!(f, "the proxy can not be started: {sentence}"),
             Failure::Gone(said) if said.trim().is_empty() => {
                 f.write_str("the proxy has ended under its load, and said nothing")

@@ -1,31 +1,105 @@
-//! Owns what must hold on this host before a load is made: a target that answers, descriptors and
-//! ports. It makes no load.
+//! Owns what must hold before a load is made: a target that answers, descriptors and ports of this
+//! host, and datagrams that can go where they are to go. It makes no load.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::io::{self, ErrorKind};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
 
+use super::bench::Route;
+use super::datagrams::LONGEST;
 use super::failure::Failure;
 use super::order::{Order, Pace};
 use super::protocol::Dialogue;
+use super::wire::Mark;
 
 /// Refuses a run that this host can not carry. `sides`: how many sockets of this process, and of
 /// what it starts, a connection takes in one process.
 pub fn check_descriptors(order: &Order, sides: u64) -> Result<(), Failure> {
-    let connections: u64 = order.groups.iter().map(|group| u64::from(group.agents)).sum();
-    let needed = connections * sides + SPARE_DESCRIPTORS;
+    let needed_by_group = order.groups.iter().map(|group| {
+        // All datagrams of a group come to one socket.
+        let sides = if group.protocol.is_datagrams() { 1 } else { sides };
+        u64::from(group.agents) * sides
+    });
+    let needed = needed_by_group.sum::<u64>() + SPARE_DESCRIPTORS;
     match getrlimit(Resource::Nofile).current {
         Some(limit) if limit < needed => Err(Failure::Descriptors { needed, limit }),
         _ => Ok(()),
     }
 }
 
-/// Whether somebody accepts there.
-pub fn check_target(target: SocketAddr) -> Result<(), Failure> {
-    let connected = TcpStream::connect_timeout(&target, REACH);
-    connected.map(drop).map_err(|error| Failure::Unreachable { target, error })
+/// Whether datagrams of the order can go this way, and at this pace and size.
+pub fn check_datagrams(order: &Order, route: &Route) -> Result<(), Failure> {
+    for group in order.groups.iter().filter(|group| group.protocol.is_datagrams()) {
+        let (name, protocol) = (&group.name, group.protocol.as_str());
+        if matches!(route, Route::Ringmain { .. }) {
+            let name = name.clone();
+            return Err(Failure::NoDatagrams { name, protocol });
+        }
+        if group.sizes.longest() > LONGEST {
+            return Err(Failure::Options(format!(
+                "a unit of {protocol} is one datagram, which carries {LONGEST} bytes at most; \
+                 give a smaller --size"
+            )));
+        }
+        if group.pace.rate().is_none() && group.protocol.dialogue() != Dialogue::Exchange {
+            return Err(Failure::Options(format!(
+                "nothing comes back of {protocol} that a closed loop could wait for; give units \
+                 per second with --rate"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Whether somebody is there who takes what the groups send, and somebody who counts it.
+pub fn check_target(order: &Order, target: SocketAddr, has_backends: bool) -> Result<(), Failure> {
+    let protocols = || order.groups.iter().map(|group| group.protocol);
+    let unreachable = |error| Failure::Unreachable { target, error };
+    if protocols().any(|protocol| !protocol.is_datagrams()) {
+        TcpStream::connect_timeout(&target, REACH).map(drop).map_err(unreachable)?;
+    }
+    let answered = |dialogue| matches!(dialogue, Dialogue::Exchange | Dialogue::Visit);
+    let counted = protocols().find(|protocol| !answered(protocol.dialogue()));
+    if let Some(protocol) = counted.filter(|_| !has_backends) {
+        return Err(Failure::NoBackend { protocol: protocol.as_str() });
+    }
+    for protocol in protocols().filter(|protocol| protocol.is_datagrams()) {
+        // With backends of ours behind it, nobody answers yet.
+        let expects = answered(protocol.dialogue()) && !has_backends;
+        call(target, expects).map_err(unreachable)?;
+    }
+    Ok(())
+}
+
+/// Sends a datagram, to be echoed or without content, and listens whether the other host says that
+/// nobody is there, or nothing at all.
+fn call(target: SocketAddr, expects_echo: bool) -> io::Result<()> {
+    let unspecified = match target {
+        SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+    };
+    let socket = UdpSocket::bind((unspecified, 0))?;
+    socket.connect(target)?;
+    socket.set_read_timeout(Some(LISTEN))?;
+    let (mut call, mut answer) = (Vec::new(), [0; 100]);
+    if expects_echo {
+        let mark = Mark { stream: u32::MAX, sequence: 0, due: 0 };
+        super::wire::Format::Frame.encode(&mark, answer.len(), &mut call);
+    }
+    let calls = if expects_echo { CALLS } else { 1 };
+    for _ in 0..calls {
+        socket.send(&call)?;
+        match socket.recv(&mut answer) {
+            Ok(length) if answer[..length] == call => return Ok(()),
+            Ok(_) => return Err(io::Error::other("it answers something else")),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    if expects_echo { Err(io::Error::other("no datagram comes back")) } else { Ok(()) }
 }
 
 /// Addresses to connect from, so that there are ports for the whole run: as many of the loopback
@@ -85,6 +159,9 @@ fn ports_each() -> u64 {
 /// Engines, threads, logs and files.
 const SPARE_DESCRIPTORS: u64 = 100;
 const REACH: Duration = Duration::from_secs(2);
+/// How often somebody is called who echoes datagrams, and how long each time is listened.
+const CALLS: u32 = 5;
+const LISTEN: Duration = Duration::from_millis(200);
 const LOOPBACK_SOURCES: u64 = 200;
 /// Connections that a closed loop makes per second at most, on one CPU.
 const FASTEST: f64 = 25_000.0;
@@ -117,10 +194,62 @@ mod tests {
     fn a_target_where_nobody_listens_is_named_with_the_remedy() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let target = listener.local_addr().unwrap();
-        check_target(target).unwrap();
+        let order = order(Protocol::TcpEcho, 10, 1.0);
+        check_target(&order, target, false).unwrap();
         drop(listener);
-        let said = check_target(target).unwrap_err().to_string();
+        let said = check_target(&order, target, false).unwrap_err().to_string();
         assert!(said.contains(&target.to_string()) && said.contains("--target"), "{said}");
+    }
+
+    #[test]
+    fn a_target_of_datagrams_has_to_be_there_and_to_echo_where_nobody_else_answers() {
+        let (echo, one_way) =
+            (order(Protocol::UdpEcho, 1, 1.0), order(Protocol::SyslogUdp, 1, 1.0));
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let target = socket.local_addr().unwrap();
+        let said = check_target(&echo, target, false).unwrap_err().to_string();
+        assert!(said.contains("no datagram comes back"), "{said}");
+        check_target(&echo, target, true).unwrap();
+        check_target(&one_way, target, true).unwrap();
+        let said = check_target(&one_way, target, false).unwrap_err().to_string();
+        assert!(said.contains("syslog-udp") && said.contains("--backend-listen"), "{said}");
+        let echoing = std::thread::spawn(move || {
+            let mut room = [0; 200];
+            loop {
+                let (length, from) = socket.recv_from(&mut room).unwrap();
+                // What was called before had to be echoed as well, and nobody waits for it now.
+                if socket.send_to(&room[..length], from).is_ok() && length == 1 {
+                    return;
+                }
+            }
+        });
+        check_target(&echo, target, false).unwrap();
+        UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"!", target).unwrap();
+        echoing.join().unwrap();
+        for order in [&echo, &one_way] {
+            let said = check_target(order, target, true).unwrap_err().to_string();
+            assert!(said.contains("refused") && said.contains(&target.to_string()), "{said}");
+        }
+    }
+
+    #[test]
+    fn datagrams_go_where_somebody_carries_them_and_no_more_than_they_hold() {
+        let ringmain = Route::Ringmain { workers: 1, passthrough: false };
+        let mut order = order(Protocol::SyslogUdp, 10, 1.0);
+        check_datagrams(&order, &Route::Direct).unwrap();
+        let said = check_datagrams(&order, &ringmain).unwrap_err().to_string();
+        assert!(said.contains("syslog-udp") && said.contains("--target"), "{said}");
+        order.groups[0].sizes = Sizes::Uniform { least: 1, most: LONGEST + 1 };
+        let said = check_datagrams(&order, &Route::Direct).unwrap_err().to_string();
+        assert!(said.contains("65507") && said.contains("--size"), "{said}");
+        order.groups[0].sizes = Sizes::Constant(LONGEST);
+        order.groups[0].pace = Pace::Closed { depth: 1 };
+        let said = check_datagrams(&order, &Route::Direct).unwrap_err().to_string();
+        assert!(said.contains("--rate"), "{said}");
+        order.groups[0].protocol = Protocol::UdpEcho;
+        check_datagrams(&order, &Route::Direct).unwrap();
+        order.groups[0].protocol = Protocol::TcpEcho;
+        check_datagrams(&order, &ringmain).unwrap();
     }
 
     #[test]
@@ -128,6 +257,9 @@ mod tests {
         let order = order(Protocol::TcpEcho, 500_000_000, 1.0);
         let said = check_descriptors(&order, 2).unwrap_err().to_string();
         assert!(said.contains("1000000100") && said.contains("ulimit -n"), "{said}");
+        let order = self::order(Protocol::UdpEcho, 500_000_000, 1.0);
+        let said = check_descriptors(&order, 2).unwrap_err().to_string();
+        assert!(said.contains("500000100"), "{said}");
     }
 
     #[test]

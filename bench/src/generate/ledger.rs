@@ -85,6 +85,23 @@ impl Outstanding {
         (!self.under_way.is_empty()).then_some(self.first)
     }
 
+    /// Nothing that was due before will come any more; when each of it was due.
+    pub fn expire(&mut self, before: u64) -> Vec<u64> {
+        let mut expired = Vec::new();
+        while let Some(oldest) = self.under_way.front()
+            && oldest.is_none_or(|due| due < before)
+        {
+            expired.extend(self.under_way.pop_front().flatten());
+            self.first += 1;
+        }
+        expired
+    }
+
+    /// When the oldest that is under way was due.
+    pub fn oldest_due(&self) -> Option<u64> {
+        self.under_way.front().copied().flatten()
+    }
+
     /// Nothing that is under way will come any more; when each of it was due.
     pub fn give_up(&mut self) -> impl Iterator<Item = u64> {
         self.first += self.under_way.len() as u64;
@@ -156,5 +173,21 @@ mod tests {
         assert_eq!(outstanding.arrive(3), Some((Arrival::InOrder, None)));
         assert_eq!(outstanding.leave(20), 4);
         assert_eq!(outstanding.arrive(4), Some((Arrival::InOrder, Some(20))));
+    }
+
+    #[test]
+    fn what_is_too_old_is_given_up_and_no_more() {
+        let mut outstanding = Outstanding::default();
+        (10..15).for_each(|due| assert_eq!(outstanding.leave(due), due - 10));
+        assert_eq!(outstanding.arrive(1), Some((Arrival::InOrder, Some(11))));
+        assert_eq!(outstanding.oldest_due(), Some(10));
+        assert_eq!(outstanding.expire(13), [10, 12]);
+        assert_eq!(outstanding.expire(13), [0; 0]);
+        assert_eq!((outstanding.oldest(), outstanding.oldest_due()), (Some(3), Some(13)));
+        // One of them comes nevertheless, and the next one in time.
+        assert_eq!(outstanding.arrive(2), Some((Arrival::InOrder, None)));
+        assert_eq!(outstanding.arrive(3), Some((Arrival::InOrder, Some(13))));
+        assert_eq!(outstanding.expire(u64::MAX), [14]);
+        assert!(outstanding.is_empty() && outstanding.oldest_due().is_none());
     }
 }

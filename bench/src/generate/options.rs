@@ -1,7 +1,7 @@
 //! Owns the arguments of `run`, and the order and the bench that they mean.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -21,6 +21,9 @@ pub struct Options {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["protocol", "rate", "arrivals",
         "connections", "depth", "size", "window", "warm_up", "patience", "seed"])]
     profile: Option<PathBuf>,
+    /// Groups of the profile that are left out
+    #[arg(long, value_name = "NAME", value_delimiter = ',', requires = "profile")]
+    without: Vec<String>,
     /// What agents and backends say to each other
     #[arg(long, value_enum, default_value = "tcp-echo")]
     protocol: Protocol,
@@ -117,12 +120,9 @@ enum Rate {
 impl Options {
     pub fn order(&self) -> Result<Order, Failure> {
         if let Some(path) = &self.profile {
-            let text = std::fs::read_to_string(path).map_err(|error| {
-                let path = path.display();
-                Failure::Options(format!("{path} can not be read ({error}); give --profile a file"))
-            })?;
-            let loaded = fleet::load(&path.display().to_string(), &text);
-            return loaded.map_err(|errors| Failure::Options(format!("no profile\n{errors}")));
+            let mut order = read_profile(path)?;
+            leave_out(&mut order, &self.without)?;
+            return Ok(order);
         }
         let length = self.warm_up + self.window;
         if !(SHORTEST..=LONGEST).contains(&self.window) || length > LONGEST {
@@ -182,6 +182,7 @@ impl Options {
                 self.protocol.as_str()
             )));
         }
+        self.check_datagrams(&mischief)?;
         self.check_streams(&mischief)?;
         let (stall, death, connection_age) = (self.stall, self.death, self.connection_age);
         Ok(Behaviour { service: self.service, stall, death, mischief, connection_age })
@@ -201,6 +202,48 @@ impl Options {
         };
         Err(Failure::Options(format!("{said}, and {protocol} has none of those; leave it out")))
     }
+
+    fn check_datagrams(&self, mischief: &Mischief) -> Result<(), Failure> {
+        if self.protocol.is_datagrams() && mischief.reset + mischief.close > 0.0 {
+            return Err(Failure::Options(format!(
+                "{} has no connections that --mischief could reset or close; leave that out, or \
+                 take drop",
+                self.protocol.as_str()
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn read_profile(path: &Path) -> Result<Order, Failure> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        Failure::Profile(format!("{name} can not be read ({error}); give --profile a file"))
+    })?;
+    fleet::load(&name, &text).map_err(|errors| {
+        let count = match errors.errors.len() {
+            1 => "an error".to_owned(),
+            count => format!("{count} errors"),
+        };
+        Failure::Profile(format!("{name} has {count}, and nothing was sent\n{errors}"))
+    })
+}
+
+fn leave_out(order: &mut Order, names: &[String]) -> Result<(), Failure> {
+    let known: Vec<String> = order.groups.iter().map(|group| group.name.clone()).collect();
+    if let Some(name) = names.iter().find(|name| !known.contains(name)) {
+        return Err(Failure::Options(format!(
+            "there is no group {name} to be left out; --without takes {}",
+            known.join(", ")
+        )));
+    }
+    order.groups.retain(|group| !names.contains(&group.name));
+    if order.groups.is_empty() {
+        return Err(Failure::Options(
+            "every group is left out; name fewer of them with --without".to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
@@ -255,6 +298,7 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 mod tests {
     use clap::Parser;
 
+    use super::super::directory::Directory;
     use super::*;
 
     #[derive(Parser)]
@@ -314,5 +358,47 @@ mod tests {
         let line = "--protocol otlp-grpc --mischief refuse=0.1 --connection-age 3s";
         let behaviour = parse(line).unwrap().behaviour().unwrap();
         assert_eq!(behaviour.connection_age, Some(Duration::from_secs(3)));
+        let options = parse("--protocol udp-echo --mischief reset=0.1").unwrap();
+        assert!(options.behaviour().unwrap_err().to_string().contains("no connections"));
+    }
+
+    #[test]
+    fn a_profile_is_refused_with_all_its_errors_and_nothing_before_them() {
+        let missing = parse("--profile /nowhere/fleet.toml").unwrap().order().unwrap_err();
+        let said = missing.to_string();
+        assert!(said.starts_with("/nowhere/fleet.toml can not be read (No such file"), "{said}");
+        assert_eq!((missing.as_str(), missing.exit_code()), ("profile", 2));
+        let directory = Directory::create().unwrap();
+        let path = directory.path().join("fleet.toml");
+        std::fs::write(&path, "name = 3\n[agents.web]\nprotocol = \"udp-echo\"\ncount = 1\n")
+            .unwrap();
+        let line = format!("--profile {}", path.display());
+        let said = parse(&line).unwrap().order().unwrap_err().to_string();
+        let lines: Vec<&str> = said.lines().collect();
+        assert!(lines[0].ends_with("fleet.toml has 3 errors, and nothing was sent"), "{said}");
+        for (line, part) in lines[1..].iter().zip([
+            "fleet.toml:1: name: ",
+            "fleet.toml:2: agents.web: `rate` is missing",
+            "fleet.toml:2: agents.web: `size` is missing",
+        ]) {
+            assert!(line.contains(part), "{said}");
+        }
+        assert_eq!(lines.len(), 4, "{said}");
+    }
+
+    #[test]
+    fn groups_of_a_profile_are_left_out_by_name() {
+        let fleets = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/fleets");
+        let line = |names: &str| {
+            parse(&format!("--profile {fleets}/syslog.toml --without {names}")).unwrap().order()
+        };
+        let order = line("servers,encrypted").unwrap();
+        let names: Vec<&str> = order.groups.iter().map(|group| group.name.as_str()).collect();
+        assert_eq!(names, ["appliances", "relays", "sluggish", "switches"]);
+        let said = line("printers").unwrap_err().to_string();
+        assert!(said.contains("printers") && said.contains("appliances, encrypted"), "{said}");
+        let said =
+            line("servers,encrypted,appliances,relays,sluggish,switches").unwrap_err().to_string();
+        assert!(said.contains("--without"), "{said}");
     }
 }

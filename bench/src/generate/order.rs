@@ -28,6 +28,8 @@ pub struct Order {
 /// Agents alike.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
+    /// That of its table in a profile, or of the protocol.
+    pub name: String,
     pub protocol: Protocol,
     /// Connections at a time.
     pub agents: u32,
@@ -83,8 +85,20 @@ impl Group {
     /// Agents that keep their connections and do nothing wrong.
     pub fn new(protocol: Protocol, agents: u32, pace: Pace, sizes: Sizes) -> Group {
         let (ending, terms) = Default::default();
+        let name = protocol.as_str().to_owned();
         let lifetime = None;
-        Group { protocol, agents, pace, sizes, lifetime, slow: 0.0, broken: 0.0, ending, terms }
+        Group {
+            name,
+            protocol,
+            agents,
+            pace,
+            sizes,
+            lifetime,
+            slow: 0.0,
+            broken: 0.0,
+            ending,
+            terms,
+        }
     }
 
     /// Its units are so long that they are moved, and looked at, in pieces.
@@ -149,6 +163,15 @@ impl Sizes {
                 let sigma = (p99 as f64 / median as f64).ln() / Z99;
                 median as f64 * (sigma * sigma / 2.0).exp()
             }
+        }
+    }
+
+    /// The longest of which it is certain that it may come; a tail is cut to what a unit takes.
+    pub fn longest(&self) -> usize {
+        match *self {
+            Sizes::Constant(size) => size,
+            Sizes::Uniform { most, .. } => most,
+            Sizes::LogNormal { p99, .. } => p99,
         }
     }
 

@@ -38,6 +38,16 @@ pub enum Protocol {
     SyslogTls,
     /// A line of JSON for each event
     Ndjson,
+    /// Datagrams from agents to backends
+    UdpOneWay,
+    /// Every datagram comes back
+    UdpEcho,
+    /// Syslog of RFC 5424, a message in each datagram (RFC 5426)
+    SyslogUdp,
+    /// Syslog of RFC 3164, likewise
+    #[value(name = "syslog-udp-3164")]
+    #[serde(rename = "syslog-udp-3164")]
+    SyslogUdp3164,
     /// HTTP requests to the logs intake of Datadog
     Datadog,
     /// HTTP requests to Splunk's HTTP event collector
@@ -90,6 +100,10 @@ impl Protocol {
             Protocol::SyslogLines => "syslog-lines",
             Protocol::SyslogTls => "syslog-tls",
             Protocol::Ndjson => "ndjson",
+            Protocol::UdpOneWay => "udp-one-way",
+            Protocol::UdpEcho => "udp-echo",
+            Protocol::SyslogUdp => "syslog-udp",
+            Protocol::SyslogUdp3164 => "syslog-udp-3164",
             Protocol::Datadog => "datadog",
             Protocol::SplunkHec => "splunk-hec",
             Protocol::Vector => "vector",
@@ -101,12 +115,14 @@ impl Protocol {
 
     pub fn dialogue(self) -> Dialogue {
         match self {
-            Protocol::TcpEcho | Protocol::TlsEcho => Dialogue::Exchange,
+            Protocol::TcpEcho | Protocol::TlsEcho | Protocol::UdpEcho => Dialogue::Exchange,
             Protocol::Datadog | Protocol::SplunkHec => Dialogue::Exchange,
             Protocol::Vector | Protocol::VectorTls => Dialogue::Exchange,
             Protocol::OtlpGrpc | Protocol::OtlpGrpcTls => Dialogue::Exchange,
             Protocol::SyslogTcp | Protocol::SyslogLines => Dialogue::Upload,
             Protocol::SyslogTls | Protocol::Ndjson => Dialogue::Upload,
+            Protocol::SyslogUdp | Protocol::SyslogUdp3164 => Dialogue::Upload,
+            Protocol::UdpOneWay => Dialogue::Upload,
             Protocol::TcpConnect | Protocol::TlsConnect | Protocol::TlsResume => Dialogue::Visit,
             Protocol::StreamUp | Protocol::TlsStreamUp => Dialogue::Upload,
             Protocol::StreamDown | Protocol::TlsStreamDown => Dialogue::Download,
@@ -134,11 +150,19 @@ impl Protocol {
                 Format::Syslog(Dialect::Rfc5424, Framing::Octets)
             }
             Protocol::SyslogLines => Format::Syslog(Dialect::Rfc3164, Framing::Lines),
+            Protocol::SyslogUdp => Format::Syslog(Dialect::Rfc5424, Framing::Datagram),
+            Protocol::SyslogUdp3164 => Format::Syslog(Dialect::Rfc3164, Framing::Datagram),
             Protocol::Ndjson => Format::JsonLines,
             Protocol::Datadog => Format::Http(Intake::Datadog),
             Protocol::SplunkHec => Format::Http(Intake::SplunkHec),
             _ => Format::Frame,
         }
+    }
+
+    /// Its units are a datagram each, and its agents have no connections.
+    pub fn is_datagrams(self) -> bool {
+        use Protocol::{SyslogUdp, SyslogUdp3164, UdpEcho, UdpOneWay};
+        matches!(self, UdpOneWay | UdpEcho | SyslogUdp | SyslogUdp3164)
     }
 
     /// None: it goes in the clear.

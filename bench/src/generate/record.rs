@@ -1,10 +1,12 @@
 //! Owns what one thread counts during a run, and what it tells of each second; it reads no clock.
 
+use std::collections::HashMap;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, OnceLock};
 
 use crate::figures::{Counts, Latency};
 
+use super::backends::Fate;
 use super::cause::Cause;
 use super::ledger::Arrival;
 
@@ -13,6 +15,8 @@ use super::ledger::Arrival;
 pub struct Window {
     pub begin: u64,
     pub end: u64,
+    /// How long after it was due a datagram, or the answer to it, still counts.
+    pub patience: u64,
 }
 
 /// The window as the threads of a run share it: it is known when all connections stand.
@@ -31,10 +35,22 @@ pub struct Tally {
     pub lag_max: u64,
     pub handshakes_full: u64,
     pub handshakes_resumed: u64,
-    /// Units whose answer had not come when the run was over, on connections that still stood.
+    /// Units whose answer had not come when the run was over, on connections that still stood, and
+    /// datagrams that were given up.
     pub unanswered: u64,
     /// Units that were changed on their way, also outside the window.
     pub spoiled: u64,
+    pub departures: Departures,
+    /// What backends did on purpose, and how often.
+    pub struck: HashMap<Fate, u64>,
+}
+
+/// Units that left within the window: by the clock, and not by the schedule.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Departures {
+    pub count: u64,
+    first: u64,
+    last: u64,
 }
 
 /// What a thread counted in one second of the window.
@@ -42,6 +58,7 @@ pub struct Tally {
 pub struct Beat {
     /// From 0, by the beginning of the window.
     pub second: u64,
+    /// Units that left.
     pub sent: u64,
     pub ended: u64,
     pub latency: Latency,
@@ -60,6 +77,28 @@ pub struct Recorder {
     pub open: u32,
     /// Units that have ended so far, whenever they were due.
     pub ended_in_all: u64,
+}
+
+impl Departures {
+    fn note(&mut self, now: u64) {
+        self.merge(Departures { count: 1, first: now, last: now });
+    }
+
+    fn merge(&mut self, other: Departures) {
+        if self.count == 0 || other.count == 0 {
+            *self = if self.count == 0 { other } else { *self };
+            return;
+        }
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        self.count += other.count;
+    }
+
+    /// Units per second, from the first to the last of them.
+    pub fn rate(&self) -> Option<f64> {
+        let time = self.last - self.first;
+        (time > 0).then(|| (self.count - 1) as f64 * SECOND as f64 / time as f64)
+    }
 }
 
 impl Window {
@@ -84,13 +123,21 @@ impl Recorder {
         self.window.get().is_some_and(|window| window.holds(due))
     }
 
-    /// A unit has left.
+    /// A unit was due, and is on its way or waits for its connection.
     pub fn sent(&mut self, due: u64, now: u64) {
         self.tick(now);
         if self.counts(due) {
             self.tally.counts.sent += 1;
-            self.beat.sent += 1;
             self.tally.lag_max = self.tally.lag_max.max(now.saturating_sub(due));
+        }
+    }
+
+    /// A unit was handed over to be sent, whenever it was due.
+    pub fn departed(&mut self, now: u64) {
+        self.tick(now);
+        if self.counts(now) {
+            self.beat.sent += 1;
+            self.tally.departures.note(now);
         }
     }
 
@@ -114,6 +161,38 @@ impl Recorder {
         if self.counts(now) {
             self.tally.ended += 1;
             self.beat.ended += 1;
+        }
+    }
+
+    /// A datagram, or the answer to it, has come for the first time: after the patience for it, it
+    /// is lost all the same.
+    pub fn came(&mut self, due: u64, now: u64) {
+        let patience = self.window.get().map_or(u64::MAX, |window| window.patience);
+        if now.saturating_sub(due) <= patience {
+            return self.ended(due, now);
+        }
+        self.unanswered(due, now);
+        self.late(due);
+    }
+
+    /// One that was given up has come nevertheless.
+    pub fn late(&mut self, due: u64) {
+        if self.counts(due) {
+            self.tally.counts.late += 1;
+        }
+    }
+
+    /// The kernel had no room for so many datagrams.
+    pub fn dropped(&mut self, count: u64, now: u64) {
+        if self.window.get().is_some_and(|window| now >= window.begin) {
+            self.tally.counts.dropped += count;
+        }
+    }
+
+    /// A backend did this on purpose to a unit that was due then.
+    pub fn struck(&mut self, fate: Fate, due: u64) {
+        if fate != Fate::Answer && self.counts(due) {
+            *self.tally.struck.entry(fate).or_default() += 1;
         }
     }
 
@@ -192,6 +271,10 @@ impl Tally {
         self.handshakes_resumed += other.handshakes_resumed;
         self.unanswered += other.unanswered;
         self.spoiled += other.spoiled;
+        self.departures.merge(other.departures);
+        for (fate, count) in &other.struck {
+            *self.struck.entry(*fate).or_default() += count;
+        }
     }
 
     /// The counts of a whole run, with what never came.
@@ -212,7 +295,8 @@ mod tests {
 
     fn recorder(beats: Option<Sender<Beat>>) -> Recorder {
         let window = SharedWindow::default();
-        window.set(Window { begin: 10 * SECOND, end: 13 * SECOND }).unwrap();
+        let patience = 2 * SECOND;
+        window.set(Window { begin: 10 * SECOND, end: 13 * SECOND, patience }).unwrap();
         Recorder::new(window, beats)
     }
 
@@ -247,13 +331,47 @@ mod tests {
         let mut recorder = recorder(Some(beats));
         recorder.ended(10 * SECOND, 10 * SECOND + 1_000);
         recorder.tick(12 * SECOND + 5);
-        recorder.sent(12 * SECOND + 6, 12 * SECOND + 6);
-        recorder.sent(12 * SECOND + 7, 13 * SECOND + 7);
+        recorder.departed(12 * SECOND + 6);
+        recorder.departed(13 * SECOND + 7);
         recorder.tick(99 * SECOND);
         recorder.tick(100 * SECOND);
         let beats: Vec<_> =
             told.try_iter().map(|beat| (beat.second, beat.sent, beat.ended)).collect();
         assert_eq!(beats, [(0, 0, 1), (1, 0, 0), (2, 1, 0)]);
+    }
+
+    #[test]
+    fn departures_are_those_of_the_clock() {
+        let mut recorder = recorder(None);
+        assert_eq!(recorder.tally.departures.rate(), None);
+        // All were due in the window, and one left before it and one behind it.
+        for number in 0..=6 {
+            recorder.sent(11 * SECOND, 11 * SECOND);
+            recorder.departed(10 * SECOND - 5 + number * SECOND / 2);
+        }
+        let departures = recorder.into_tally().departures;
+        assert_eq!((departures.count, departures.rate()), (6, Some(2.0)));
+        let mut whole = Departures::default();
+        whole.merge(departures);
+        whole.note(12 * SECOND + 3 * SECOND / 4 - 5);
+        whole.merge(Departures::default());
+        assert_eq!((whole.count, whole.rate()), (7, Some(6.0 / 2.5)));
+    }
+
+    #[test]
+    fn a_datagram_that_comes_late_is_lost_and_its_time_counts() {
+        let mut recorder = recorder(None);
+        for (number, took) in [SECOND, 2 * SECOND, 2 * SECOND + 1].into_iter().enumerate() {
+            let due = 11 * SECOND + number as u64;
+            recorder.sent(due, due);
+            recorder.came(due, due + took);
+        }
+        recorder.dropped(4, 9 * SECOND);
+        recorder.dropped(5, 14 * SECOND);
+        let tally = recorder.into_tally();
+        let counts = tally.counts();
+        assert_eq!((counts.answered, counts.lost, counts.late, counts.dropped), (2, 1, 1, 5));
+        assert_eq!((tally.latency.count(), tally.unanswered), (3, 1));
     }
 
     #[test]

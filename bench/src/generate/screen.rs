@@ -5,6 +5,7 @@ use std::fmt::Write;
 use crate::figures::{PERCENTILES, Run};
 
 use super::bench::{Bench, Outcome, Route};
+use super::datagrams::BACKEND_ROOM;
 use super::order::{Order, Pace};
 use super::watch::Watched;
 
@@ -29,8 +30,10 @@ pub fn heading(order: &Order, bench: &Bench) -> String {
             Pace::Closed { depth } => format!("closed loop, {depth} at a time on each"),
         };
         let (protocol, agents) = (group.protocol.as_str(), group.agents);
+        let name = if group.name == protocol { String::new() } else { format!("{}: ", group.name) };
+        let what = if group.protocol.is_datagrams() { "sockets" } else { "connections" };
         // A string takes all that is written to it.
-        writeln!(text, "  {protocol}: {agents} connections, {pace}").unwrap_or_default();
+        writeln!(text, "  {name}{protocol}, {agents} {what}, {pace}").unwrap_or_default();
     }
     let (warm_up, window) = (order.warm_up.as_secs_f64(), order.window.as_secs_f64());
     let courses = order.groups.iter().filter_map(|group| group.pace.course(order.length()));
@@ -80,17 +83,20 @@ pub fn result(order: &Order, outcome: &Outcome) -> String {
             counts.sent,
             counts.answered,
             counts.lost,
-            outcome.unanswered,
+            outcome.tally.unanswered,
             counts.duplicated,
             counts.reordered,
             counts.corrupted
         ),
     );
+    if order.groups.iter().any(|group| group.protocol.is_datagrams()) {
+        row("of the lost", datagrams(outcome));
+    }
     let errors: Vec<String> =
         counts.errors.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
     row("errors", if errors.is_empty() { "none".to_owned() } else { errors.join(", ") });
     if order.groups.iter().any(|group| group.protocol.handshakes().is_some()) {
-        let (full, resumed) = (outcome.handshakes_full, outcome.handshakes_resumed);
+        let (full, resumed) = (outcome.tally.handshakes_full, outcome.tally.handshakes_resumed);
         row("handshakes", format!("{full} full, {resumed} resumed, in the window"));
     }
     if let Some(cost) = &run.cost {
@@ -115,22 +121,38 @@ pub fn result(order: &Order, outcome: &Outcome) -> String {
         ),
     );
     if let Some(limit) = own_limit(run) {
-        text += &limit;
+        text += limit;
+    }
+    if run.counts.dropped > 0 {
+        text += "note: what found no room in our own sockets is the generator's loss; send less";
+        if outcome.room.is_some_and(|room| room < BACKEND_ROOM) {
+            text += ", or give them room: raise net.core.rmem_max, or run as root";
+        }
+        text.push('\n');
     }
     text
 }
 
+/// What else is known of datagrams that are lost.
+fn datagrams(outcome: &Outcome) -> String {
+    let counts = &outcome.run.counts;
+    let room = outcome.room.map_or(String::new(), |room| {
+        format!(", where {:.1} MiB may wait", room as f64 / f64::from(1 << 20))
+    });
+    format!(
+        "{} came after the patience for them, {} found no room in our own sockets{room}",
+        counts.late, counts.dropped
+    )
+}
+
 /// Says so where the figures are the generator's own limit.
-fn own_limit(run: &Run) -> Option<String> {
+pub fn own_limit(run: &Run) -> Option<&'static str> {
     let short = run.offered.is_some_and(|rate| run.achieved < rate * 0.995);
-    if run.generator.generator > 0.95 || (short && run.generator.generator > 0.9) {
-        return Some(
-            "note: generator and backends had no CPU left; the rate is their limit, and latency \
-             is theirs as well\n"
-                .to_owned(),
-        );
-    }
-    None
+    let spent = run.generator.generator > 0.95 || (short && run.generator.generator > 0.9);
+    spent.then_some(
+        "note: generator and backends had no CPU left; the rate is their limit, and latency is \
+         theirs as well\n",
+    )
 }
 
 fn latency(run: &Run) -> String {

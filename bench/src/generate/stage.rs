@@ -3,12 +3,17 @@
 
 use std::cell::RefCell;
 use std::future::Future;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use ringmain::engine::{Either, Engine, Time, race};
 
+use crate::clock::Clock;
+
 use super::bulk::Scratch;
+use super::datagrams::Port;
+#[cfg(test)]
+use super::datagrams::simulated::Network;
 use super::ending::Ending;
 use super::record::{Recorder, SharedWindow, Tally, Window};
 
@@ -17,6 +22,12 @@ pub struct Stage {
     pub engine: Engine,
     /// The bench's clock at the engine's time 0.
     origin: u64,
+    /// None: time is virtual, and stands still within a turn.
+    clock: Option<Clock>,
+    #[cfg(test)]
+    pub network: std::cell::OnceCell<Network>,
+    /// Sockets of datagrams, which know what the kernel dropped.
+    ports: RefCell<Vec<Weak<Port>>>,
     pub window: SharedWindow,
     pub recorder: RefCell<Recorder>,
     pub scratch: RefCell<Scratch>,
@@ -24,21 +35,48 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn new(engine: Engine, origin: u64, window: SharedWindow, recorder: Recorder) -> Rc<Stage> {
-        let recorder = RefCell::new(recorder);
-        let (scratch, ending) = Default::default();
-        Rc::new(Stage { engine, origin, window, recorder, scratch, ending })
+    pub fn new(
+        engine: Engine,
+        origin: u64,
+        clock: Option<Clock>,
+        window: SharedWindow,
+        recorder: Recorder,
+    ) -> Rc<Stage> {
+        let (scratch, ending, ports) = Default::default();
+        Rc::new(Stage {
+            engine,
+            origin,
+            clock,
+            #[cfg(test)]
+            network: Default::default(),
+            ports,
+            window,
+            recorder: RefCell::new(recorder),
+            scratch,
+            ending,
+        })
     }
 
     /// Another side of the run on the same thread: it counts for itself, and ends by itself.
     pub fn beside(&self) -> Rc<Stage> {
+        let (engine, window) = (self.engine.clone(), self.window.clone());
         let recorder = self.recorder.borrow().beside();
-        Stage::new(self.engine.clone(), self.origin, self.window.clone(), recorder)
+        let beside = Stage::new(engine, self.origin, self.clock, window, recorder);
+        #[cfg(test)]
+        if let Some(network) = self.network.get() {
+            beside.network.get_or_init(|| network.clone());
+        }
+        beside
     }
 
     /// The bench's clock at the beginning of this turn.
     pub fn now(&self) -> u64 {
         self.origin + self.engine.now().as_nanos()
+    }
+
+    /// The bench's clock at this very moment.
+    pub fn instant(&self) -> u64 {
+        self.clock.map_or_else(|| self.now(), |clock| clock.now())
     }
 
     /// Waits until the bench's clock says `time`, to the microsecond.
@@ -53,6 +91,19 @@ impl Stage {
     /// Begins the part that counts, unless it has begun.
     pub fn open_window(&self, window: Window) -> Window {
         *self.window.get_or_init(|| window)
+    }
+
+    /// Waits for the beginning of the part that counts; false if the run is over before.
+    pub async fn counting(&self) -> bool {
+        loop {
+            let next = self.window.get().map(|window| window.begin);
+            match next {
+                Some(begin) if self.now() >= begin => return true,
+                Some(begin) if self.unless_over(self.until(begin)).await.is_some() => {}
+                None if self.unless_over(self.pause(GLANCE)).await.is_some() => {}
+                _ => return false,
+            }
+        }
     }
 
     /// Has every task that asks stop.
@@ -80,13 +131,26 @@ impl Stage {
         }
     }
 
+    /// Has the books closed with what was dropped here.
+    pub fn note_port(&self, port: &Rc<Port>) {
+        let mut ports = self.ports.borrow_mut();
+        if ports.len() == ports.capacity() {
+            ports.retain(|port| port.strong_count() > 0);
+        }
+        ports.push(Rc::downgrade(port));
+    }
+
     /// The counts of the thread. Its tasks are gone by now.
     pub fn take_tally(&self) -> Tally {
         let mut recorder = self.recorder.borrow_mut();
         recorder.tick(self.now());
+        for port in self.ports.borrow().iter().filter_map(Weak::upgrade) {
+            port.settle(&mut recorder);
+        }
         let left = Recorder::new(self.window.clone(), None);
         std::mem::replace(&mut *recorder, left).into_tally()
     }
 }
 
 const TICK: Duration = Duration::from_millis(50);
+const GLANCE: Duration = Duration::from_millis(5);

@@ -2,8 +2,9 @@
 //! proxy between. It makes no load.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 
+use super::backends::Doors;
 use super::directory::Directory;
 use super::placement::Placement;
 use super::proxy::Proxy;
@@ -15,8 +16,8 @@ pub struct Standing {
     /// Goes first, while there is somebody to take its last words.
     pub proxy: Option<Proxy>,
     pub material: Option<Material>,
-    /// Where the backends of each group are reached; nobody accepts there between runs.
-    pub sockets: Vec<Vec<TcpListener>>,
+    /// Where the backends of each group are reached; nobody is there between runs.
+    pub doors: Vec<Doors>,
     pub placement: Placement,
     /// Runs count the proxy's system calls, which makes each of them a little dearer.
     pub counts_calls: bool,
@@ -27,7 +28,6 @@ pub struct Standing {
 impl Standing {
     /// The addresses of each group's backends.
     pub fn addresses(&self) -> io::Result<Vec<Vec<SocketAddr>>> {
-        let of = |group: &Vec<TcpListener>| group.iter().map(TcpListener::local_addr).collect();
-        self.sockets.iter().map(of).collect()
+        self.doors.iter().map(Doors::addresses).collect()
     }
 }

@@ -66,7 +66,7 @@ impl Post {
             let engine =
                 Engine::new(Box::new(uring), self.remote, &SETTINGS).map_err(ThreadError::Host)?;
             let recorder = Recorder::new(self.window.clone(), Some(self.beats));
-            let stage = Stage::new(engine, origin, self.window, recorder);
+            let stage = Stage::new(engine, origin, Some(self.clock), self.window, recorder);
             // Whoever started the thread is gone when nobody listens.
             started.send(gettid().as_raw_nonzero().get()).unwrap_or_default();
             let running = work(Rc::clone(&stage));

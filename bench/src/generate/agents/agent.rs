@@ -214,7 +214,9 @@ impl Agent {
             self.sent_on_connection.set(self.sent_on_connection.get() + 1);
             let before = bytes.len();
             self.team.group.protocol.format().encode(&mark, self.team.draw_size(), bytes);
-            self.team.stage.recorder.borrow_mut().moved(bytes.len() - before, now);
+            let mut recorder = self.team.stage.recorder.borrow_mut();
+            recorder.departed(self.team.stage.instant());
+            recorder.moved(bytes.len() - before, now);
         }
     }
 
@@ -333,7 +335,8 @@ impl Lasting for Agent {
     }
 
     fn is_idle(&self) -> bool {
-        self.due.borrow().is_empty() && self.outstanding.borrow().is_empty()
+        let sent = self.due.borrow().is_empty() && !self.sending.get();
+        sent && self.outstanding.borrow().is_empty()
     }
 
     fn close_books(&self) {

@@ -13,6 +13,7 @@ use ringmain::engine::{Either, race};
 use super::super::cause::Cause;
 use super::super::channel::AgentTls;
 use super::super::course::Schedule;
+use super::super::datagrams;
 use super::super::grpc::Caller;
 use super::super::order::{Group, Order, Pace};
 use super::super::protocol::Dialogue;
@@ -109,7 +110,8 @@ pub async fn run(
 
 fn open_window(stage: &Stage, order: &Order) -> Window {
     let begin = stage.now() + nanos(LEAD) + nanos(order.warm_up);
-    stage.open_window(Window { begin, end: begin + nanos(order.window) })
+    let (end, patience) = (begin + nanos(order.window), nanos(order.patience));
+    stage.open_window(Window { begin, end, patience })
 }
 
 impl Crew {
@@ -120,6 +122,13 @@ impl Crew {
         };
         match team.group.protocol.dialogue() {
             Dialogue::Visit => Crew::Visits(Visits::new(Rc::clone(team), next())),
+            _ if team.group.protocol.is_datagrams() => {
+                let scratch = Rc::default();
+                let agent = |_| -> Rc<dyn Lasting> {
+                    datagrams::Agent::new(Rc::clone(team), next(), Rc::clone(&scratch))
+                };
+                Crew::Agents((0..team.group.agents).map(agent).collect())
+            }
             _ => {
                 let agents = (0..team.group.agents).map(|number| agent(team, next(), number));
                 Crew::Agents(agents.collect())

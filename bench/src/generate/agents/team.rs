@@ -80,12 +80,16 @@ impl Team {
         })
     }
 
-    pub async fn connect(&self) -> Result<Channel, Cause> {
+    /// The address to connect from.
+    pub fn next_source(&self) -> Option<IpAddr> {
         let turn = self.next_source.get();
         self.next_source.set(turn.wrapping_add(1));
-        let source = (!self.sources.is_empty()).then(|| self.sources[turn % self.sources.len()]);
-        let connecting =
-            Channel::connect(&self.stage.engine, self.target, source, self.tls.as_ref());
+        (!self.sources.is_empty()).then(|| self.sources[turn % self.sources.len()])
+    }
+
+    pub async fn connect(&self) -> Result<Channel, Cause> {
+        let (source, tls) = (self.next_source(), self.tls.as_ref());
+        let connecting = Channel::connect(&self.stage.engine, self.target, source, tls);
         let connected = connecting.await;
         let now = self.stage.now();
         if let Ok(channel) = &connected {

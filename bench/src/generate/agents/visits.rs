@@ -139,6 +139,7 @@ impl Visits {
 
     async fn visit(&self, due: u64, number: u64) -> Result<(), Cause> {
         let stage = &self.team.stage;
+        stage.recorder.borrow_mut().departed(stage.instant());
         let channel = self.team.connect().await?;
         stage.recorder.borrow_mut().open += 1;
         let spoken = self.speak(&channel, due, number).await;

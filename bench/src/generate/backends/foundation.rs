@@ -1,25 +1,23 @@
-//! Owns what a house is built of before it stands on its thread: sockets that listen already, and
+//! Owns what a house is built of before it stands on its thread: sockets that are open already, and
 //! how it is to behave. It accepts nothing.
 
-use std::net::TcpListener;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use fastrand::Rng;
-use ringmain::engine::Listener;
 use rustls::ServerConfig;
 
 use super::super::order::Group;
 use super::super::stage::Stage;
 use super::behaviour::Behaviour;
+use super::doors::Doors;
 use super::house::House;
 
 /// The backend of one group, on its way to a thread.
 pub struct Foundation {
     pub group: Group,
-    pub sockets: Vec<TcpListener>,
+    pub doors: Doors,
     /// None: it sees no TLS.
     pub tls: Option<Arc<ServerConfig>>,
     pub behaviour: Behaviour,
@@ -30,12 +28,9 @@ pub struct Foundation {
 impl Foundation {
     /// Accepts from now on.
     pub fn build(self, stage: &Rc<Stage>) -> Rc<House> {
-        let Foundation { group, sockets, tls, behaviour, random, received } = self;
+        let Foundation { group, doors, tls, behaviour, random, received } = self;
         let house = House::new(Rc::clone(stage), group, behaviour, tls, random, received);
-        for socket in sockets {
-            let listener = Listener::new(&stage.engine, OwnedFd::from(socket), false);
-            stage.engine.spawn(Rc::clone(&house).open(listener));
-        }
+        doors.serve(&house);
         house
     }
 }

@@ -35,8 +35,6 @@ pub struct House {
     open: Cell<u32>,
     /// Rings when it dies.
     died: Notify,
-    /// How often each fate struck within the window.
-    pub done: RefCell<HashMap<Fate, u64>>,
 }
 
 impl House {
@@ -59,7 +57,6 @@ impl House {
             streams: Cell::new(0),
             open: Cell::new(0),
             died: Notify::default(),
-            done: RefCell::default(),
         })
     }
 
@@ -146,8 +143,10 @@ impl House {
         if !intact {
             recorder.corrupted(now);
         }
-        if arrival != Arrival::Again {
-            recorder.ended(mark.due, now);
+        match arrival {
+            Arrival::Again => {}
+            _ if self.group.protocol.is_datagrams() => recorder.came(mark.due, now),
+            _ => recorder.ended(mark.due, now),
         }
     }
 
@@ -179,10 +178,7 @@ impl House {
 
     /// Notes what became of one that was due then.
     pub fn struck(&self, fate: Fate, due: u64) {
-        let counts = self.stage.window.get().is_some_and(|window| window.holds(due));
-        if fate != Fate::Answer && counts {
-            *self.done.borrow_mut().entry(fate).or_default() += 1;
-        }
+        self.stage.recorder.borrow_mut().struck(fate, due);
     }
 
     pub fn next_stream(&self) -> u32 {

@@ -2,10 +2,12 @@
 //! badly as they are told.
 
 mod behaviour;
+mod doors;
 mod foundation;
 mod house;
 mod serve;
 
 pub use behaviour::{Behaviour, Fate, Mischief, Outage, Service};
+pub use doors::Doors;
 pub use foundation::Foundation;
 pub use house::House;

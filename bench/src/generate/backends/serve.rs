@@ -228,6 +228,7 @@ async fn send(house: &House, channel: &Channel) -> Result<(), Cause> {
                 break;
             }
             stage.recorder.borrow_mut().sent(due, stage.now());
+            stage.recorder.borrow_mut().departed(stage.instant());
             let size = house.group.sizes.draw(&mut house.random.borrow_mut());
             let mark = Mark { stream, sequence, due };
             sequence += 1;

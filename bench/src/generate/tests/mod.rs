@@ -1,5 +1,7 @@
 //! Owns the checks of the generator itself, on virtual time: what it counts and measures is what
 //! its backends did.
 
+mod datagrams;
+mod presets;
 mod scene;
 mod truth;

@@ -1,7 +1,5 @@
 //! Owns one run on a simulated world: agents and backends on one engine, and what both counted.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,17 +10,22 @@ use ringmain::engine::driver::simulated::{Faults, World};
 use ringmain::engine::{BufferSizes, Engine, EngineSettings, Listener, PipeSizes, Remote};
 
 use super::super::agents::{self, Signals, Site};
-use super::super::backends::{Behaviour, Fate, House};
+use super::super::backends::{Behaviour, House};
 use super::super::course::Arrivals;
+use super::super::datagrams::simulated::{Network, Way};
+use super::super::datagrams::{self, Port};
 use super::super::order::{Group, Order, Pace, Sizes};
 use super::super::protocol::Protocol;
-use super::super::record::{Recorder, SharedWindow, Tally};
+use super::super::record::{Recorder, SharedWindow, Tally, Window};
 use super::super::stage::Stage;
+use super::super::tls::{Material, Terms};
 
-/// What a run came to, and what the backend did on purpose.
+/// What a run came to.
 pub struct Outcome {
     pub tally: Tally,
-    pub done: HashMap<Fate, u64>,
+    pub window: Window,
+    /// Which datagrams reached whom, in order.
+    pub delivered: Vec<(SocketAddr, Vec<u8>)>,
 }
 
 pub fn order(protocol: Protocol, agents: u32, pace: Pace, window: u64) -> Order {
@@ -40,8 +43,18 @@ pub fn open(rate: f64, arrivals: Arrivals) -> Pace {
     Pace::Open { rate, arrivals, ramp: Duration::ZERO, spikes: None }
 }
 
-/// Runs `order` against a backend of this behaviour.
+/// Where the backend of the group of this number is.
+pub fn backend(number: usize) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9000 + number as u16)
+}
+
+/// Runs `order` against backends of this behaviour.
 pub fn play(order: &Order, behaviour: Behaviour) -> Outcome {
+    play_over(order, behaviour, Way::default())
+}
+
+/// The same with datagrams that go this way.
+pub fn play_over(order: &Order, behaviour: Behaviour, way: Way) -> Outcome {
     let world = World::new(order.seed, Faults::none());
     let remote = Arc::new(Remote::without_signal());
     let settings = EngineSettings {
@@ -51,26 +64,40 @@ pub fn play(order: &Order, behaviour: Behaviour) -> Outcome {
         stalled_share: usize::MAX,
     };
     let engine = Engine::new(world.driver(Arc::clone(&remote)), remote, &settings).unwrap();
+    let network = Network::new(&engine, way, order.seed + 2);
     let (window, signals) = (SharedWindow::default(), Signals::default());
     let stage = || {
         let recorder = Recorder::new(window.clone(), None);
-        Stage::new(engine.clone(), 0, window.clone(), recorder)
+        let stage = Stage::new(engine.clone(), 0, None, window.clone(), recorder);
+        assert!(stage.network.set(network.clone()).is_ok());
+        stage
     };
     let (near, far) = (stage(), stage());
-    let target = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9000);
-    let listener = Listener::from_descriptor(&engine, world.listen(target, 4096));
-    let group = order.groups[0].clone();
-    let random = Rng::with_seed(order.seed + 1);
-    let received = Arc::clone(&signals.received);
-    let house = House::new(Rc::clone(&far), group, behaviour, None, random, received);
-    engine.spawn(Rc::clone(&house).open(listener));
-    let sites = [Site { target, sources: Vec::new(), tls: None }];
+    let material = Material::generate().unwrap();
+    let mut sites = Vec::new();
+    for (number, group) in order.groups.iter().enumerate() {
+        let (target, handshakes) = (backend(number), group.protocol.handshakes());
+        let ends_tls = handshakes.map(|_| material.backends(group.protocol).unwrap());
+        let random = Rng::with_seed(order.seed + 1 + number as u64);
+        let (far, received) = (Rc::clone(&far), Arc::clone(&signals.received));
+        let house = House::new(far, group.clone(), behaviour.clone(), ends_tls, random, received);
+        if group.protocol.is_datagrams() {
+            let port = Port::simulated(&house.stage, network.bind(target));
+            engine.spawn(datagrams::serve(house, port));
+        } else {
+            let listener = Listener::from_descriptor(&engine, world.listen(target, 4096));
+            engine.spawn(house.open(listener));
+        }
+        let tls = handshakes.map(|handshakes| {
+            material.agents(group.protocol, handshakes, Terms::default()).unwrap()
+        });
+        sites.push(Site { target, sources: Vec::new(), tls });
+    }
     let ran = engine.block_on(agents::run(&near, order, &sites, &signals), || ());
-    ran.unwrap().unwrap();
+    let window = ran.unwrap().unwrap();
     far.end();
-    let done = RefCell::take(&house.done);
     engine.wind_up(Duration::from_secs(1)).unwrap();
     let mut tally = near.take_tally();
     tally.merge(&far.take_tally());
-    Outcome { tally, done }
+    Outcome { tally, window, delivered: network.journal() }
 }

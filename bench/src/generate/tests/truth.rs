@@ -6,16 +6,16 @@ use fastrand::Rng;
 
 use super::super::backends::{Behaviour, Fate, Mischief, Outage, Service};
 use super::super::course::Arrivals;
-use super::super::order::{Order, Pace};
+use super::super::order::{Order, Pace, Sizes};
 use super::super::protocol::Protocol;
 use super::scene::{Outcome, open, order, play};
 
 fn count(outcome: &Outcome, fate: Fate) -> u64 {
-    outcome.done.get(&fate).copied().unwrap_or(0)
+    outcome.tally.struck.get(&fate).copied().unwrap_or(0)
 }
 
 /// The times that the backend of such a run draws, of the units of the window.
-fn known_times(order: &Order, service: Service, rate: u64) -> Vec<u64> {
+pub fn known_times(order: &Order, service: Service, rate: u64) -> Vec<u64> {
     let mut random = Rng::with_seed(order.seed + 1);
     let drawn = std::iter::repeat_with(|| service.draw(&mut random).as_nanos() as u64);
     let (before, within) = (order.warm_up.as_secs() * rate, order.window.as_secs() * rate);
@@ -142,6 +142,16 @@ fn streams_are_counted_where_they_end() {
         assert_eq!(counts.failed() + counts.reordered, 0, "{protocol:?}");
         assert_eq!(outcome.tally.latency.count(), counts.answered);
     }
+}
+
+/// What they have begun to say when the window ends is waited for.
+#[test]
+fn slow_agents_lose_nothing_that_they_can_carry() {
+    let mut order = order(Protocol::SyslogTcp, 4, open(8.0, Arrivals::Constant), 10);
+    order.groups[0].sizes = Sizes::Constant(900);
+    order.groups[0].slow = 1.0;
+    let counts = play(&order, Behaviour::default()).tally.counts();
+    assert_eq!((counts.sent, counts.lost), (80, 0), "{counts:?}");
 }
 
 #[test]

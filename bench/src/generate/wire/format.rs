@@ -33,6 +33,16 @@ impl Format {
         }
     }
 
+    /// What a datagram says. None: it is no unit, or not all of one.
+    pub fn decode_whole(self, datagram: &[u8]) -> Option<(Mark, bool)> {
+        match self.decode(datagram) {
+            Decoded::Unit { mark, intact, length } if length == datagram.len() => {
+                Some((mark, intact))
+            }
+            _ => None,
+        }
+    }
+
     /// Appends what is answered to `unit`, which has this mark.
     pub fn answer(self, mark: &Mark, unit: &[u8], out: &mut Vec<u8>) {
         match self {

@@ -1,4 +1,4 @@
-//! Owns syslog messages and their framing on a stream (RFC 5424, 3164, 6587).
+//! Owns syslog messages and their framing (RFC 5424, 3164, 6587, 5426).
 
 use std::io::Write;
 
@@ -11,13 +11,15 @@ pub enum Dialect {
     Rfc3164,
 }
 
-/// How messages are told apart on a stream.
+/// How messages are told apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// Its length stands before it (RFC 6587, 3.4.1).
     Octets,
     /// A line each (RFC 6587, 3.4.2).
     Lines,
+    /// A datagram each (RFC 5426).
+    Datagram,
 }
 
 /// Appends a message of about `size` bytes without its frame.
@@ -27,7 +29,7 @@ pub fn encode(dialect: Dialect, framing: Framing, mark: &Mark, size: usize, out:
     // A vector takes all that is written to it.
     match framing {
         Framing::Octets => write!(out, "{} ", text.len()).unwrap_or_default(),
-        Framing::Lines => {}
+        Framing::Lines | Framing::Datagram => {}
     }
     out.extend_from_slice(&text);
     if framing == Framing::Lines {
@@ -67,6 +69,7 @@ pub fn decode(framing: Framing, bytes: &[u8]) -> Decoded {
     match framing {
         Framing::Octets => decode_octets(bytes),
         Framing::Lines => decode_line(bytes),
+        Framing::Datagram => unit(bytes, bytes.len()),
     }
 }
 
@@ -114,6 +117,7 @@ const BEHIND: usize = 4;
 
 #[cfg(test)]
 mod tests {
+    use super::super::Format;
     use super::*;
 
     const MARK: Mark = Mark { stream: 1017, sequence: 40, due: 3_723_000_004_000 };
@@ -149,6 +153,22 @@ mod tests {
             bytes[20] ^= 1;
             let changed = Decoded::Unit { mark: MARK, intact: false, length };
             assert_eq!(decode(framing, &bytes), changed);
+        }
+    }
+
+    #[test]
+    fn a_datagram_is_a_message_whole_or_none() {
+        for dialect in [Dialect::Rfc5424, Dialect::Rfc3164] {
+            let mut bytes = Vec::new();
+            encode(dialect, Framing::Datagram, &MARK, 300, &mut bytes);
+            assert!(bytes.len() == 300 && bytes.starts_with(b"<132>"));
+            let format = Format::Syslog(dialect, Framing::Datagram);
+            assert_eq!(format.decode_whole(&bytes), Some((MARK, true)));
+            for cut in 0..300 {
+                assert_eq!(format.decode_whole(&bytes[..cut]), None, "{cut}");
+            }
+            bytes[20] ^= 1;
+            assert_eq!(format.decode_whole(&bytes), Some((MARK, false)));
         }
     }
 

@@ -1,6 +1,5 @@
 //! Owns a simulated world with a backend that takes calls, and runs against it.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -30,7 +29,6 @@ use super::super::reply::Reply;
 
 /// A backend, and whoever calls it.
 pub struct Scene {
-    pub house: Rc<House>,
     engine: Engine,
     near: Rc<Stage>,
     far: Rc<Stage>,
@@ -77,7 +75,7 @@ impl Scene {
         let (window, signals) = (SharedWindow::default(), Signals::default());
         let stage = || {
             let recorder = Recorder::new(window.clone(), None);
-            Stage::new(engine.clone(), 0, window.clone(), recorder)
+            Stage::new(engine.clone(), 0, None, window.clone(), recorder)
         };
         let (near, far) = (stage(), stage());
         let target = SocketAddr::from(([127, 0, 0, 1], 9000));
@@ -91,14 +89,14 @@ impl Scene {
         let (stage, group) = (Rc::clone(&far), group.clone());
         let house = House::new(stage, group, behaviour, backends, random, received);
         let listener = Listener::from_descriptor(&engine, world.listen(target, 4096));
-        engine.spawn(Rc::clone(&house).open(listener));
+        engine.spawn(house.open(listener));
         let site = Site { target, sources: Vec::new(), tls: agents };
-        Scene { house, engine, near, far, site, signals }
+        Scene { engine, near, far, site, signals }
     }
 
     /// The window is all of the time from now on.
     pub fn count(&self) {
-        self.near.open_window(Window { begin: 0, end: u64::MAX });
+        self.near.open_window(Window { begin: 0, end: u64::MAX, patience: u64::MAX });
     }
 
     /// Makes one call by hand.
@@ -131,10 +129,10 @@ impl Scene {
     pub fn end(self) -> Outcome {
         self.near.end();
         self.far.end();
-        let done = RefCell::take(&self.house.done);
         self.engine.wind_up(Duration::from_secs(1)).unwrap();
         let mut tally = self.near.take_tally();
         tally.merge(&self.far.take_tally());
+        let done = std::mem::take(&mut tally.struck);
         Outcome { tally, done }
     }
 }
