@@ -4,9 +4,10 @@
 //! Reading order: `order` (what a run is to do), `course` (when its units leave), `protocol` and
 //! `wire` (what they look like), `ledger` and `record` (what is counted), `stage`, `channel` and
 //! `tls` (what tasks stand on), `bulk` (long units), `agents` and `backends` (the two sides),
-//! `grpc` (both over HTTP/2), `datagrams` (both over UDP), `pair`, `thread`, `placement`, `network`,
-//! `proxy`, `standing` and `bench` (what makes runs of them), `between` (runs around a proxy that is
-//! there), `system` (a bench as what is judged), then `options`, `command` and `screen`.
+//! `grpc` (both over HTTP/2), `datagrams` (both over UDP), `pair`, `thread`, `placement`,
+//! `network`, `proxy`, `standing` and `bench` (what makes runs of them), `between` (runs around a
+//! proxy that is there), `system` (a bench as what is judged), then `options`, `command` and
+//! `screen`.
 
 mod agents;
 mod backends;
