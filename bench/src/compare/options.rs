@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{EnumValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use super::candidate::Candidate;
@@ -23,7 +24,8 @@ pub struct Options {
     #[arg(long, value_enum, value_delimiter = ',')]
     works: Vec<Work>,
     /// The same by protocols, as `run` has them
-    #[arg(long, value_enum, value_delimiter = ',')]
+    #[arg(long, value_delimiter = ',',
+        value_parser = EnumValueParser::<Protocol>::new().try_map(parse_carried))]
     protocols: Vec<Protocol>,
     /// Connections of a protocol
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=20_000))]
@@ -93,6 +95,15 @@ impl Options {
     }
 }
 
+fn parse_carried(protocol: Protocol) -> Result<Protocol, String> {
+    if protocol.is_datagrams() {
+        return Err("no candidate carries datagrams here; `run --protocol` sends them to a \
+                    backend or a target"
+            .to_owned());
+    }
+    Ok(protocol)
+}
+
 fn parse_seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.2..=60.0).contains(&seconds) => Ok(seconds),
@@ -127,15 +138,26 @@ mod tests {
         }
     }
 
-    fn subjects(line: &str) -> Vec<&'static str> {
+    fn parsed(line: &str) -> Result<Options, clap::Error> {
         #[derive(clap::Parser)]
         struct Whole {
             #[command(flatten)]
             options: Options,
         }
         let words = ["compare"].into_iter().chain(line.split_ascii_whitespace());
-        let whole = <Whole as clap::Parser>::try_parse_from(words).unwrap();
-        whole.options.subjects().into_iter().map(Subject::as_str).collect()
+        let whole = <Whole as clap::Parser>::try_parse_from(words)?;
+        Ok(whole.options)
+    }
+
+    fn subjects(line: &str) -> Vec<&'static str> {
+        parsed(line).unwrap().subjects().into_iter().map(Subject::as_str).collect()
+    }
+
+    #[test]
+    fn datagrams_are_refused() {
+        let Err(error) = parsed("--protocols ndjson,syslog-udp") else { panic!("it was taken") };
+        let text = error.to_string();
+        assert!(text.contains("'syslog-udp'") && text.contains("carries datagrams"), "{text}");
     }
 
     #[test]

@@ -5,14 +5,13 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ringmain::engine::support::kernel_release;
-
 use crate::clock::Clock;
 use crate::compare::congestion::Pinned;
 use crate::compare::cpus::Cpus;
 use crate::compare::interrupt;
 use crate::compare::process::raise_descriptor_limit;
 use crate::figures::{Document, Host, write_log};
+use crate::report::survey;
 
 use super::agents::Signals;
 use super::bench::{Bench, Outcome, Route};
@@ -24,6 +23,8 @@ use super::screen;
 
 /// One run, and what is to be seen of it.
 pub fn run(options: &Options) -> Result<(), Failure> {
+    // Before anything is pinned, or the host seems to have one CPU.
+    let host = survey();
     let order = options.order()?;
     let bench = prepare(options)?;
     let _pinned = pin_congestion(&bench.route);
@@ -41,7 +42,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     })?;
     print!("{}", screen::result(&order, &outcome));
     match &options.output {
-        Some(name) => save(name, begun, outcome).map_err(Failure::host("the figures")),
+        Some(name) => save(name, begun, host, outcome).map_err(Failure::host("the figures")),
         None => Ok(()),
     }
 }
@@ -83,8 +84,7 @@ fn pin_congestion(route: &Route) -> Option<Pinned> {
     pinned.ok()
 }
 
-fn save(name: &Path, begun: SystemTime, outcome: Outcome) -> io::Result<()> {
-    let mut host = Host { kernel: kernel_release(), ..Host::default() };
+fn save(name: &Path, begun: SystemTime, mut host: Host, outcome: Outcome) -> io::Result<()> {
     if let Some((version, configuration)) = outcome.proxy {
         host.versions.insert("ringmain".to_owned(), version);
         host.configurations.insert("ringmain.toml".to_owned(), configuration);

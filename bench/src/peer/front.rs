@@ -49,6 +49,8 @@ pub fn config(
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
     config.ticketer = Ticketer::new()?;
+    // For gRPC; who offers none is given none.
+    config.alpn_protocols.push(b"h2".to_vec());
     Ok(config)
 }
 
