@@ -74,7 +74,15 @@ impl Costs {
 }
 
 fn is_usable(run: &Run) -> bool {
-    run.is_carried(CARRIED) && run.cpu_per_unit().is_some() && !is_generator_limited(run)
+    let is_carried = run.is_carried(CARRIED) || is_carried_but_for_chance(run);
+    is_carried && run.cpu_per_unit().is_some() && !is_generator_limited(run)
+}
+
+/// Of few units a large share may be on its way when the window ends: as many as two standard
+/// deviations of a Poisson count.
+fn is_carried_but_for_chance(run: &Run) -> bool {
+    let sent = run.counts.sent as f64;
+    run.offered.is_some() && sent - run.units() <= 2.0 * sent.sqrt()
 }
 
 impl ProtocolCost {
@@ -208,6 +216,17 @@ mod tests {
         for run in [behind, closed, limited, blind] {
             assert!(Costs::of([&run].into_iter()).names().is_empty(), "{run:?}");
         }
+    }
+
+    #[test]
+    fn few_units_are_carried_if_only_chance_is_missing() {
+        let names = |sent: u64, ended: f64| {
+            let mut run = at(0.01, 500e3);
+            (run.counts.sent, run.achieved) = (sent, ended / run.window);
+            Costs::of([&run].into_iter()).names().len()
+        };
+        assert_eq!([names(16, 13.0), names(16, 7.0), names(160, 19.0)], [1, 0, 0]);
+        assert_eq!([names(10_000, 9_100.0), names(10_000, 8_900.0)], [1, 0]);
     }
 
     #[test]
