@@ -44,11 +44,18 @@ pub fn predicted_cpus(costs: &Costs, streams: &[Stream], workers: f64) -> Option
     Some(cpus)
 }
 
-/// The busiest that all kinds were measured at. `None` where one was not.
+/// The busiest that all kinds were measured at, but for those that hardly matter. `None` where one
+/// was not measured.
 pub fn highest_share(costs: &Costs, streams: &[Stream]) -> Option<f64> {
-    let shares: Option<Vec<f64>> =
-        streams.iter().map(|stream| Some(costs.of_stream(stream)?.highest_share())).collect();
-    shares?.into_iter().min_by(f64::total_cmp)
+    let taken = |stream: &Stream| {
+        let cost = costs.of_stream(stream)?;
+        let nanoseconds = stream.units_per_second * cost.cpu_at(0.0).nanoseconds.median;
+        Some((nanoseconds, cost.highest_share()))
+    };
+    let kinds: Vec<(f64, f64)> = streams.iter().map(taken).collect::<Option<_>>()?;
+    let all: f64 = kinds.iter().map(|(nanoseconds, _)| nanoseconds).sum();
+    let matter = kinds.iter().filter(|(nanoseconds, _)| *nanoseconds >= all * SLIGHT);
+    matter.map(|(_, share)| *share).min_by(f64::total_cmp)
 }
 
 /// How many times the streams' rates make so many CPUs; connections stay as they are.
@@ -96,6 +103,8 @@ impl Check {
     }
 }
 
+/// A kind that takes less than this part of the CPUs moves no prediction.
+const SLIGHT: f64 = 0.05;
 /// Of what left. A mix may have agents that are slow on purpose.
 const CARRIED: f64 = 0.95;
 /// Each halves what is left of the way.
@@ -170,6 +179,9 @@ mod tests {
         let both = [stream(Protocol::TcpEcho, 1.0), stream(Protocol::TlsEcho, 1.0)];
         let highest = highest_share(&costs, &both).unwrap();
         assert!((highest - share(&[(0.3 * 1e9 / 25e3, 25e3)])).abs() < 1e-9, "{highest}");
+        // What hardly matters does not hold the check down.
+        let one = [stream(Protocol::TcpEcho, 1000.0), stream(Protocol::TlsEcho, 1.0)];
+        assert!(highest_share(&costs, &one).unwrap() > highest * 1.2);
         assert_eq!(highest_share(&costs, &[stream(Protocol::Ndjson, 1.0)]), None);
     }
 
