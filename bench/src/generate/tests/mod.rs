@@ -3,5 +3,5 @@
 
 mod datagrams;
 mod presets;
-mod scene;
+pub(super) mod scene;
 mod truth;

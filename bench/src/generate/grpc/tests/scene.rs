@@ -18,11 +18,12 @@ use ringmain::engine::{
 use super::super::super::agents::{self, Signals, Site};
 use super::super::super::backends::{Behaviour, Fate, House};
 use super::super::super::channel::Channel;
-use super::super::super::course::Arrivals;
 use super::super::super::order::{Group, Order, Pace, Sizes};
 use super::super::super::protocol::Protocol;
 use super::super::super::record::{Recorder, SharedWindow, Tally, Window};
 use super::super::super::stage::Stage;
+use super::super::super::tests::scene;
+pub use super::super::super::tests::scene::open;
 use super::super::super::tls::Material;
 use super::super::bridge::Bridge;
 use super::super::reply::Reply;
@@ -42,19 +43,10 @@ pub struct Outcome {
     pub done: HashMap<Fate, u64>,
 }
 
+/// With units long enough for an event.
 pub fn order(protocol: Protocol, agents: u32, pace: Pace, window: u64) -> Order {
-    Order {
-        name: protocol.as_str().to_owned(),
-        groups: vec![Group::new(protocol, agents, pace, Sizes::Constant(500))],
-        warm_up: Duration::from_secs(1),
-        window: Duration::from_secs(window),
-        patience: Duration::from_secs(5),
-        seed: 11,
-    }
-}
-
-pub fn open(rate: f64, arrivals: Arrivals) -> Pace {
-    Pace::Open { rate, arrivals, ramp: Duration::ZERO, spikes: None }
+    let groups = vec![Group::new(protocol, agents, pace, Sizes::Constant(500))];
+    Order { groups, ..scene::order(protocol, agents, pace, window) }
 }
 
 /// Runs `order` against a backend of this behaviour.
