@@ -120,7 +120,7 @@ fn parse_rate(text: &str) -> Result<(String, f64), String> {
         .map_err(|_| format!("{name} is no work and no protocol; `compare --help` lists both"))?;
     match rate.parse() {
         Ok(rate) if (1.0..=1e11).contains(&rate) => Ok((name.to_owned(), rate)),
-        _ => Err("a rate from 1 to 1e11 per second is needed".to_owned()),
+        _ => Err("a rate from 1 to 1e11 per second is needed, of streams in bytes".to_owned()),
     }
 }
 

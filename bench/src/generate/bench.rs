@@ -169,11 +169,21 @@ impl Bench {
         let sides = if self.has_backends() { 2 } else { 1 };
         ground::check_descriptors(order, sides)?;
         ground::check_datagrams(order, &self.route)?;
+        ground::sources(order, self.goal(), &self.sources)?;
         match &self.route {
             Route::Target { target, backends } => {
                 ground::check_target(order, *target, !backends.is_empty())
             }
             Route::Direct | Route::Ringmain { .. } => Ok(()),
+        }
+    }
+
+    /// The address that agents speak to.
+    fn goal(&self) -> IpAddr {
+        match (&self.route, &self.network) {
+            (Route::Target { target, .. }, _) => target.ip(),
+            (Route::Ringmain { .. }, Network::Apart { there, .. }) => (*there).into(),
+            (_, network) => network.here().into(),
         }
     }
 
@@ -273,7 +283,7 @@ impl Bench {
                 }
                 _ => None,
             };
-            Ok(Site { target, sources: ground::sources(order, target, &self.sources)?, tls })
+            Ok(Site { target, sources: ground::sources(order, target.ip(), &self.sources)?, tls })
         };
         order.groups.iter().enumerate().map(site).collect()
     }
@@ -360,3 +370,30 @@ pub fn backends_random(seed: u64) -> Rng {
 }
 
 const BACKENDS: u64 = 0x6261_636b_656e_6473;
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::super::course::Arrivals;
+    use super::super::protocol::Protocol;
+    use super::super::tests::scene::{open, order};
+    use super::*;
+
+    #[test]
+    fn too_few_ports_are_told_before_anything_is_opened() {
+        let bench = Bench {
+            clock: Clock::start(),
+            cpus: Cpus { proxy: 1, load: 0 },
+            network: Network::Loopback,
+            route: Route::Direct,
+            behaviour: Behaviour::default(),
+            sources: vec![Ipv4Addr::LOCALHOST.into()],
+            signals: Signals::default(),
+        };
+        let visits = |rate| order(Protocol::TcpConnect, 10, open(rate, Arrivals::Constant), 60);
+        bench.check(&visits(10.0)).unwrap();
+        let refused = bench.check(&visits(1e6));
+        assert!(matches!(refused, Err(Failure::Ports { needed: 60_000_010, .. })), "{refused:?}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use ringmain::engine::support::Unsupported;
 
@@ -33,7 +33,7 @@ pub enum Failure {
     Ports {
         needed: u64,
         free: u64,
-        target: SocketAddr,
+        target: IpAddr,
     },
     /// Units of it end at a backend, and there is none of ours.
     NoBackend {

@@ -104,14 +104,10 @@ fn call(target: SocketAddr, expects_echo: bool) -> io::Result<()> {
 
 /// Addresses to connect from, so that there are ports for the whole run: as many of the loopback
 /// network as it takes, or those that were given.
-pub fn sources(
-    order: &Order,
-    target: SocketAddr,
-    given: &[IpAddr],
-) -> Result<Vec<IpAddr>, Failure> {
+pub fn sources(order: &Order, target: IpAddr, given: &[IpAddr]) -> Result<Vec<IpAddr>, Failure> {
     let needed = ports_needed(order);
     let each = ports_each();
-    let loopback = target.ip() == IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let loopback = target == IpAddr::V4(Ipv4Addr::LOCALHOST);
     let count = needed.div_ceil(each);
     let sources: Vec<IpAddr> = if !given.is_empty() {
         given.to_vec()
@@ -264,13 +260,13 @@ mod tests {
 
     #[test]
     fn connections_are_spread_over_as_many_addresses_as_their_ports_take() {
-        let loopback: SocketAddr = "127.0.0.1:9000".parse().unwrap();
+        let loopback = Ipv4Addr::LOCALHOST.into();
         let few = order(Protocol::TcpEcho, 100, 1e6);
         assert_eq!(sources(&few, loopback, &[]).unwrap(), Vec::<IpAddr>::new());
         let visits = order(Protocol::TcpConnect, 100, 5_000.0);
         let count = sources(&visits, loopback, &[]).unwrap().len() as u64;
         assert!(count * ports_each() >= 300_100 && count > 1, "{count}");
-        let elsewhere: SocketAddr = "192.0.2.1:9000".parse().unwrap();
+        let elsewhere = Ipv4Addr::new(192, 0, 2, 1).into();
         let said = sources(&visits, elsewhere, &[]).unwrap_err().to_string();
         assert!(said.contains("300100") && said.contains("ip_local_port_range"), "{said}");
     }

@@ -89,8 +89,9 @@ fn of_row(work: &Work, row: &Row) -> Vec<Sample> {
         values,
     };
     // What a unit costs follows the rate, so rates that differ are different loads.
+    let unit = if work.is_stream() { "B" } else { "" };
     let paced = match work.offered {
-        Some(offered) => format!("{} at {}/s", work.work, units::number(offered)),
+        Some(offered) => format!("{} at {}{unit}/s", work.work, units::number(offered)),
         None => work.work.clone(),
     };
     let latency = |figure: fn(&super::compared::Latency) -> f64| {

@@ -52,7 +52,8 @@ pub struct Window<'a> {
 type Figure = fn(&Run) -> Option<f64>;
 
 /// The slopes of what can leak or slow down. What a trick does to latency is no drift, so latency
-/// and cost are taken from quiet windows; memory and descriptors from all.
+/// and cost are taken from quiet windows; memory and descriptors from all. What a proxy takes
+/// when it first needs it is no drift either, so all begin when it has settled.
 pub fn drifts(windows: &[Window]) -> Vec<Drift> {
     let figures: [(&str, Unit, bool, Figure); 6] = [
         ("memory (PSS)", Unit::Bytes, false, |run| Some(run.cost.as_ref()?.memory_pss as f64)),
@@ -63,7 +64,8 @@ pub fn drifts(windows: &[Window]) -> Vec<Drift> {
         ("CPU per unit", Unit::Nanoseconds, true, Run::cpu_per_unit),
     ];
     let drift = |(name, unit, quiet_only, figure): (&str, Unit, bool, Figure)| {
-        let taken = windows.iter().filter(|window| window.is_quiet || !quiet_only);
+        let settled = windows.iter().filter(|window| window.at >= SETTLING);
+        let taken = settled.filter(|window| window.is_quiet || !quiet_only);
         let points: Vec<(f64, f64)> =
             taken.filter_map(|window| Some((window.at, figure(window.run)?))).collect();
         let slope = Slope::of(&points)?;
@@ -88,7 +90,7 @@ impl Soak {
         lines.extend(self.drifts.iter().map(Drift::cells));
         let mut text = aligned(2, &lines);
         if self.drifts.is_empty() {
-            text += "too few windows for slopes: eight are the least\n";
+            text += "too few windows for slopes: eight after the first minute are the least\n";
         }
         let tricks = Trick::ALL.map(|trick| {
             let count = self.tricks.iter().filter(|(_, played)| *played == trick).count();
@@ -147,6 +149,9 @@ impl Unit {
 
 const HOUR: f64 = 3600.0;
 
+/// Seconds in which a proxy may touch its memory for the first time.
+const SETTLING: f64 = 60.0;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +185,23 @@ mod tests {
         assert!(memory.slope.drifts());
         assert!((memory.slope.slope * HOUR - 60.0 * 17_000.0).abs() < 1.0, "{memory:?}");
         assert_eq!(drifts.iter().filter(|drift| drift.slope.drifts()).count(), 1);
+    }
+
+    #[test]
+    fn what_is_taken_in_the_first_minute_is_no_drift() {
+        // Ever more, until the first minute is over; a window of ten seconds each.
+        let runs: Vec<Run> = (0..16)
+            .map(|number: u64| {
+                let mut run = sample("ringmain", 100.0);
+                run.cost.as_mut().unwrap().memory_pss += number.min(6) << 20;
+                run
+            })
+            .collect();
+        let window = |(number, run)| Window { at: number as f64 * 10.0, run, is_quiet: true };
+        let drifts = drifts(&runs.iter().enumerate().map(window).collect::<Vec<_>>());
+        let memory = of(&drifts, "memory (PSS)");
+        assert!(!memory.slope.drifts(), "{memory:?}");
+        assert_eq!(memory.slope.level as u64, runs[15].cost.as_ref().unwrap().memory_pss);
     }
 
     #[test]
