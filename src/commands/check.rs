@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use crate::config::{self, Config};
 use crate::control::ProbeTls;
 use crate::engine::support;
-use crate::server::{Stock, budget, usable_cpus};
+use crate::server::{Stock, budget, try_rings, usable_cpus};
 
 use super::exit;
 use super::output::{Output, count};
@@ -44,25 +44,31 @@ pub(super) fn check(path: &Path, resolves: bool) -> ExitCode {
 /// Shows what this host gives; what it lacks is returned.
 fn host(config: &Config, out: &mut Output) -> Vec<String> {
     let mut lacking = Vec::new();
-    match support::probe() {
-        Ok(()) => {
-            out.line(format_args!("kernel: {}, io_uring works", support::kernel_release()));
-        }
-        Err(error) => lacking.push(error.to_string()),
-    }
+    let mut workers = 1;
+    // As many as there will be, of the size they will have: less may be allowed where that is not.
+    let mut rings = support::probe();
     match usable_cpus(&config.process) {
         Ok(cpus) => {
-            out.line(format_args!("workers: {}, on CPUs {cpus:?}", cpus.len()));
-            match budget(config, cpus.len()) {
+            workers = cpus.len();
+            out.line(format_args!("{}, on CPUs {cpus:?}", count(workers, "worker")));
+            match budget(config, workers) {
                 Ok(budget) => {
                     out.line(format_args!("descriptors: {budget}, of {}", budget.limit));
+                    rings = rings
+                        .and_then(|()| try_rings(&config.process, workers, budget.connections));
                 }
                 Err(error) => lacking.push(error.to_string()),
             }
         }
         Err(error) => lacking.push(error.to_string()),
     }
-    for advice in sysctls(config).into_iter().chain(state_directory(config)) {
+    match rings {
+        Ok(()) => {
+            out.line(format_args!("kernel: {}, io_uring works", support::kernel_release()));
+        }
+        Err(error) => lacking.push(error.to_string()),
+    }
+    for advice in sysctls(config, workers, &read).into_iter().chain(state_directory(config)) {
         out.line(format_args!("advice: {advice}"));
     }
     lacking
@@ -97,8 +103,9 @@ fn state_directory(config: &Config) -> Option<String> {
     (!directory.is_dir()).then(|| format!("process.state_directory: {name} {text}"))
 }
 
-/// Settings of the kernel that would hold this configuration back.
-fn sysctls(config: &Config) -> Vec<String> {
+/// Settings of the kernel that would hold this configuration back, with so many workers. `read`
+/// knows their values by their paths.
+fn sysctls(config: &Config, workers: usize, read: &dyn Fn(&str) -> Option<u64>) -> Vec<String> {
     let mut advice = Vec::new();
     let backlog = config.listeners.iter().map(|listener| listener.backlog).max().unwrap_or(0);
     if let Some(somaxconn) = read("net/core/somaxconn")
@@ -109,14 +116,18 @@ fn sysctls(config: &Config) -> Vec<String> {
              run `sysctl net.core.somaxconn={backlog}`"
         ));
     }
-    let pages = config.process.pipes as u64 * config.process.pipe_size as u64 / 4096;
+    // All workers are one user.
+    let pipes = (config.process.pipes * workers) as u64;
+    let pages = pipes * config.process.pipe_size as u64 / 4096;
     if let Some(soft) = read("fs/pipe-user-pages-soft")
         && soft > 0
         && soft < pages
     {
         advice.push(format!(
-            "fs.pipe-user-pages-soft is {soft} pages and the pipes of one worker may need {pages}; \
-             beyond it new pipes shrink and bulk slows down: raise it, or lower process.pipes"
+            "fs.pipe-user-pages-soft is {soft} pages and the pipes of {} may need {pages}; beyond it \
+             new pipes shrink and bulk slows down: run `sysctl fs.pipe-user-pages-soft={pages}`, \
+             or lower process.pipes",
+            count(workers, "worker")
         ));
     }
     if let Some(most) = read("fs/pipe-max-size")
@@ -128,12 +139,15 @@ fn sysctls(config: &Config) -> Vec<String> {
             config.process.pipe_size
         ));
     }
-    advice.extend(socket_buffers(config));
+    advice.extend(socket_buffers(config, read));
     advice
 }
 
 /// The limits that cut what SO_RCVBUF and SO_SNDBUF ask for, without a word.
-fn socket_buffers(config: &Config) -> impl Iterator<Item = String> {
+fn socket_buffers(
+    config: &Config,
+    read: &dyn Fn(&str) -> Option<u64>,
+) -> impl Iterator<Item = String> {
     let listeners = config.listeners.iter();
     let listeners = listeners.map(|it| (format!("listener.{}", it.name), &it.socket));
     let pools = config.pools.iter().map(|it| (format!("pool.{}", it.name), &it.socket));
@@ -153,4 +167,47 @@ fn socket_buffers(config: &Config) -> impl Iterator<Item = String> {
 
 fn read(key: &str) -> Option<u64> {
     std::fs::read_to_string(format!("/proc/sys/{key}")).ok()?.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn advice(process: &str, workers: usize, values: &[(&str, u64)]) -> Vec<String> {
+        let text = format!(
+            "[process]\n{process}\n[listener.l]\nlisten = \"127.0.0.1:0\"\npool = \"p\"\n\
+             receive_buffer = \"1MiB\"\n[pool.p]\nbackends = [\"127.0.0.1:9\"]\n"
+        );
+        let config = config::parse(&text, "test").unwrap();
+        let known = |key: &str| values.iter().find(|(name, _)| *name == key).map(|&(_, is)| is);
+        sysctls(&config, workers, &known)
+    }
+
+    #[test]
+    fn a_host_that_gives_enough_gets_no_advice() {
+        let enough = [
+            ("net/core/somaxconn", 4096),
+            ("fs/pipe-user-pages-soft", 16_384),
+            ("fs/pipe-max-size", 1 << 20),
+            ("net/core/rmem_max", 1 << 20),
+        ];
+        assert_eq!(advice("", 4, &enough), [""; 0]);
+        assert_eq!(advice("", 4, &[]), [""; 0], "what can not be read is not known");
+    }
+
+    #[test]
+    fn what_cuts_a_setting_is_told_with_the_remedy() {
+        let told = |key, value| advice("", 1, &[(key, value)]).join("\n");
+        assert!(told("net/core/somaxconn", 128).contains("sysctl net.core.somaxconn=4096"));
+        assert!(told("fs/pipe-max-size", 4096).contains("fs.pipe-max-size"));
+        assert!(told("net/core/rmem_max", 212_992).contains("listener.l.receive_buffer"));
+    }
+
+    #[test]
+    fn the_pipes_of_all_workers_are_one_users() {
+        let soft = [("fs/pipe-user-pages-soft", 16_384)];
+        assert_eq!(advice("pipes = 64\npipe_size = \"256KiB\"", 4, &soft), [""; 0]);
+        let told = advice("pipes = 64\npipe_size = \"256KiB\"", 5, &soft).join("\n");
+        assert!(told.contains("sysctl fs.pipe-user-pages-soft=20480"), "{told}");
+    }
 }

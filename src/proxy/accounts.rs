@@ -130,7 +130,7 @@ pub(super) mod tests {
     }
 
     fn account_of(accounts: &Accounts, pool: &str, backend: &str) -> Rc<Account> {
-        let process = Arc::new(Places::of_process(1, Box::new(|| ())));
+        let process = Arc::new(Places::of_process(1, 0, Box::new(|| ())));
         let listener = Arc::new(ListenerView {
             name: "listener".into(),
             pool: Some(PoolId(0)),

@@ -1,8 +1,9 @@
 //! Who is let in: the accepting of one listening socket, within the limits.
 //!
-//! Far from a limit a multishot accept takes whatever comes. Near one, a connection is accepted
-//! only when there is a place for it, one at a time; the others wait in the kernel's backlog and
-//! are served later. Nobody is accepted and then turned away.
+//! Far from a limit a multishot accept takes whatever comes. Where fewer places are left than lie
+//! in the backlogs of all workers, a connection is accepted only when there is a place for it, one
+//! at a time; the others wait in the kernel's backlog and are served later. Nobody is accepted and
+//! then turned away.
 
 use std::io;
 use std::rc::Rc;
@@ -23,10 +24,9 @@ pub(super) async fn accept(worker: Rc<Worker>, index: usize, socket: Listener) {
     let _accepting = worker.begin_accepting();
     let door = Door { worker, index, socket };
     while !door.worker.is_draining() {
-        let outcome = if door.listener().places.free() > MARGIN {
-            door.accept_freely().await
-        } else {
-            door.accept_one().await
+        let outcome = match door.listener().places.are_few() {
+            true => door.accept_one().await,
+            false => door.accept_freely().await,
         };
         if let Err(error) = outcome {
             door.rest_after(&error).await;
@@ -50,14 +50,17 @@ impl Door {
     async fn accept_freely(&self) -> io::Result<()> {
         let mut incoming = self.socket.incoming();
         let outcome = loop {
-            let client = match race(incoming.next(), self.worker.drain.notified()).await {
-                Either::First(Ok(Some(client))) => client,
-                Either::First(Ok(None)) | Either::Second(()) => break Ok(()),
+            // Other workers take places too.
+            let called = race(self.worker.engine.called(), self.worker.drain.notified());
+            match race(incoming.next(), called).await {
+                Either::First(Ok(Some(client))) => {
+                    self.welcome(self.listener().places.take(), client);
+                }
+                Either::First(Ok(None)) => break Ok(()),
                 Either::First(Err(error)) => break Err(error),
-            };
-            let listener = self.listener();
-            self.welcome(listener.places.take(), client);
-            if listener.places.free() <= MARGIN || self.worker.is_draining() {
+                Either::Second(_) => {}
+            }
+            if self.listener().places.are_few() || self.worker.is_draining() {
                 break Ok(());
             }
         };
@@ -184,9 +187,6 @@ async fn await_place(worker: &Worker, listener: &ListenerView) -> Place {
     }
 }
 
-/// With fewer free places than this, accept one at a time: a multishot accept can take as many
-/// as lie in a backlog before it is stopped.
-const MARGIN: u32 = 512;
 /// A pause of accepting for want of descriptors, unless a session ends sooner.
 const DESCRIPTOR_REST: Duration = Duration::from_millis(500);
 /// A pause after an error that should not happen.

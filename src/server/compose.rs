@@ -152,7 +152,7 @@ mod tests {
         let config = config::parse(&text, "x").unwrap_or_else(|errors| panic!("{errors}"));
         let material = Stock::load(&config).unwrap_or_else(|errors| panic!("{errors}")).material();
         let servers = material.servers.clone();
-        let process = Arc::new(Places::of_process(1, Box::new(|| ())));
+        let process = Arc::new(Places::of_process(1, 0, Box::new(|| ())));
         (compose(&config, material, Snapshot::new(Vec::new()), &process), servers)
     }
 

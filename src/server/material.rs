@@ -475,7 +475,7 @@ mod tests {
     fn a_renewal_replaces_what_is_new_and_keeps_the_rest() {
         let (folder, config) = site();
         let mut stock = load(&config);
-        let process = Arc::new(Places::of_process(1, Box::new(|| {})));
+        let process = Arc::new(Places::of_process(1, 0, Box::new(|| {})));
         let before = compose(&config, stock.material(), Snapshot::new(Vec::new()), &process);
         issue(folder.path(), "mutual");
         for index in 0..stock.tables.len() {

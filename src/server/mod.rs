@@ -22,4 +22,4 @@ pub use limits::{Budget, LimitError, budget};
 pub use material::{Material, MaterialErrors, Stock};
 pub use serve::{Ended, Serving, StartError, serve, serve_with_subscriber};
 pub use sockets::ListenError;
-pub use workers::WorkerError;
+pub use workers::{WorkerError, try_rings};

@@ -268,7 +268,8 @@ impl Plane {
         for waiting in snapshot.pools().filter_map(|(_, pool)| pool.waiting()) {
             waiting.announce_with(announcer(&remotes));
         }
-        let process = Arc::new(Places::of_process(connections, announcer(&remotes)));
+        let few = sockets.backlogs(config);
+        let process = Arc::new(Places::of_process(connections, few, announcer(&remotes)));
         let publication = Arc::new(Publication::new(compose(config, material, snapshot, &process)));
         metrics.set_view_version(publication.version());
         let per_worker = connections.div_ceil(cpus.len() as u32);

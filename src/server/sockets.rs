@@ -11,6 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
@@ -73,7 +74,11 @@ impl fmt::Display for ListenError {
                 })
             }
             ListenError::Inherited(error) => {
-                write!(f, "the sockets passed in LISTEN_FDS cannot be used: {error}")
+                write!(
+                    f,
+                    "the sockets passed in LISTEN_FDS cannot be used: {error}; pass listening TCP \
+                     sockets only (ListenStream= in a socket unit)"
+                )
             }
         }
     }
@@ -84,18 +89,26 @@ impl Sockets {
     pub(super) fn open(config: &Config, workers: usize) -> Result<Sockets, ListenError> {
         let mut inherited = inherited().map_err(ListenError::Inherited)?;
         let mut sockets = Sockets { listening: Vec::new(), workers, locks: Vec::new() };
-        for (index, listener) in config.listeners.iter().enumerate() {
-            for address in &listener.listen {
-                let key = format!("listener.{}.listen", listener.name);
-                let taken = inherited.iter().position(|(known, _)| known == address);
-                let opened = match taken {
-                    Some(taken) => adopt(inherited.swap_remove(taken).1, listener),
-                    None => sockets.bind(&key, *address, listener, workers)?,
-                };
-                let failed = |error| ListenError::Bind { key, address: *address, error };
-                let opened = opened.map_err(failed)?;
-                sockets.listening.push(Listening { listener: index, ..opened });
-            }
+        let addresses = || {
+            let listeners = config.listeners.iter().enumerate();
+            listeners.flat_map(|(index, listener)| {
+                listener.listen.iter().map(move |address| (index, listener, *address))
+            })
+        };
+        // All of them before the first is bound: those of one configuration may overlap.
+        for (_, listener, address) in addresses().filter(|(.., address)| address.port() != 0) {
+            let is_inherited = inherited.iter().any(|(known, _)| *known == address);
+            sockets.claim(listener, address, is_inherited)?;
+        }
+        for (index, listener, address) in addresses() {
+            let taken = inherited.iter().position(|(known, _)| *known == address);
+            let opened = match taken {
+                Some(taken) => adopt(inherited.swap_remove(taken).1, listener),
+                None => bind(address, listener, workers),
+            };
+            let failed = |error| ListenError::Bind { key: key(listener), address, error };
+            let opened = opened.map_err(failed)?;
+            sockets.listening.push(Listening { listener: index, ..opened });
         }
         for (address, _) in inherited {
             tracing::warn!(%address, "an inherited socket has no listener and is closed");
@@ -103,18 +116,24 @@ impl Sockets {
         Ok(sockets)
     }
 
-    fn bind(
+    /// Makes sure that nobody else serves the address, nor one that is part of it or that it is
+    /// part of, and that no other instance will.
+    fn claim(
         &mut self,
-        key: &str,
-        address: SocketAddr,
         listener: &Listener,
-        workers: usize,
-    ) -> Result<io::Result<Listening>, ListenError> {
-        if address.port() != 0 {
-            let locked = || ListenError::Locked { key: key.to_owned(), address };
-            self.locks.push(lock(address).map_err(|_| locked())?);
+        address: SocketAddr,
+        is_inherited: bool,
+    ) -> Result<(), ListenError> {
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::AddrInUse => ListenError::Locked { key: key(listener), address },
+            _ => ListenError::Bind { key: key(listener), address, error },
+        };
+        self.locks.push(lock(address).map_err(failed)?);
+        if is_inherited {
+            return Ok(());
         }
-        Ok(bind(address, listener, workers))
+        let failed = |error| ListenError::Bind { key: key(listener), address, error };
+        vacated(|| bind_alone(address)).map_err(failed)
     }
 
     /// Handles for worker `index`: each with the place of its listener in the View.
@@ -126,6 +145,16 @@ impl Sockets {
             Ok(Handle { listener, socket, shared })
         };
         self.listening.iter().map(handle).collect()
+    }
+
+    /// How many connections may lie in the backlogs of all of them.
+    pub(super) fn backlogs(&self, config: &Config) -> u32 {
+        let of = |listening: &Listening| {
+            // Linux holds one more than it is told to (sk_acceptq_is_full).
+            let each = config.listeners[listening.listener].backlog + 1;
+            each.saturating_mul(listening.sockets.len() as u32)
+        };
+        self.listening.iter().map(of).fold(0, u32::saturating_add)
     }
 
     /// The addresses as bound, with the places of their listeners.
@@ -146,18 +175,44 @@ fn lock(address: SocketAddr) -> io::Result<UnixDatagram> {
     UnixDatagram::bind_addr(&name)
 }
 
+/// Tries for a while: the ring of a process that was killed keeps its sockets for a moment longer
+/// than the process lasts.
+#[allow(clippy::disallowed_methods, reason = "nobody tells when an address is free again")]
+fn vacated(bind: impl Fn() -> io::Result<()>) -> io::Result<()> {
+    for _ in 0..VACATING_TRIES {
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+            outcome => return outcome,
+        }
+        std::thread::sleep(VACATING);
+    }
+    bind()
+}
+
+/// Fails if somebody listens there, or on all addresses, or on one of those that are meant. Without
+/// SO_REUSEPORT, which would share the address with whoever has it.
+fn bind_alone(address: SocketAddr) -> io::Result<()> {
+    socket(address)?.bind(&SockAddr::from(address))
+}
+
+/// A socket that can be bound to the address.
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let kind = Type::STREAM.cloexec().nonblocking();
+    let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // An IPv4 listener on the same port is a listener of its own.
+        socket.set_only_v6(true)?;
+    }
+    // A restart must not wait for old connections in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
 fn bind(address: SocketAddr, listener: &Listener, workers: usize) -> io::Result<Listening> {
     let mut sockets: Vec<Socket> = Vec::new();
     let mut bound = address;
     for _ in 0..workers {
-        let kind = Type::STREAM.cloexec().nonblocking();
-        let socket = Socket::new(Domain::for_address(address), kind, Some(Protocol::TCP))?;
-        if address.is_ipv6() {
-            // An IPv4 listener on the same port is a listener of its own.
-            socket.set_only_v6(true)?;
-        }
-        // A restart must not wait for old connections in TIME_WAIT.
-        socket.set_reuse_address(true)?;
+        let socket = socket(address)?;
         socket.set_reuse_port(true)?;
         // Accepted sockets inherit the options, which spares system calls per connection.
         set_options(&SockRef::from(&socket), &options(listener))?;
@@ -177,6 +232,10 @@ fn adopt(socket: Socket, listener: &Listener) -> io::Result<Listening> {
     Ok(Listening { listener: 0, address, sockets: vec![socket] })
 }
 
+fn key(listener: &Listener) -> String {
+    format!("listener.{}.listen", listener.name)
+}
+
 fn options(listener: &Listener) -> SocketOptions {
     socket_options(&listener.socket)
 }
@@ -184,6 +243,10 @@ fn options(listener: &Listener) -> SocketOptions {
 fn backlog(listener: &Listener) -> i32 {
     i32::try_from(listener.backlog).unwrap_or(i32::MAX)
 }
+
+/// How soon a taken address is tried again, and how often.
+const VACATING: Duration = Duration::from_millis(50);
+const VACATING_TRIES: u32 = 20;
 
 /// Listening TCP sockets passed by the service manager, by address.
 fn inherited() -> io::Result<Vec<(SocketAddr, Socket)>> {

@@ -81,6 +81,16 @@ pub(super) fn engine_settings(process: &Process, connections: u32) -> (EngineSet
     (settings, RingSizes { submissions: SUBMISSIONS, completions, buffers })
 }
 
+/// Makes the ring of each worker as a start would, and gives them back. What is refused is what a
+/// start would be refused, with as much memory locked as all of them lock.
+pub fn try_rings(process: &Process, workers: usize, connections: u32) -> Result<(), Unsupported> {
+    let (_, sizes) = engine_settings(process, connections.div_ceil(workers.max(1) as u32));
+    let ring = |_| Uring::new(sizes, Arc::new(Remote::without_signal()));
+    let rings: Vec<Uring> = (0..workers).map(ring).collect::<Result<_, _>>()?;
+    drop(rings);
+    Ok(())
+}
+
 impl Workers {
     /// Starts all of them, and waits until each one serves or one has failed.
     pub(super) fn start(blueprints: Vec<Blueprint>) -> Result<Workers, WorkerError> {
@@ -198,10 +208,10 @@ fn unix_nanos() -> u64 {
     now.duration_since(std::time::UNIX_EPOCH).unwrap_or(Duration::ZERO).as_nanos() as u64
 }
 
-/// Entries queued between two turns before they are handed over early.
 /// How soon a full inbox is tried again, and how often.
 const FULL_INBOX: Duration = Duration::from_millis(10);
 const FULL_INBOX_TRIES: u32 = 100;
+/// Entries queued between two turns before they are handed over early.
 const SUBMISSIONS: u32 = 4096;
 /// What a buffer ring can hold.
 const MOST_BUFFERS: usize = 32_768;

@@ -9,10 +9,12 @@ use crossbeam_utils::CachePadded;
 pub struct Places {
     taken: CachePadded<AtomicU32>,
     limit: u32,
+    /// So many free ones, or fewer, are few.
+    few: u32,
     /// Somebody found none and waits to be told of a free one.
     awaited: AtomicBool,
     outer: Option<Arc<Places>>,
-    /// Tells everyone who may wait that a place has become free.
+    /// Tells everyone who may wait that a place has become free, or that few are left.
     announce: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -29,18 +31,20 @@ impl std::fmt::Debug for Places {
 }
 
 impl Places {
-    /// All places of the process. `announce` is called when one becomes free that was awaited.
-    pub fn of_process(limit: u32, announce: Box<dyn Fn() + Send + Sync>) -> Places {
+    /// All places of the process. `few`: how many connections whoever accepts freely may take
+    /// before it is stopped. `announce` is called when a place becomes free that was awaited, and
+    /// when they become few.
+    pub fn of_process(limit: u32, few: u32, announce: Box<dyn Fn() + Send + Sync>) -> Places {
         let taken = CachePadded::new(AtomicU32::new(0));
-        Places { taken, limit, awaited: AtomicBool::new(false), outer: None, announce }
+        Places { taken, limit, few, awaited: AtomicBool::new(false), outer: None, announce }
     }
 
     /// A listener's places, each of which is one of the process's too.
     pub fn of_listener(limit: Option<u32>, process: Arc<Places>) -> Places {
         let announcer = Arc::clone(&process);
         let announce = Box::new(move || (announcer.announce)());
-        let limit = limit.unwrap_or(u32::MAX);
-        Places { outer: Some(process), ..Places::of_process(limit, announce) }
+        let (limit, few) = (limit.unwrap_or(u32::MAX), process.few);
+        Places { outer: Some(process), ..Places::of_process(limit, few, announce) }
     }
 
     /// Takes a place here and in the process. With none free, the announcement follows the next
@@ -71,6 +75,9 @@ impl Places {
             self.taken.fetch_sub(1, Ordering::SeqCst);
             return false;
         }
+        if self.limit - before - 1 == self.few {
+            (self.announce)();
+        }
         true
     }
 
@@ -98,6 +105,11 @@ impl Places {
     pub fn free(&self) -> u32 {
         let here = self.limit.saturating_sub(self.taken());
         self.outer.as_ref().map_or(here, |outer| here.min(outer.free()))
+    }
+
+    /// Whether connections are to be taken one at a time, each with a place of its own.
+    pub fn are_few(&self) -> bool {
+        self.free() <= self.few
     }
 
     pub fn limit(&self) -> u32 {
@@ -135,7 +147,7 @@ mod tests {
 
     #[test]
     fn both_limits_hold() {
-        let process = Arc::new(Places::of_process(3, counted().1));
+        let process = Arc::new(Places::of_process(3, 0, counted().1));
         let one = Arc::new(Places::of_listener(Some(2), Arc::clone(&process)));
         let two = Arc::new(Places::of_listener(None, Arc::clone(&process)));
         let taken = [one.take().unwrap(), one.take().unwrap()];
@@ -150,7 +162,7 @@ mod tests {
     #[test]
     fn a_free_place_is_announced_only_when_it_was_awaited() {
         let (announced, announce) = counted();
-        let process = Arc::new(Places::of_process(1, announce));
+        let process = Arc::new(Places::of_process(1, 1, announce));
         let places = Arc::new(Places::of_listener(None, process));
         drop(places.take());
         assert_eq!(announced.load(Ordering::SeqCst), 0);
@@ -159,5 +171,24 @@ mod tests {
         drop(place);
         assert!(announced.load(Ordering::SeqCst) >= 1);
         assert!(places.take().is_some());
+    }
+
+    #[test]
+    fn that_few_are_left_is_announced_each_time_it_comes_to_be() {
+        let (announced, announce) = counted();
+        let process = Arc::new(Places::of_process(5, 2, announce));
+        let places = Arc::new(Places::of_listener(None, Arc::clone(&process)));
+        let mut taken = vec![places.take(), places.take()];
+        assert_eq!((places.are_few(), announced.load(Ordering::SeqCst)), (false, 0));
+        taken.push(places.take());
+        assert_eq!((places.are_few(), announced.load(Ordering::SeqCst)), (true, 1));
+        taken.push(places.take());
+        assert_eq!(announced.load(Ordering::SeqCst), 1);
+        taken.truncate(2);
+        assert!(!places.are_few());
+        taken.push(places.take());
+        assert_eq!(announced.load(Ordering::SeqCst), 2);
+        let narrow = Arc::new(Places::of_listener(Some(2), process));
+        assert!(narrow.are_few(), "with less than that in all, there are never more");
     }
 }

@@ -1,9 +1,10 @@
 //! Starts: refused with a code and a sentence that helps, or with sockets and a manager of others.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
+use std::process::Command;
 
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -67,6 +68,69 @@ fn a_second_instance_on_the_same_address_is_refused() {
     assert!(second.reason.contains(&sentence), "{}", second.reason);
     let client = connect(first.address());
     pass(&client, &client, 0..100);
+}
+
+#[test]
+fn an_address_within_one_that_is_served_is_refused_and_so_is_one_around_it() {
+    let (backend, address) = (Echo::start(), vacant());
+    let everywhere = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
+    for (served, wanted) in [(everywhere, address), (address, everywhere)] {
+        let config = |listen: SocketAddr| Plan::of(&[backend.address]).text(&listen.to_string());
+        let _first = Proxy::start(&config(served), run);
+        let second = refusal(&config(wanted), run);
+        assert_eq!(second.code, 71, "{}", second.reason);
+        assert!(second.reason.contains("another program has the port"), "{}", second.reason);
+    }
+}
+
+#[test]
+fn listeners_of_one_configuration_may_overlap() {
+    let (backend, address) = (Echo::start(), vacant());
+    let listen = format!("0.0.0.0:{}\", \"{address}", address.port());
+    let text = Plan::of(&[backend.address]).text("LISTEN");
+    let proxy = Proxy::start(&text.replace("\"LISTEN\"", &format!("[\"{listen}\"]")), run);
+    let client = connect(proxy.address());
+    pass(&client, &client, 0..100);
+}
+
+#[test]
+fn each_worker_runs_on_a_cpu_of_its_own() {
+    let backend = Echo::start();
+    let proxy = Plan { process: "workers = 2", ..Plan::of(&[backend.address]) }.start();
+    let cpus = |name: &str| {
+        let threads = std::fs::read_dir(proxy.procfs("task")).unwrap();
+        let status = threads.map(|thread| thread.unwrap().path().join("status"));
+        let mut texts = status.filter_map(|status| std::fs::read_to_string(status).ok());
+        let text = texts.find(|text| text.starts_with(&format!("Name:\t{name}\n"))).unwrap();
+        let cpus = text.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:\t"));
+        cpus.unwrap().parse::<usize>().expect("one CPU")
+    };
+    assert_ne!(cpus("worker-0"), cpus("worker-1"));
+}
+
+#[test]
+fn workers_keep_to_the_cpus_that_the_process_may_use() {
+    let backend = Echo::start();
+    let plan = Plan { process: "workers = \"auto\"", ..Plan::of(&[backend.address]) };
+    let proxy = Proxy::start(&plan.text("127.0.0.1:0"), |config| {
+        let mut command = Command::new("taskset");
+        command.args(["-c", "1", env!("CARGO_BIN_EXE_ringmain"), "run", "--config"]).arg(config);
+        command
+    });
+    proxy.await_metric("worker_sessions_open", |open| open == 0);
+    let (_, metrics) = proxy.get("/metrics");
+    let workers = metrics.lines().filter(|line| line.starts_with("ringmain_worker_sessions_open{"));
+    assert_eq!(workers.count(), 1);
+}
+
+#[test]
+fn a_soft_limit_on_descriptors_is_raised_as_far_as_it_goes() {
+    let process = "workers = 1\nmax_connections = 1000";
+    let config = Plan { process, ..Plan::of(&[vacant()]) }.text("127.0.0.1:0");
+    let proxy = Proxy::start(&config, run_after("ulimit -S -n 256; ulimit -H -n 4096;"));
+    let limits = std::fs::read_to_string(proxy.procfs("limits")).unwrap();
+    let open = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(open.split_whitespace().nth(3), Some("4096"), "{open}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ringmain::engine::Time;
@@ -89,6 +90,38 @@ fn an_accepted_client_waits_for_the_descriptor_that_its_backend_needs() {
 }
 
 #[test]
+fn a_burst_takes_no_descriptor_that_a_session_needs_for_its_backend() {
+    let mut stage = stage(|settings| {
+        settings.process_limit = 600;
+        settings.few_places = settings.listeners[0].backlog as u32 + 1;
+    });
+    // The standard streams, the listener, and two for each session.
+    stage.world.limit_descriptors(3 + 1 + 2 * 600);
+    let clients: Vec<_> = (1..=1500).map(|stream| stage.client(SOON, plan(stream, 200))).collect();
+    stage.run_until_done(&clients);
+    assert_eq!(stage.ended(CloseReason::Finished), 1500);
+    assert_eq!(stage.listener(0).accept_pauses_descriptors.get(), 0);
+}
+
+#[test]
+fn nobody_is_accepted_freely_once_other_workers_have_left_few_places() {
+    let mut stage = stage(|settings| (settings.process_limit, settings.few_places) = (600, 100));
+    let places = stage.process.clone();
+    let taken = Rc::new(RefCell::new(Vec::new()));
+    let given_back = taken.clone();
+    stage.at(Duration::from_secs(1), move |_| {
+        taken.borrow_mut().extend(std::iter::from_fn(|| places.take()).take(598));
+    });
+    stage.at(Duration::from_secs(10), move |_| given_back.borrow_mut().clear());
+    let come = Duration::from_secs(2);
+    let clients: Vec<_> = (1..=5).map(|stream| stage.client(come, staying(stream))).collect();
+    let accounts = stage.listener(0);
+    stage.at(Duration::from_secs(5), move |_| assert_eq!(accounts.accepted.get(), 2));
+    stage.run_until_done(&clients);
+    assert_eq!(stage.ended(CloseReason::IdleTimeout), 5);
+}
+
+#[test]
 fn whoever_was_accepted_beyond_the_limit_is_served_when_there_is_room() {
     // Far from the limit a multishot accept takes whatever comes: here more than there is room for.
     let mut stage = stage(|settings| settings.process_limit = 600);
@@ -111,15 +144,18 @@ fn whoever_was_accepted_beyond_the_limit_is_served_also_when_the_worker_drains()
     assert_eq!((served as u64, stage.ended(CloseReason::Finished)), (accepted, accepted));
 }
 
-/// A client that was accepted when the sessions of other workers had just taken every place. They
-/// give them back at ten seconds; this worker drains from the third second on.
+/// A client that was accepted when the sessions of other workers had just taken every place, and
+/// this worker had not heard of it yet. They give them back at ten seconds; this worker drains
+/// from the third second on.
 fn drain_with_one_waiting(limit: Duration) -> (Stage, Outcome) {
     let mut stage = stage(|settings| settings.process_limit = 600);
-    let places = stage.process.clone();
+    let (places, deaf) = (stage.process.clone(), stage.deaf.clone());
     let taken = Rc::new(RefCell::new(Vec::new()));
     let given_back = taken.clone();
     stage.at(Duration::from_secs(1), move |_| {
+        deaf.store(true, Ordering::SeqCst);
         taken.borrow_mut().extend(std::iter::from_fn(|| places.take()));
+        deaf.store(false, Ordering::SeqCst);
     });
     stage.at(Duration::from_secs(10), move |_| given_back.borrow_mut().clear());
     let client = stage.client(Duration::from_secs(2), plan(1, 200));

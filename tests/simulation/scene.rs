@@ -143,6 +143,7 @@ impl Scene {
             pools,
             listeners: casts.iter().map(|_| draw_listener(random, &traits)).collect(),
             process_limit: limit,
+            few_places: limit / 2,
             linger_timeout: match traits.healthy {
                 true => HOUR,
                 false => Duration::from_millis(1 << random.u32(6..=12)),

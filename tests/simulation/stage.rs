@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -35,6 +36,8 @@ pub struct Settings {
     pub pools: Vec<Pool>,
     pub listeners: Vec<ListenerSettings>,
     pub process_limit: u32,
+    /// With so many left, connections are accepted one at a time.
+    pub few_places: u32,
     pub linger_timeout: Duration,
     /// What is read first, by listener, and TLS with the backends, by pool; none where it ends.
     pub prefaces: Vec<Option<Preface>>,
@@ -61,6 +64,8 @@ pub struct Stage {
     pub inbox: Inbox<Command>,
     pub publication: Arc<Publication>,
     pub process: Arc<Places>,
+    /// The worker does not hear what becomes of the places.
+    pub deaf: Arc<AtomicBool>,
     /// Every pool that any View of the run has had.
     pub pools: Vec<Arc<Pool>>,
     seed: u64,
@@ -93,6 +98,7 @@ impl Settings {
             listeners: vec![listener; pools.len()],
             pools,
             process_limit: 100_000,
+            few_places: 512,
             linger_timeout: Duration::from_secs(2),
             prefaces: Vec::new(),
             pools_tls: Vec::new(),
@@ -108,8 +114,15 @@ impl Stage {
         let driver = world.driver(remote.clone());
         let engine = Engine::new(driver, remote.clone(), &settings.engine).unwrap();
         let caller = remote.clone();
-        let announce = Box::new(move || caller.raise());
-        let process = Arc::new(Places::of_process(settings.process_limit, announce));
+        let deaf = Arc::new(AtomicBool::new(false));
+        let hears_not = deaf.clone();
+        let announce = Box::new(move || {
+            if !hears_not.load(Ordering::SeqCst) {
+                caller.raise();
+            }
+        });
+        let (limit, few) = (settings.process_limit, settings.few_places);
+        let process = Arc::new(Places::of_process(limit, few, announce));
         let pools: Vec<Arc<Pool>> = settings.pools.into_iter().map(Arc::new).collect();
         for waiting in pools.iter().filter_map(|pool| pool.waiting()) {
             let caller = remote.clone();
@@ -146,6 +159,7 @@ impl Stage {
             seed: settings.seed,
             metrics: Metrics::new(1, SystemTime::UNIX_EPOCH).worker(0),
             process,
+            deaf,
             listeners,
             records: Arc::default(),
         }
