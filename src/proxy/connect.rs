@@ -291,7 +291,8 @@ pub(super) async fn abandoned(session: &Session, deadline: Time) -> CloseReason 
 fn classify(error: &io::Error) -> Failure {
     match error.raw_os_error() {
         Some(libc::ETIMEDOUT) => Failure::TimedOut,
-        Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE) => Failure::NoPort,
+        Some(libc::EADDRNOTAVAIL | libc::EADDRINUSE | libc::EAGAIN) => Failure::NoPort,
+        Some(libc::ENOBUFS | libc::ENOMEM) => Failure::Ours(CloseReason::SocketError),
         // Refused, unreachable, reset, forbidden by a firewall ...: this backend, not us.
         _ => Failure::Refused,
     }
@@ -301,3 +302,18 @@ fn classify(error: &io::Error) -> Failure {
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How often a descriptor is asked for when none was free.
 const DESCRIPTOR_RETRY: Duration = Duration::from_millis(200);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_host_lacks_does_not_speak_against_the_backend() {
+        let is_the_backends =
+            |errno| classify(&io::Error::from_raw_os_error(errno)).is_the_backends();
+        let ours = [libc::EADDRNOTAVAIL, libc::EADDRINUSE, libc::EAGAIN];
+        assert!(!ours.into_iter().chain([libc::ENOBUFS, libc::ENOMEM]).any(is_the_backends));
+        let theirs = [libc::ECONNREFUSED, libc::EHOSTUNREACH, libc::ETIMEDOUT, libc::ECONNRESET];
+        assert!(theirs.into_iter().all(is_the_backends));
+    }
+}

@@ -5,9 +5,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use ringmain::balance::Pool;
+use ringmain::engine::Time;
 use ringmain::observe::{CloseReason, SessionTally};
 
-use crate::actors::{Ending, Fate, Kind, Outcome, Plan};
+use crate::actors::{Answer, Ending, Fate, Kind, Outcome, Plan};
 use crate::stage::{Settings, Stage, plan, pool};
 
 /// Timers are late by a tick of a millisecond at most, and moments are seen as late.
@@ -44,6 +45,22 @@ fn an_idle_session_ends_when_the_time_out_has_passed_since_the_last_byte() {
     stage.run_until_done([&client]);
     assert_apart(&moved, &ended, Duration::from_secs(10));
     assert!(client.get().end_seen);
+}
+
+#[test]
+fn a_client_that_does_not_read_for_too_long_learns_that_bytes_are_missing() {
+    let mut settings = Settings::plenty(vec![pool(0, 1)]);
+    settings.listeners[0].idle_timeout = Some(Duration::from_secs(10));
+    let mut stage = Stage::new(settings);
+    stage.backend(0, 0, Kind::Source { length: 100 << 20 });
+    let deaf_until = Time::default() + Duration::from_secs(60);
+    let (answer, ending) = (Answer::Source, Ending::Stay);
+    let client = stage.client(START, Plan { answer, ending, deaf_until, ..plan(1, 100) });
+    stage.run_until_done([&client]);
+    assert_eq!(stage.ended(CloseReason::IdleTimeout), 1);
+    let outcome = client.get();
+    assert_eq!(outcome.fate, Fate::Failed(std::io::ErrorKind::ConnectionReset), "{outcome:?}");
+    assert!(!outcome.end_seen);
 }
 
 #[test]

@@ -39,7 +39,12 @@ pub(in crate::proxy) async fn relay(session: &Session, backend: &Socket) -> Clos
     let event = next(session, upward.as_mut(), downward.as_mut()).await;
     let (party, end, asked) = match event {
         Event::Ended(party, end) => (party, end, None),
-        Event::Quiet(reason) => return reason,
+        Event::Quiet(reason) => {
+            // Of what was given up on the way, only a reset tells.
+            let cut = [&up, &down].into_iter().filter(|flow| flow.holds_bytes());
+            cut.for_each(|flow| flow.target.reset_on_close());
+            return reason;
+        }
         Event::Asked(reason) => {
             session.is_asked(reason);
             let closing =

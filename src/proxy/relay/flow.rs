@@ -118,6 +118,11 @@ impl<'s> Flow<'s> {
         Ok(())
     }
 
+    /// Whether its source has sent what its target has not taken.
+    pub(super) fn holds_bytes(&self) -> bool {
+        self.source.unread() > 0 || self.target.unsent().is_ok_and(|bytes| bytes > 0)
+    }
+
     /// Notes that the source's connection is gone; since when that is known.
     pub(super) fn source_is_gone(&self) -> Time {
         let since = self.source_gone.get().min(self.session.worker.engine.now());
