@@ -1,5 +1,6 @@
 //! A listening socket: connections as they come, or one at a time when places are few.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -15,8 +16,9 @@ use super::socket::{Pending, Socket};
 pub struct Listener {
     engine: Engine,
     descriptor: Descriptor,
-    /// Other workers accept on the same socket.
-    shared: bool,
+    /// One accept takes one connection: other workers accept on the same socket, or the kernel
+    /// knows no other.
+    singly: Cell<bool>,
 }
 
 /// Connections of one listener as they come; see [`Listener::incoming`].
@@ -31,15 +33,17 @@ impl Listener {
     /// Accepts on `socket`; `shared` says that other workers do so too.
     pub fn new(engine: &Engine, socket: OwnedFd, shared: bool) -> Listener {
         let descriptor = Descriptor(socket.into_raw_fd());
-        let mut listener = Listener::from_descriptor(engine, descriptor);
-        listener.shared = shared;
+        let listener = Listener::from_descriptor(engine, descriptor);
+        // The kernel wakes whoever has waited longest, and a multishot accept keeps its place in
+        // that queue: on a shared socket it would take everyone.
+        listener.singly.set(shared);
         listener
     }
 
     /// A listening socket that the engine's driver knows, and that nobody else owns.
     pub fn from_descriptor(engine: &Engine, descriptor: Descriptor) -> Listener {
         engine.core().io.borrow_mut().adopt(descriptor);
-        Listener { engine: engine.clone(), descriptor, shared: false }
+        Listener { engine: engine.clone(), descriptor, singly: Cell::new(false) }
     }
 
     /// Accepts whatever comes. Connections that were accepted and not taken when this is dropped
@@ -83,9 +87,7 @@ impl Incoming<'_> {
                     return Poll::Ready(Ok(None));
                 }
                 let token = *self.armed.get_or_insert_with(|| {
-                    // The kernel wakes whoever has waited longest, and a multishot accept keeps
-                    // its place in that queue: on a shared socket it would take everyone.
-                    let multishot = !self.listener.shared;
+                    let multishot = !self.listener.singly.get();
                     let operation = Operation::Accept { listener, multishot };
                     io.start(operation, Keep::Accepted(Box::default()), engine.now())
                 });
@@ -98,6 +100,9 @@ impl Incoming<'_> {
                     }
                     Some(Err(errno)) => {
                         self.armed = None;
+                        if errno == -libc::EINVAL && !self.listener.singly.replace(true) {
+                            continue;
+                        }
                         // The kernel may end a multishot without an error, after an overflow of
                         // the completion queue for one: arm it again.
                         if errno != 0 && !self.stopping {

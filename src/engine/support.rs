@@ -88,7 +88,12 @@ impl fmt::Display for Unsupported {
                  the unit, `ulimit -n` in a shell)",
             ),
             Unsupported::Other { errno } => {
-                write!(f, "io_uring_setup failed: {}", io::Error::from_raw_os_error(*errno))
+                write!(
+                    f,
+                    "io_uring_setup failed: {}; the kernel's log (`dmesg`) may say why, and a \
+                     stock kernel 6.1 or later is known to work",
+                    io::Error::from_raw_os_error(*errno)
+                )
             }
         }
     }

@@ -11,6 +11,7 @@ use super::driver::SocketOptions;
 use super::driver::uring::{RingSizes, Uring};
 use super::*;
 
+mod overflowing;
 mod polling;
 mod recalling;
 mod receiving;
