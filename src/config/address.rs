@@ -18,7 +18,7 @@ pub(super) fn backend(field: &Field<'_>) -> Read<SocketAddr> {
     let text = field.text(remedy)?;
     let address: Option<SocketAddr> = text.parse().ok();
     match address.map(unmapped) {
-        Some(address) if address.port() == 0 => Err(field.flaw("has no port", remedy)),
+        Some(address) if address.port() == 0 => Err(field.flaw("has the port 0", remedy)),
         Some(address) if address.ip().is_unspecified() => {
             Err(field.flaw("is the address of no host", remedy))
         }

@@ -376,7 +376,7 @@ mod tests {
             ("agg", format!("\"agg\" {unresolved}")),
             ("10.0.0.1", format!("\"10.0.0.1\" has no port; {remedy}")),
             ("::1", format!("\"::1\" has no port; {remedy}")),
-            ("10.0.0.1:0", format!("\"10.0.0.1:0\" has no port; {remedy}")),
+            ("10.0.0.1:0", format!("\"10.0.0.1:0\" has the port 0; {remedy}")),
             ("0.0.0.0:6000", format!("\"0.0.0.0:6000\" is the address of no host; {remedy}")),
             ("10.0.0.256:6000", format!("found \"10.0.0.256:6000\"; {remedy}")),
             ("fe80::z:1", format!("found \"fe80::z:1\"; {remedy}")),

@@ -2,7 +2,7 @@
 //! what a socket of our own can show (`tests/integration` does).
 //!
 //! They need the Debian packages that `.ci/run` installs, and therefore run on request alone:
-//! `cargo test --locked --test interop -- --ignored --test-threads=1`.
+//! `cargo test --locked --test interop -- --ignored`.
 
 mod address;
 mod aggregators;

@@ -148,7 +148,7 @@ fn from_address(text: &str) -> Parsed<Listed> {
         (format!("{shown}:{port}"), Host::Name(host.to_owned()), port)
     };
     if port == 0 {
-        return Err(format!("{text:?} has no port; {remedy}"));
+        return Err(format!("{text:?} has the port 0; {remedy}"));
     }
     Ok(Listed { name, host, port, weight: None, backup: false, drain: false })
 }
@@ -273,7 +273,7 @@ mod tests {
             ("", "lists no backend"),
             ("# nothing\n", "lists no backend"),
             ("10.0.0.1\n", "line 1: \"10.0.0.1\" is no address"),
-            ("10.0.0.1:0\n", "line 1: \"10.0.0.1:0\" has no port"),
+            ("10.0.0.1:0\n", "line 1: \"10.0.0.1:0\" has the port 0"),
             ("0.0.0.0:80\n", "line 1: \"0.0.0.0:80\" is no host's address"),
             ("10.0.0.256:80\n", "line 1: \"10.0.0.256:80\" is no address"),
             ("::1:80\n", "line 1: \"::1:80\" is no address"),
