@@ -12,6 +12,7 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 
 use crate::protocol::client_hello::ClientHello;
 
+use super::certificate::next_update;
 use super::files::look_at_mode;
 use super::identities::Identities;
 use super::identity::{Identity, Named};
@@ -47,6 +48,8 @@ struct Clients {
     verifier: Arc<dyn ClientCertVerifier>,
     authorities: Digests,
     revocation_lists: Digests,
+    /// When the first of the lists lapses.
+    lists_until: Option<UnixTime>,
 }
 
 /// What a `ServerTls` is loaded from.
@@ -261,7 +264,8 @@ fn clients(
     if options.client_auth == ClientAuth::Off {
         let verifier = WebPkiClientVerifier::no_client_auth();
         let (authorities, revocation_lists) = (Vec::new(), Vec::new());
-        return Some((Clients { verifier, authorities, revocation_lists }, [0; 32]));
+        let clients = Clients { verifier, authorities, revocation_lists, lists_until: None };
+        return Some((clients, [0; 32]));
     }
     let Some(path) = &options.client_ca else {
         findings.refuse("client_ca", None, Problem::NoClientCa);
@@ -276,12 +280,13 @@ fn clients(
     let anchors = anchors?;
     let lists = lists.into_iter().collect::<Option<Vec<_>>>()?.concat();
     let (authorities, revocation_lists) = (anchors.digests.clone(), digests(&lists));
+    let lists_until = lists.iter().filter_map(|list| next_update(list)).min();
     let optional = options.client_auth == ClientAuth::Optional;
     let verifier = client_verifier(&anchors, lists, optional, provider);
     let verifier = findings.accept("client_ca", path, verifier)?;
     let [own, revoked] = [&authorities, &revocation_lists].map(|all| sha256(all.as_flattened()));
     let digest = sha256(&[own, revoked].concat());
-    Some((Clients { verifier, authorities, revocation_lists }, digest))
+    Some((Clients { verifier, authorities, revocation_lists, lists_until }, digest))
 }
 
 fn secrets(path: &Path, findings: &mut Findings) -> Option<(Arc<Secrets>, [u8; 32])> {
@@ -323,6 +328,7 @@ fn configure(
             client_auth: options.client_auth,
             authorities: &clients.authorities,
             revocation_lists: &clients.revocation_lists,
+            holds_until: clients.lists_until,
         };
         let secrets = parts.secrets.as_ref().map(|part| &*part.value);
         let producer = tickets.producer(&policy, resumption.lifetime, secrets, now);

@@ -42,6 +42,8 @@ pub(super) struct Policy<'a> {
     pub(super) client_auth: ClientAuth,
     pub(super) authorities: &'a Digests,
     pub(super) revocation_lists: &'a Digests,
+    /// When the first of those lists lapses, if one ever does.
+    pub(super) holds_until: Option<UnixTime>,
 }
 
 /// Secrets of a file, the first of which encrypts.
@@ -96,6 +98,7 @@ impl Tickets {
         let producer = Arc::new(Producer {
             policy: digest,
             verified: policy.client_auth != ClientAuth::Off,
+            holds_until: policy.holds_until,
             lifetime,
             own,
             clock: Arc::clone(&self.clock),
@@ -135,6 +138,9 @@ pub(super) struct Producer {
     policy: [u8; 32],
     /// Clients are let in by certificates, which must be valid when a session is resumed too.
     verified: bool,
+    /// From then on who is revoked is not known, and nobody is let in by a ticket. Other lists are
+    /// another policy, with a producer of its own.
+    holds_until: Option<UnixTime>,
     lifetime: Duration,
     /// The keys are this process's own and turn over by time.
     own: bool,
@@ -195,6 +201,9 @@ impl ProducesTickets for Producer {
     fn decrypt(&self, ticket: &[u8]) -> Option<Vec<u8>> {
         let now = self.now()?;
         self.turn(now);
+        if self.holds_until.is_some_and(|until| now >= until) {
+            return None;
+        }
         let (name, _) = ticket.split_first_chunk::<NAME>()?;
         let keys = self.keys.load();
         let key = keys.keys.iter().find(|key| key.name == *name)?;

@@ -263,6 +263,32 @@ fn a_new_revocation_list_ends_all_sessions() {
 }
 
 #[test]
+fn no_ticket_outlives_the_revocation_lists() {
+    for version in [&TLS13, &TLS12] {
+        let world = World::new();
+        let mut host = world.host(ClientAuth::Required);
+        host.options.tickets.as_mut().unwrap().lifetime = std::time::Duration::from_secs(7 * DAY);
+        let [short, long] = [(2027, 1, 15), (2027, 2, 1)].map(|until| {
+            host.folder.write(&format!("{until:?}.crl"), world.agents.revoke(&[], until))
+        });
+        host.options.client_crls = vec![short, long.clone()];
+        let (server, client) = (host.load(), world.client(version));
+        world.clock.set(NOW + 14 * DAY - HOUR);
+        assert_eq!(visit(&server, &client, "a.test"), Full);
+        world.clock.set(NOW + 14 * DAY - 1);
+        assert_eq!(visit(&server, &client, "a.test"), Resumed);
+        world.clock.set(NOW + 14 * DAY);
+        let refused = shake(server.config(), &client, "a.test").unwrap_err();
+        assert!(format!("{refused:?}").contains("ExpiredRevocationList"), "{refused:?}");
+        // A current list lets the client in, whole and then by its ticket.
+        host.options.client_crls = vec![long];
+        let server = host.load();
+        assert_eq!(visit(&server, &client, "a.test"), Full);
+        assert_eq!(visit(&server, &client, "a.test"), Resumed);
+    }
+}
+
+#[test]
 fn a_ticket_outlives_one_turn_of_the_keys_and_not_two() {
     with_each_version(|world, client| {
         let server = world.host(ClientAuth::Off).load();

@@ -14,7 +14,8 @@ const LIFETIME: Duration = Duration::from_secs(1_000);
 
 fn policy(name: &str) -> Policy<'_> {
     const NONE: &Digests = &Vec::new();
-    Policy { name, client_auth: ClientAuth::Off, authorities: NONE, revocation_lists: NONE }
+    let client_auth = ClientAuth::Off;
+    Policy { name, client_auth, authorities: NONE, revocation_lists: NONE, holds_until: None }
 }
 
 fn producer(tickets: &Tickets, name: &str, secrets: Option<&Secrets>) -> Arc<Producer> {
