@@ -89,8 +89,8 @@ pub(super) async fn greet(session: &Session, preface: &Preface) -> Result<Greeti
             return Err(Refused::told(CloseReason::BadHello));
         }
     };
-    let route = preface.routes.find(hello.server_name.as_deref(), &hello.alpn);
-    match &route.outcome {
+    let found = preface.routes.find(hello.server_name.as_deref(), &hello.alpn);
+    match found.outcome {
         Outcome::Reject => {
             tell(session, UNRECOGNIZED_NAME).await;
             Err(Refused::told(CloseReason::NoRoute).after(passed(Some(hello), None)))
@@ -101,7 +101,8 @@ pub(super) async fn greet(session: &Session, preface: &Preface) -> Result<Greeti
             Ok(greeting)
         }
         Outcome::Relay { pool, tls: Some(settings) } => {
-            let accepted = accept(session, settings, &hello, reader.into_bytes()).await;
+            let way = (&**settings, found.protocol);
+            let accepted = accept(session, way, &hello, reader.into_bytes()).await;
             let greeting = passed(Some(hello), Some(*pool));
             match accepted {
                 Ok(tls) => Ok(Greeting { tls: Some(tls), ..greeting }),
@@ -128,10 +129,10 @@ async fn read(
     }
 }
 
-/// Ends the client's TLS here.
+/// Ends the client's TLS here, by the protocol that its route goes by if there is one.
 async fn accept(
     session: &Session,
-    settings: &ServerTls,
+    (settings, protocol): (&ServerTls, Option<&[u8]>),
     hello: &ClientHello,
     bytes: Vec<u8>,
 ) -> Result<Tls, Refused> {
@@ -139,7 +140,8 @@ async fn accept(
     let deadline = worker.engine.now() + settings.handshake_timeout();
     let shaken = async {
         let _place = Handshakes::begin(worker).await;
-        let connection = Connection::server(settings.config().clone()).map_err(Refusal::Failed)?;
+        let connection = Connection::server(settings.config_for(protocol).clone());
+        let connection = connection.map_err(Refusal::Failed)?;
         let slow = settings.signs_slowly(hello);
         shake_hands(session, &session.client, connection, bytes, slow).await
     };

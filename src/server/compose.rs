@@ -161,7 +161,7 @@ mod tests {
         listener: &ListenerView,
         name: Option<&str>,
     ) -> Option<(usize, Option<*const ServerTls>)> {
-        match &listener.preface.as_ref().unwrap().routes.find(name, &[]).outcome {
+        match listener.preface.as_ref().unwrap().routes.find(name, &[]).outcome {
             Outcome::Relay { pool, tls } => Some((pool.0, tls.as_ref().map(Arc::as_ptr))),
             Outcome::Reject => None,
         }

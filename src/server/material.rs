@@ -465,7 +465,7 @@ mod tests {
     /// How TLS is ended for the listener's own pool.
     fn ended(view: &View) -> Arc<ServerTls> {
         let preface = view.listeners[ENDED].preface.as_ref().unwrap();
-        match &preface.routes.find(None, &[]).outcome {
+        match preface.routes.find(None, &[]).outcome {
             Outcome::Relay { tls: Some(tls), .. } => Arc::clone(tls),
             other => panic!("{other:?}"),
         }

@@ -26,6 +26,8 @@ use super::trust::{Anchors, Digests, client_verifier, digests, revocation_lists,
 #[derive(Debug)]
 pub struct ServerTls {
     config: Arc<ServerConfig>,
+    /// The same with one protocol of `alpn` alone, in its order.
+    agreeing: Vec<Arc<ServerConfig>>,
     identities: Arc<Identities>,
     handshake_timeout: Duration,
     parts: Parts,
@@ -168,6 +170,7 @@ impl ServerTls {
         let config = configure(options, provider, &identities, &parts, tickets, taken.now)
             .map_err(|(key, problem)| vec![MaterialError::of_setting(key, problem)])?;
         Ok(ServerTls {
+            agreeing: options.alpn.iter().map(|it| Arc::new(agreeing_on(&config, it))).collect(),
             config: Arc::new(config),
             identities,
             handshake_timeout: options.handshake_timeout,
@@ -179,6 +182,15 @@ impl ServerTls {
 
     pub fn config(&self) -> &Arc<ServerConfig> {
         &self.config
+    }
+
+    /// The configuration for a client whose way depends on this protocol: none but that one is
+    /// agreed on. Of one that is not offered here nothing is known, and all that are can be.
+    pub fn config_for(&self, protocol: Option<&[u8]>) -> &Arc<ServerConfig> {
+        let agreeing = |protocol: &[u8]| {
+            self.agreeing.iter().find(|config| config.alpn_protocols[0] == protocol)
+        };
+        protocol.and_then(agreeing).unwrap_or(&self.config)
     }
 
     pub fn handshake_timeout(&self) -> Duration {
@@ -335,6 +347,12 @@ fn configure(
         config.ticketer = producer.map_err(|problem| ("tickets", problem))?;
     }
     Ok(config)
+}
+
+fn agreeing_on(config: &ServerConfig, protocol: &[u8]) -> ServerConfig {
+    let mut config = config.clone();
+    config.alpn_protocols = vec![protocol.to_owned()];
+    config
 }
 
 impl ClientAuth {

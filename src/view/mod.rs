@@ -10,5 +10,5 @@ mod value;
 pub use listener::{ListenerView, PlainText, Preface};
 pub use places::{Place, Places};
 pub use publication::{Publication, Watch};
-pub use routes::{Outcome, Route, Routes, Rule};
+pub use routes::{Found, Lacks, Outcome, Routes, Rule};
 pub use value::{Limits, View};

@@ -11,11 +11,6 @@ use crate::tls::ServerTls;
 
 /// Where a session goes.
 #[derive(Clone, Debug)]
-pub struct Route {
-    pub outcome: Outcome,
-}
-
-#[derive(Clone, Debug)]
 pub enum Outcome {
     Relay {
         pool: PoolId,
@@ -23,6 +18,26 @@ pub enum Outcome {
         tls: Option<Arc<ServerTls>>,
     },
     Reject,
+}
+
+/// What the routes say to a hello.
+#[derive(Clone, Copy, Debug)]
+pub struct Found<'r> {
+    pub outcome: &'r Outcome,
+    /// The protocol that has led to it: to agree on another one could be the business of another
+    /// route. `None`: it is the same for all that are offered.
+    pub protocol: Option<&'r [u8]>,
+    /// What the hello would have had to ask for instead, if it is rejected.
+    pub lacks: Lacks,
+}
+
+/// What of a hello is to blame where it leads nowhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lacks {
+    /// A name that is served, whatever the protocols.
+    Name,
+    /// A protocol that is served, under the same name.
+    Protocol,
 }
 
 /// One rule: an outcome, and all that it holds for.
@@ -47,11 +62,11 @@ pub struct Routes {
     /// The rules without names.
     nameless: Branch,
     /// In the order of the rules.
-    routes: Vec<Route>,
-    unmatched: Route,
+    outcomes: Vec<Outcome>,
+    unmatched: Outcome,
 }
 
-/// The rules for one name, as places in `routes`.
+/// The rules for one name, as places in `outcomes`.
 #[derive(Debug, Default)]
 struct Branch {
     /// By protocol, in order.
@@ -69,12 +84,12 @@ impl Routes {
             wildcards: HashMap::new(),
             depths: 0,
             nameless: Branch::default(),
-            routes: Vec::new(),
-            unmatched: Route { outcome: unmatched },
+            outcomes: Vec::new(),
+            unmatched,
         };
         for Rule { server_names, alpn, outcome } in rules {
-            let place = routes.routes.len();
-            routes.routes.push(Route { outcome });
+            let place = routes.outcomes.len();
+            routes.outcomes.push(outcome);
             for name in &server_names {
                 routes.branch(name).add(&alpn, place);
             }
@@ -89,14 +104,23 @@ impl Routes {
     /// which the client prefers them. Names come before protocols: the exact one, then wildcards,
     /// the longest first, then rules without names; within each, the first protocol that there is
     /// a rule for, then the rule without protocols.
-    pub fn find(&self, server_name: Option<&str>, alpn: &[Box<[u8]>]) -> &Route {
-        let named = server_name.into_iter().flat_map(|name| self.named(name));
-        let mut branches = named.chain([&self.nameless]);
-        let place = branches.find_map(|branch| branch.find(alpn));
-        place.map_or(&self.unmatched, |place| &self.routes[place])
+    pub fn find(&self, server_name: Option<&str>, alpn: &[Box<[u8]>]) -> Found<'_> {
+        let named = || server_name.into_iter().flat_map(|name| self.named(name));
+        let mut branches = named().chain([&self.nameless]);
+        let Some((protocol, place)) = branches.find_map(|branch| branch.find(alpn)) else {
+            let known = named().next().is_some() || !self.has_names();
+            let lacks = if known { Lacks::Protocol } else { Lacks::Name };
+            return Found { outcome: &self.unmatched, protocol: None, lacks };
+        };
+        let lacks = if protocol.is_some() { Lacks::Protocol } else { Lacks::Name };
+        Found { outcome: &self.outcomes[place], protocol, lacks }
     }
 
-    fn named<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r Branch> {
+    fn has_names(&self) -> bool {
+        !self.exact.is_empty() || !self.wildcards.is_empty()
+    }
+
+    fn named<'r>(&'r self, name: &str) -> impl Iterator<Item = &'r Branch> {
         let domains = Domains { rest: name, labels: name.split('.').count() };
         let known = domains.filter(|(labels, _)| self.depths & bit(*labels) != 0);
         let wildcards = known.filter_map(|(_, domain)| self.wildcards.get(domain));
@@ -126,9 +150,13 @@ impl Branch {
         }
     }
 
-    fn find(&self, alpn: &[Box<[u8]>]) -> Option<usize> {
+    /// The place of the rule, and the protocol if it goes by one.
+    fn find(&self, alpn: &[Box<[u8]>]) -> Option<(Option<&[u8]>, usize)> {
         let mut known = alpn.iter().filter_map(|protocol| self.search(protocol).ok());
-        known.next().map(|at| self.by_protocol[at].1).or(self.any)
+        let by_protocol = known.next().map(|at| &self.by_protocol[at]);
+        by_protocol
+            .map(|(protocol, place)| (Some(&**protocol), *place))
+            .or_else(|| Some((None, self.any?)))
     }
 
     fn search(&self, protocol: &[u8]) -> Result<usize, usize> {
@@ -175,8 +203,12 @@ mod tests {
     }
 
     /// The pool's number. `None`: it is rejected.
-    fn pool(route: &Route) -> Option<usize> {
-        match &route.outcome {
+    fn pool(found: Found<'_>) -> Option<usize> {
+        pool_of(found.outcome)
+    }
+
+    fn pool_of(outcome: &Outcome) -> Option<usize> {
+        match outcome {
             Outcome::Relay { pool, .. } => Some(pool.0),
             Outcome::Reject => None,
         }
@@ -232,6 +264,40 @@ mod tests {
             assert_eq!(pool(found), Some(expected), "{protocols:?}");
         }
         assert_eq!(pool(routes.find(None, &offer(&["h2"]))), None);
+    }
+
+    #[test]
+    fn what_has_led_to_a_route_is_told_with_it() {
+        use Lacks::{Name, Protocol};
+        let rules = [
+            rule(&["a.b"], &["h2", "h3"], 1),
+            rule(&["a.b"], &["http/1.1"], 2),
+            rule(&["*.c"], &[], 3),
+            Rule { outcome: Outcome::Reject, ..rule(&["*.d"], &["h2"], 0) },
+            Rule { outcome: Outcome::Reject, ..rule(&["old.d"], &[], 0) },
+            rule(&[], &["mqtt"], 4),
+        ];
+        let routes = Routes::new(Outcome::Reject, rules);
+        for (name, protocols, expected, protocol, lacks) in [
+            (Some("a.b"), &["http/1.1", "h2"][..], Some(2), Some("http/1.1"), Protocol),
+            (Some("a.b"), &["x", "h3"], Some(1), Some("h3"), Protocol),
+            (Some("a.b"), &["x"], None, None, Protocol),
+            (Some("a.b"), &[], None, None, Protocol),
+            (Some("x.c"), &["h2"], Some(3), None, Name),
+            (Some("x.d"), &["h2"], None, Some("h2"), Protocol),
+            (Some("old.d"), &["h2"], None, None, Name),
+            (Some("x.y"), &["h2"], None, None, Name),
+            (None, &["h2"], None, None, Name),
+            (None, &["mqtt"], Some(4), Some("mqtt"), Protocol),
+        ] {
+            let offered = offer(protocols);
+            let found = routes.find(name, &offered);
+            let shown = (pool(found), found.protocol, found.lacks);
+            let protocol = protocol.map(str::as_bytes);
+            assert_eq!(shown, (expected, protocol, lacks), "{name:?} {protocols:?}");
+        }
+        let by_protocol = Routes::new(Outcome::Reject, [rule(&[], &["mqtt"], 1)]);
+        assert_eq!(by_protocol.find(Some("a.b"), &offer(&["h2"])).lacks, Protocol);
     }
 
     #[test]
@@ -337,7 +403,7 @@ mod tests {
                 let alpn: Vec<_> = protocols.into_iter().map(Vec::into_boxed_slice).collect();
                 let name = name.as_deref();
                 let expected = match by_the_rules(&rules, name, &alpn) {
-                    Some(first) => pool(&Route { outcome: rules[first].outcome.clone() }),
+                    Some(first) => pool_of(&rules[first].outcome),
                     None => Some(usize::MAX),
                 };
                 prop_assert_eq!(pool(routes.find(name, &alpn)), expected, "{:?} {:?}", name, alpn);

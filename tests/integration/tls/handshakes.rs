@@ -9,11 +9,42 @@ use rustls::AlertDescription;
 use rustls::version::{TLS12, TLS13};
 use serde_json::json;
 
-use super::super::proxy::assert_fields;
+use super::super::proxy::{Plan, assert_fields};
 use super::super::stream::{connect, expect_end, expect_silence, finish, pass};
 use super::authority::Authority;
 use super::peer::{Tls, alert, client, client_of};
 use super::scene::{NAME, Scene, Settings};
+
+#[test]
+fn the_protocol_that_leads_to_a_pool_is_the_one_that_is_agreed_on() {
+    let authority = Authority::new("the authority");
+    let [new, old, rest] = [(); 3].map(|()| super::super::peer::Backend::listen());
+    let more = format!(
+        "{}[pool.new]\nbackends = [\"{}\"]\n[pool.old]\nbackends = [\"{}\"]\n",
+        super::scene::edge(&authority, "alpn = [\"h2\", \"http/1.1\", \"mqtt\"]"),
+        new.address,
+        old.address
+    );
+    let listener = "tls = \"edge\"\nroutes = [{ alpn = [\"h2\"], pool = \"new\" },\n\
+                    { alpn = [\"http/1.1\"], pool = \"old\" }]";
+    let plan = Plan { listener, more: &more, ..Plan::of(&[rest.address]) };
+    let proxy = plan.start();
+    let mut config = client(&authority);
+    for (offered, backend, agreed) in [
+        (&["http/1.1", "h2"][..], &old, Some("http/1.1")),
+        (&["h2", "http/1.1"], &new, Some("h2")),
+        (&["mqtt", "http/1.1", "h2"], &old, Some("http/1.1")),
+        (&["mqtt"], &rest, Some("mqtt")),
+        (&[], &rest, None),
+    ] {
+        config.alpn_protocols = offered.iter().map(|name| name.as_bytes().to_vec()).collect();
+        let client = Tls::connect(proxy.address(), NAME, &Arc::new(config.clone())).unwrap();
+        assert_eq!(client.protocol().as_deref(), agreed, "{offered:?}");
+        let server = backend.accept();
+        pass(&client, &server, 0..100);
+    }
+    proxy.await_rest();
+}
 
 #[test]
 fn a_protocol_is_agreed_on_or_the_client_is_refused() {
@@ -134,11 +165,7 @@ fn an_identity_that_signs_for_long_serves() {
     let backend = super::super::peer::Backend::listen();
     let more = format!("[tls.edge]\ncertificates = [{slow}]");
     let listener = "tls = \"edge\"";
-    let plan = super::super::proxy::Plan {
-        listener,
-        more: &more,
-        ..super::super::proxy::Plan::of(&[backend.address])
-    };
+    let plan = Plan { listener, more: &more, ..Plan::of(&[backend.address]) };
     let proxy = plan.start();
     let rest = super::scene::Rest::of(&proxy);
     for version in [&TLS13, &TLS12] {
