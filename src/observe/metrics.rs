@@ -154,7 +154,7 @@ mod tests {
     use crate::observe::close_reason::CloseReason;
     use crate::observe::handshake_cause::HandshakeCause;
     use crate::observe::tally::HandshakeTally;
-    use crate::observe::tls_exposition::TlsExpiry;
+    use crate::observe::tls_exposition::{TlsExpiry, TlsLapsing};
     use std::time::{Duration, UNIX_EPOCH};
 
     fn metrics() -> Metrics {
@@ -313,18 +313,15 @@ mod tests {
     #[test]
     fn tls_material_tells_when_it_lapses_and_how_its_renewals_went() {
         let metrics = metrics();
-        let expiry = |file: &str, is_certificate, until| TlsExpiry {
-            is_certificate,
-            file: file.to_owned(),
-            until,
-        };
+        let expiry = |file: &str, kind, until| TlsExpiry { kind, file: file.to_owned(), until };
         metrics.set_tls(vec![TlsRow {
             table: "edge".to_owned(),
             expiries: vec![
-                expiry("/a.pem", true, 2_000_000_000),
-                expiry("/a.pem", true, 2_000_000_000),
-                expiry("/a.crl", false, 1_900_000_001),
-                expiry("/a.crl", false, 1_900_000_000),
+                expiry("/a.pem", TlsLapsing::Certificate, 2_000_000_000),
+                expiry("/a.pem", TlsLapsing::Certificate, 2_000_000_000),
+                expiry("/ca.pem", TlsLapsing::Authority, 1_800_000_000),
+                expiry("/a.crl", TlsLapsing::RevocationList, 1_900_000_001),
+                expiry("/a.crl", TlsLapsing::RevocationList, 1_900_000_000),
             ],
             renewed: 2,
             failed: 1,
@@ -336,6 +333,7 @@ mod tests {
                 r#"ringmain_tls_certificate_expiry_seconds{tls="edge","#,
                 r#"certificate="/a.pem"} 2000000000"#
             ),
+            r#"ringmain_tls_authority_expiry_seconds{tls="edge",file="/ca.pem"} 1800000000"#,
             r#"ringmain_tls_revocation_list_expiry_seconds{tls="edge",file="/a.crl"} 1900000000"#,
             r#"ringmain_tls_reloads_total{tls="edge",result="success"} 2"#,
             r#"ringmain_tls_reloads_total{tls="edge",result="failure"} 1"#,

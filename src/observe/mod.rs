@@ -40,5 +40,5 @@ pub use tally::{
     AccessLogTally, ClosedCounts, Count, Gauge, HandshakeFailures, HandshakeTally, ListenerTally,
     PoolTally, SessionTally, WorkerTally,
 };
-pub use tls_exposition::{TlsExpiry, TlsRow};
+pub use tls_exposition::{TlsExpiry, TlsLapsing, TlsRow};
 pub use tls_record::{TlsFailure, TlsRecord};

@@ -22,26 +22,28 @@ pub struct TlsRow {
 /// When something of a file lapses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsExpiry {
-    /// Else it is a revocation list.
-    pub is_certificate: bool,
+    pub kind: TlsLapsing,
     pub file: String,
     /// In seconds since 1970.
     pub until: u64,
 }
 
-pub(super) fn encode(rows: &[TlsRow], encoder: &mut DescriptorEncoder) -> fmt::Result {
-    let help = "When the certificate lapses, in seconds since 1970.";
-    let mut family =
-        encoder.encode_descriptor("tls_certificate_expiry_seconds", help, None, Gauge)?;
-    for (table, expiry) in soonest(rows, true) {
-        sample(&mut family, &[("tls", table), ("certificate", &expiry.file)], expiry.until)?;
-    }
+/// What it is that lapses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsLapsing {
+    /// Of a chain that is shown.
+    Certificate,
+    /// One that clients or backends are believed by.
+    Authority,
+    RevocationList,
+}
 
-    let help = "When the first revocation list of the file lapses, in seconds since 1970.";
-    let name = "tls_revocation_list_expiry_seconds";
-    let mut family = encoder.encode_descriptor(name, help, None, Gauge)?;
-    for (table, expiry) in soonest(rows, false) {
-        sample(&mut family, &[("tls", table), ("file", &expiry.file)], expiry.until)?;
+pub(super) fn encode(rows: &[TlsRow], encoder: &mut DescriptorEncoder) -> fmt::Result {
+    for (kind, name, label, help) in LAPSING {
+        let mut family = encoder.encode_descriptor(name, help, None, Gauge)?;
+        for (table, expiry) in soonest(rows, kind) {
+            sample(&mut family, &[("tls", table), (label, &expiry.file)], expiry.until)?;
+        }
     }
 
     let help = "Renewals of TLS material while the process serves: what was taken, and what was \
@@ -61,16 +63,36 @@ pub(super) fn encode(rows: &[TlsRow], encoder: &mut DescriptorEncoder) -> fmt::R
     Ok(())
 }
 
+/// With the metric, its label for the file, and its help.
+const LAPSING: [(TlsLapsing, &str, &str, &str); 3] = [
+    (
+        TlsLapsing::Certificate,
+        "tls_certificate_expiry_seconds",
+        "certificate",
+        "When the first certificate of the chain lapses, in seconds since 1970.",
+    ),
+    (
+        TlsLapsing::Authority,
+        "tls_authority_expiry_seconds",
+        "file",
+        "When the first authority of the file lapses, in seconds since 1970.",
+    ),
+    (
+        TlsLapsing::RevocationList,
+        "tls_revocation_list_expiry_seconds",
+        "file",
+        "When the first revocation list of the file lapses, in seconds since 1970.",
+    ),
+];
+
 /// Of each file of each table the entry that lapses first: a file may be named twice, and may hold
-/// several lists.
-fn soonest(rows: &[TlsRow], certificates: bool) -> impl Iterator<Item = (&str, &TlsExpiry)> {
+/// several of a kind.
+fn soonest(rows: &[TlsRow], kind: TlsLapsing) -> impl Iterator<Item = (&str, &TlsExpiry)> {
     rows.iter().flat_map(move |row| {
-        let wanted = row.expiries.iter().filter(move |it| it.is_certificate == certificates);
+        let wanted = row.expiries.iter().filter(move |it| it.kind == kind);
         let first = move |it: &&TlsExpiry| {
-            let same = row
-                .expiries
-                .iter()
-                .filter(|other| other.is_certificate == certificates && other.file == it.file);
+            let same =
+                row.expiries.iter().filter(|other| other.kind == kind && other.file == it.file);
             same.min_by_key(|other| other.until).is_some_and(|first| std::ptr::eq(first, *it))
         };
         wanted.filter(first).map(|it| (&*row.table, it))

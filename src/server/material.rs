@@ -106,12 +106,13 @@ impl Stock {
         self.clock.current_time().unwrap_or(UnixTime::since_unix_epoch(Default::default()))
     }
 
-    /// A line for each certificate and revocation list: where it is from, and until when it holds.
+    /// A line for each thing that lapses: where it is from, and until when it holds.
     pub fn summary(&self) -> Vec<String> {
         let lines = |table: &Table| -> Vec<String> {
             let line = |expiry: &Expiry| {
                 let (key, file) = (&expiry.key, expiry.file.display());
-                format!("{}.{key}: {file}: valid until {}", table.path, expiry.date())
+                let what = expiry.subject();
+                format!("{}.{key}: {file}: {what} valid until {}", table.path, expiry.date())
             };
             table.expiries().iter().map(line).collect()
         };

@@ -14,8 +14,8 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep_until};
 use crate::config::Config;
 use crate::control::ProbeTls;
 use crate::control::discovery::FileWatch;
-use crate::observe::{TlsExpiry, TlsRow};
-use crate::tls::Kind;
+use crate::observe::{TlsExpiry, TlsLapsing, TlsRow};
+use crate::tls::{Expiry, Kind};
 
 use super::compose::recompose;
 use super::conduct::Baton;
@@ -143,21 +143,21 @@ impl Renewer {
     }
 
     fn remind(&mut self) {
-        let mut kinds = Vec::new();
+        let mut lapsing = Vec::new();
         let mut subjects = Vec::new();
         for table in &self.stock.tables {
             for expiry in table.expiries() {
                 let key = format!("{}.{}", table.path, expiry.key);
                 let (file, until) = (expiry.file.clone(), expiry.until.as_secs());
                 let subject = Subject { key, file, until };
-                kinds.push((subject.clone(), expiry.kind, expiry.date()));
+                lapsing.push((subject.clone(), expiry.clone()));
                 subjects.push(subject);
             }
         }
         for (subject, left) in self.reminders.due(subjects, self.stock.now().as_secs()) {
-            let found = kinds.iter().find(|(of, ..)| *of == subject);
-            if let Some((_, kind, date)) = found {
-                remind(&subject, *kind, left, date);
+            let found = lapsing.iter().find(|(of, _)| *of == subject);
+            if let Some((_, expiry)) = found {
+                remind(&subject.key, expiry, left);
             }
         }
     }
@@ -202,8 +202,12 @@ impl Record {
     }
 
     fn row(&self, table: &Table) -> TlsRow {
-        let expiry = |expiry: &crate::tls::Expiry| TlsExpiry {
-            is_certificate: expiry.kind == Kind::Certificate,
+        let expiry = |expiry: &Expiry| TlsExpiry {
+            kind: match expiry.kind {
+                Kind::Certificate => TlsLapsing::Certificate,
+                Kind::Authority => TlsLapsing::Authority,
+                Kind::RevocationList => TlsLapsing::RevocationList,
+            },
             file: expiry.file.display().to_string(),
             until: expiry.until.as_secs(),
         };
@@ -217,12 +221,14 @@ impl Record {
     }
 }
 
-fn remind(subject: &Subject, kind: Kind, left: Left, date: &str) {
-    let (what, remedy) = match kind {
-        Kind::Certificate => ("certificate", "renew it"),
-        Kind::RevocationList => ("revocation list", "fetch a current one"),
+/// `key` is that of the table and the one within it.
+fn remind(key: &str, expiry: &Expiry, left: Left) {
+    let remedy = match expiry.kind {
+        Kind::Certificate => "renew it",
+        Kind::Authority => "put the next one in place",
+        Kind::RevocationList => "fetch a current one",
     };
-    let (key, file) = (&subject.key, subject.file.display());
+    let (what, date, file) = (expiry.subject(), expiry.date(), expiry.file.display());
     match left {
         Left::Days(days @ 2..) => {
             tracing::warn!("{key}: {file}: the {what} lapses in {days} days, on {date}; {remedy}");

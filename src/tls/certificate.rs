@@ -32,7 +32,7 @@ pub(super) fn validity(certificate: &[u8]) -> Option<(UnixTime, UnixTime)> {
 /// Reads a certificate; the reason if it is none.
 pub(super) fn facts(certificate: &CertificateDer<'_>) -> Result<Facts, String> {
     let parsed = EndEntityCert::try_from(certificate).map_err(in_words)?;
-    let validity = validity(certificate).ok_or("its validity is not given as it must be")?;
+    let validity = validity(certificate).ok_or(NO_VALIDITY)?;
     Ok(Facts {
         names: parsed.valid_dns_names().map(str::to_ascii_lowercase).collect(),
         not_before: validity.0,
@@ -43,6 +43,9 @@ pub(super) fn facts(certificate: &CertificateDer<'_>) -> Result<Facts, String> {
         rsa_bits: rsa_bits(&parsed.subject_public_key_info()),
     })
 }
+
+/// What is wrong where [`validity`] finds none.
+pub(super) const NO_VALIDITY: &str = "its validity is not given as it must be";
 
 /// Whom a certificate speaks for, as operators call it: the common name of its subject, or its
 /// first name in DNS.

@@ -240,7 +240,7 @@ impl ClientTls {
         &self.warnings
     }
 
-    /// When its certificate lapses, if it has one.
+    /// When its certificate and its authorities lapse, those of this host aside.
     pub fn expiries(&self) -> &[Expiry] {
         &self.expiries
     }
@@ -278,7 +278,7 @@ impl Parts {
         now: UnixTime,
         taking: &mut Taking,
     ) -> Option<Parts> {
-        let loaded = Part::load(|findings| verifier(options, provider, findings));
+        let loaded = Part::load(|findings| verifier(options, provider, now, findings));
         let verifier = taking.take(before.map(|before| &before.verifier), loaded);
         let identity =
             options.certificate.as_ref().zip(options.key.as_ref()).map(|(chain, key)| {
@@ -334,6 +334,7 @@ const REMEMBERED: usize = 2_048;
 fn verifier(
     options: &ClientOptions,
     provider: &Arc<CryptoProvider>,
+    now: UnixTime,
     findings: &mut Findings,
 ) -> Option<(Arc<dyn ServerCertVerifier>, [u8; 32])> {
     if options.insecure_skip_verify {
@@ -341,14 +342,19 @@ fn verifier(
         return Some((Arc::new(Unverified(provider.signature_verification_algorithms)), [0; 32]));
     }
     let (file, anchors) = match &options.ca {
-        Authorities::System => (None, Anchors::of_system(SYSTEM_BUNDLES)),
-        Authorities::File(path) => (Some(path.as_path()), Anchors::load(path)),
+        Authorities::System => {
+            let anchors = Anchors::of_system(SYSTEM_BUNDLES);
+            (None, anchors.map_err(|problem| findings.refuse("ca", None, problem)).ok()?)
+        }
+        Authorities::File(path) => {
+            let named = Named { key: "ca", file: path };
+            (Some(path.as_path()), Anchors::load(named, now, findings)?)
+        }
     };
-    let verifier = anchors.and_then(|anchors| {
-        let digest = sha256(anchors.digests.as_flattened());
-        Ok((server_verifier(&anchors, provider)?, digest))
-    });
-    verifier.map_err(|problem| findings.refuse("ca", file, problem)).ok()
+    let digest = sha256(anchors.digests.as_flattened());
+    let verifier = server_verifier(&anchors, provider);
+    let verifier = verifier.map_err(|problem| findings.refuse("ca", file, problem)).ok()?;
+    Some((verifier, digest))
 }
 
 fn variants(config: &ClientConfig, known: &[Vec<u8>]) -> HashMap<Vec<u8>, Arc<ClientConfig>> {

@@ -153,18 +153,19 @@ fn certified(
 }
 
 fn look_at_chain(chain: Named<'_>, facts: &[Facts], now: UnixTime, findings: &mut Findings) {
-    let Some(first) = facts.first() else { return };
-    findings.holds_until(chain, Kind::Certificate, first.not_after);
-    let mut warn = |concern| findings.warn(chain.key, Some(chain.file), concern);
-    if now > first.not_after {
-        warn(Concern::Expired { until: date(first.not_after) });
-    }
-    if now < first.not_before {
-        warn(Concern::NotYetValid { since: date(first.not_before) });
+    for (place, Facts { not_before, not_after, .. }) in (1..).zip(facts) {
+        findings.holds_until(chain, (Kind::Certificate, place), *not_after);
+        let mut warn = |concern| findings.warn(chain.key, Some(chain.file), concern);
+        if now > *not_after {
+            warn(Concern::Expired { place, until: date(*not_after) });
+        }
+        if now < *not_before {
+            warn(Concern::NotYetValid { place, since: date(*not_before) });
+        }
     }
     let broken = facts.windows(2).position(|pair| pair[0].issuer != pair[1].subject);
     if let Some(index) = broken {
-        warn(Concern::OutOfOrder { place: index + 2 });
+        findings.warn(chain.key, Some(chain.file), Concern::OutOfOrder { place: index + 2 });
     }
 }
 

@@ -37,7 +37,8 @@ impl<T> Part<T> {
     }
 
     fn has_lapsed(&self, now: UnixTime) -> bool {
-        self.untimely().is_some() || self.expiries.iter().any(|expiry| now > expiry.until)
+        self.untimely().is_some()
+            || self.expiries.iter().any(|it| it.kind.ends_service() && now > it.until)
     }
 }
 

@@ -98,12 +98,19 @@ pub enum Concern {
     WorldReadable {
         mode: u32,
     },
-    /// `until` is a date.
+    /// `place` counts from 1, `until` is a date.
     Expired {
+        place: usize,
         until: String,
     },
     NotYetValid {
+        place: usize,
         since: String,
+    },
+    /// One that others are believed by; `place` counts from 1, `until` is a date.
+    ExpiredAuthority {
+        place: usize,
+        until: String,
     },
     /// No DNS name is in the certificate: it is chosen for nobody in particular.
     NoNames,
@@ -156,9 +163,15 @@ impl Findings {
         self.warnings.push(MaterialWarning { key, file, concern });
     }
 
-    pub(super) fn holds_until(&mut self, named: Named<'_>, kind: Kind, until: UnixTime) {
+    /// `place` counts what is in the file from 1.
+    pub(super) fn holds_until(
+        &mut self,
+        named: Named<'_>,
+        (kind, place): (Kind, usize),
+        until: UnixTime,
+    ) {
         let (key, file) = (named.key.to_owned(), named.file.to_owned());
-        self.expiries.push(Expiry { key, file, kind, until });
+        self.expiries.push(Expiry { key, file, kind, place, until });
     }
 }
 
@@ -185,6 +198,14 @@ impl fmt::Display for MaterialWarning {
 fn place(f: &mut fmt::Formatter<'_>, key: &str, file: Option<&Path>) -> fmt::Result {
     write!(f, "{key}: ")?;
     file.map_or(Ok(()), |file| write!(f, "{}: ", file.display()))
+}
+
+/// How a certificate of a chain is called: the first is the one that it is all about.
+fn certificate(place: usize) -> String {
+    match place {
+        1 => "the certificate".to_owned(),
+        place => format!("certificate {place} of the file"),
+    }
 }
 
 /// In words what webpki says to a certificate or a revocation list that it cannot use.
@@ -365,6 +386,7 @@ impl Concern {
             Concern::WorldReadable { .. } => "world_readable",
             Concern::Expired { .. } => "expired",
             Concern::NotYetValid { .. } => "not_yet_valid",
+            Concern::ExpiredAuthority { .. } => "expired_authority",
             Concern::NoNames => "no_names",
             Concern::OutOfOrder { .. } => "out_of_order",
             Concern::LapsedRevocationList { .. } => "lapsed_revocation_list",
@@ -384,14 +406,22 @@ impl fmt::Display for Concern {
                 "everybody on this host may read this secret (mode {mode:04o}); take the right \
                  away, such as with chmod 0640"
             ),
-            Concern::Expired { until } => write!(
+            Concern::Expired { place, until } => write!(
                 f,
-                "the certificate was valid until {until}: who verifies it refuses it; renew it"
+                "{} was valid until {until}: who verifies it refuses it; renew it",
+                certificate(*place)
             ),
-            Concern::NotYetValid { since } => write!(
+            Concern::NotYetValid { place, since } => write!(
                 f,
-                "the certificate is valid from {since} only: who verifies it refuses it; check \
-                 this host's clock, or put the certificate in place later"
+                "{} is valid from {since} only: who verifies it refuses it; check this host's \
+                 clock, or put the certificate in place later",
+                certificate(*place)
+            ),
+            Concern::ExpiredAuthority { place, until } => write!(
+                f,
+                "authority {place} of the file was valid until {until}: what it has issued is \
+                 believed here all the same; put the authority's next certificate in place, or \
+                 take it out"
             ),
             Concern::NoNames => f.write_str(
                 "the certificate has no DNS name among its subject alternative names: it is \

@@ -283,7 +283,7 @@ fn clients(
         findings.refuse("client_ca", None, Problem::NoClientCa);
         return None;
     };
-    let anchors = findings.accept("client_ca", path, Anchors::load(path));
+    let anchors = Anchors::load(Named { key: "client_ca", file: path }, now, findings);
     let mut lists = Vec::new();
     for (index, file) in options.client_crls.iter().enumerate() {
         let key = format!("client_crls[{index}]");

@@ -22,13 +22,15 @@ pub enum MinVersion {
     Tls13,
 }
 
-/// When a certificate or a revocation list lapses.
+/// When something of a file lapses.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expiry {
     /// The key that names the file, within its table, such as `certificates[0].chain`.
     pub key: String,
     pub file: PathBuf,
     pub kind: Kind,
+    /// In the file, counted from 1.
+    pub place: usize,
     /// The last second at which it holds.
     pub until: UnixTime,
 }
@@ -38,13 +40,36 @@ impl Expiry {
     pub fn date(&self) -> String {
         date(self.until)
     }
+
+    /// What it is that lapses, such as `certificate 2 of the file`.
+    pub fn subject(&self) -> String {
+        let place = self.place;
+        match self.kind {
+            Kind::Certificate if place == 1 => "certificate".to_owned(),
+            Kind::Certificate => format!("certificate {place} of the file"),
+            Kind::Authority => format!("authority {place} of the file"),
+            Kind::RevocationList if place == 1 => "revocation list".to_owned(),
+            Kind::RevocationList => format!("revocation list {place} of the file"),
+        }
+    }
 }
 
 /// What it is that lapses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// Of a chain that is shown.
     Certificate,
+    /// One that vouches for others.
+    Authority,
     RevocationList,
+}
+
+impl Kind {
+    /// Whether nobody is served by what has lapsed. Authorities are believed by their keys,
+    /// whatever their time (RFC 5280, section 6.1.1, leaves that to whoever believes them).
+    pub(super) fn ends_service(self) -> bool {
+        matches!(self, Kind::Certificate | Kind::RevocationList)
+    }
 }
 
 impl MinVersion {

@@ -18,7 +18,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::{DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use webpki::{BorrowedCertRevocationList, anchor_from_trusted_cert};
 
-use super::certificate::next_update;
+use super::certificate::{NO_VALIDITY, next_update, validity};
 use super::der::date;
 use super::files::{read, sections};
 use super::identity::Named;
@@ -34,21 +34,38 @@ pub(super) type Digests = Vec<[u8; 32]>;
 pub(super) struct Anchors {
     pub(super) roots: Arc<RootCertStore>,
     pub(super) digests: Digests,
+    /// The last second of each, in the order of the file; of the host's own nothing is said.
+    ends: Vec<UnixTime>,
 }
 
 impl Anchors {
-    /// All certificates of a PEM file.
-    pub(super) fn load(path: &Path) -> Result<Anchors, Problem> {
-        let bodies = sections(&read(path)?, SectionKind::Certificate)?;
-        let mut anchors = Vec::new();
-        for (index, body) in bodies.iter().enumerate() {
-            let anchor = anchor(body).map_err(|reason| {
-                let place = index + 1;
-                Problem::BadCertificate { place, reason }
-            })?;
-            anchors.push(anchor);
+    /// All certificates of a PEM file, or nothing once what is wrong is noted.
+    pub(super) fn load(
+        named: Named<'_>,
+        now: UnixTime,
+        findings: &mut Findings,
+    ) -> Option<Anchors> {
+        let anchors = findings.accept(named.key, named.file, Anchors::of_file(named.file))?;
+        for (place, until) in (1..).zip(&anchors.ends) {
+            findings.holds_until(named, (Kind::Authority, place), *until);
+            if now > *until {
+                let concern = Concern::ExpiredAuthority { place, until: date(*until) };
+                findings.warn(named.key, Some(named.file), concern);
+            }
         }
-        Anchors::of(anchors, &bodies)
+        Some(anchors)
+    }
+
+    fn of_file(path: &Path) -> Result<Anchors, Problem> {
+        let bodies = sections(&read(path)?, SectionKind::Certificate)?;
+        let (mut anchors, mut ends) = (Vec::new(), Vec::new());
+        for (place, body) in (1..).zip(&bodies) {
+            let bad = |reason| Problem::BadCertificate { place, reason };
+            anchors.push(anchor(body).map_err(bad)?);
+            let (_, end) = validity(body).ok_or_else(|| bad(NO_VALIDITY.to_owned()))?;
+            ends.push(end);
+        }
+        Ok(Anchors { ends, ..Anchors::of(anchors, &bodies)? })
     }
 
     /// The certificates that this host trusts; those that no verification could use are left out.
@@ -68,7 +85,7 @@ impl Anchors {
             return Err(Problem::NoCertificate);
         }
         let roots = Arc::new(RootCertStore { roots: anchors });
-        Ok(Anchors { roots, digests: digests(bodies) })
+        Ok(Anchors { roots, digests: digests(bodies), ends: Vec::new() })
     }
 }
 
@@ -115,7 +132,7 @@ pub(super) fn revocation_lists(
             .map_err(|error| Problem::BadRevocationList { place, reason: in_words(error) });
         findings.accept(named.key, named.file, parsed.map(drop))?;
         if let Some(until) = next_update(&body) {
-            findings.holds_until(named, Kind::RevocationList, until);
+            findings.holds_until(named, (Kind::RevocationList, place), until);
             if now >= until {
                 let concern = Concern::LapsedRevocationList { place, since: date(until) };
                 findings.warn(named.key, Some(named.file), concern);

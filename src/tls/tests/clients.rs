@@ -102,8 +102,8 @@ fn a_list_that_has_lapsed_is_told_and_lets_nobody_in() {
     gate.options.client_crls = vec![gate.folder.write("all.crl", lists)];
     let server = gate.load().unwrap();
     let lapse: Vec<_> = server.expiries().iter().map(|expiry| &*expiry.key).collect();
-    assert_eq!(lapse, ["certificates[0].chain", "client_crls[0]", "client_crls[0]"]);
-    assert_eq!(server.expiries()[2].until, at(NOW + 14 * DAY));
+    assert_eq!(lapse, ["certificates[0].chain", "client_ca", "client_crls[0]", "client_crls[0]"]);
+    assert_eq!(server.expiries()[3].until, at(NOW + 14 * DAY));
     gate.clock.set(NOW + 15 * DAY);
     let client = gate.client(Some(&client));
     let later = gate.load().unwrap();
@@ -118,6 +118,36 @@ fn a_list_that_has_lapsed_is_told_and_lets_nobody_in() {
              00:00:00 UTC, and every client whose certificate it covers is refused; fetch a \
              current one"]
     );
+}
+
+#[test]
+fn an_authority_that_has_lapsed_is_told_and_believed() {
+    let mut gate = Gate::new(ClientAuth::Required);
+    let late = Authority::until("late", (2026, 12, 31));
+    gate.folder.write("ca.pem", gate.root.pem() + &late.pem());
+    let lapsed = "authority 2 of the file was valid until 2026-12-31 00:00:00 UTC: what it has \
+                  issued is believed here all the same; put the authority's next certificate in \
+                  place, or take it out";
+    let server = gate.load().unwrap();
+    let told = sentences(&gate.folder, server.warnings());
+    assert_eq!(told, [format!("client_ca: ca.pem: {lapsed}")]);
+    let subjects: Vec<_> = server.expiries().iter().map(|expiry| expiry.subject()).collect();
+    assert_eq!(subjects, ["certificate", "authority 1 of the file", "authority 2 of the file"]);
+    assert_eq!(server.expiries()[2].until, at(NOW - DAY));
+    assert_eq!(gate.outcome(Some(&late.issue(&["agent.test"]))), Ok(()));
+    // The same for the authorities of backends.
+    let client = gate.client(None);
+    let told = sentences(&gate.folder, client.warnings());
+    assert_eq!(told, [format!("ca: ca.pem: {lapsed}")]);
+    // It is no reason to refuse what is new, and none to take what is bad.
+    let tickets = Tickets::new(gate.clock.clone());
+    gate.folder.write("ca.pem", late.pem());
+    let Renewal { fresh, errors } = server.renewed(&gate.options, &tickets, gate.clock.now());
+    assert!(errors.is_empty() && fresh.is_some(), "{errors:?}");
+    let list = gate.root.revoke(&[], (2026, 12, 31)) + &late.revoke(&[], (2026, 12, 31));
+    gate.options.client_crls = vec![gate.folder.write("all.crl", list)];
+    let Renewal { errors, .. } = fresh.unwrap().renewed(&gate.options, &tickets, at(NOW));
+    assert_eq!(errors.len(), 1, "a lapsed list");
 }
 
 #[test]

@@ -263,6 +263,28 @@ fn a_certificate_out_of_its_time_is_told_and_serves() {
 }
 
 #[test]
+fn every_certificate_of_a_chain_is_looked_at() {
+    let (folder, authority) = (Folder::new(), Authority::new("root"));
+    let between = authority.delegate_until("between", (2026, 12, 31));
+    let issued = between.issue(&["a.test"]);
+    let mut files = folder.write_issued("server", &issued);
+    files.chain = folder.write("chain.pem", issued.certificate.pem() + &between.pem());
+    let options = server_options("edge", vec![files]);
+    assert_eq!(
+        warnings(&folder, &options),
+        ["certificates[0].chain: chain.pem: certificate 2 of the file was valid until 2026-12-31 \
+             00:00:00 UTC: who verifies it refuses it; renew it"]
+    );
+    let loaded = load(&options).unwrap();
+    let expiries: Vec<_> = loaded.expiries().iter().map(|it| (it.subject(), it.until)).collect();
+    let expected = [
+        ("certificate".to_owned(), at(NOW + 364 * DAY)),
+        ("certificate 2 of the file".to_owned(), at(NOW - DAY)),
+    ];
+    assert_eq!(expiries, expected);
+}
+
+#[test]
 fn a_chain_in_the_wrong_order_is_told() {
     let (folder, authority) = (Folder::new(), Authority::new("root"));
     let between = authority.delegate("between");

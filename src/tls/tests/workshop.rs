@@ -61,7 +61,13 @@ pub(super) struct Authority {
 
 impl Authority {
     pub(super) fn new(name: &str) -> Authority {
-        let (params, key) = authority(name);
+        Authority::until(name, (2040, 1, 1))
+    }
+
+    /// One whose own certificate holds until that day.
+    pub(super) fn until(name: &str, (year, month, day): (i32, u8, u8)) -> Authority {
+        let (mut params, key) = authority(name);
+        params.not_after = date_time_ymd(year, month, day);
         let certificate = params.self_signed(&key).unwrap();
         Authority { issuer: Issuer::new(params, key), certificate }
     }
@@ -93,7 +99,16 @@ impl Authority {
 impl Authority {
     /// Another authority, which this one vouches for.
     pub(super) fn delegate(&self, name: &str) -> Authority {
-        let (params, key) = authority(name);
+        self.delegate_until(name, (2040, 1, 1))
+    }
+
+    pub(super) fn delegate_until(
+        &self,
+        name: &str,
+        (year, month, day): (i32, u8, u8),
+    ) -> Authority {
+        let (mut params, key) = authority(name);
+        params.not_after = date_time_ymd(year, month, day);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         Authority { issuer: Issuer::new(params, key), certificate }
     }
