@@ -320,6 +320,7 @@ mod tests {
                 expiry("/a.pem", TlsLapsing::Certificate, 2_000_000_000),
                 expiry("/a.pem", TlsLapsing::Certificate, 2_000_000_000),
                 expiry("/ca.pem", TlsLapsing::Authority, 1_800_000_000),
+                expiry("/ocsp.der", TlsLapsing::Staple, 1_700_000_000),
                 expiry("/a.crl", TlsLapsing::RevocationList, 1_900_000_001),
                 expiry("/a.crl", TlsLapsing::RevocationList, 1_900_000_000),
             ],
@@ -334,6 +335,7 @@ mod tests {
                 r#"certificate="/a.pem"} 2000000000"#
             ),
             r#"ringmain_tls_authority_expiry_seconds{tls="edge",file="/ca.pem"} 1800000000"#,
+            r#"ringmain_tls_staple_expiry_seconds{tls="edge",file="/ocsp.der"} 1700000000"#,
             r#"ringmain_tls_revocation_list_expiry_seconds{tls="edge",file="/a.crl"} 1900000000"#,
             r#"ringmain_tls_reloads_total{tls="edge",result="success"} 2"#,
             r#"ringmain_tls_reloads_total{tls="edge",result="failure"} 1"#,

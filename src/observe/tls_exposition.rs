@@ -36,6 +36,8 @@ pub enum TlsLapsing {
     /// One that clients or backends are believed by.
     Authority,
     RevocationList,
+    /// An OCSP response.
+    Staple,
 }
 
 pub(super) fn encode(rows: &[TlsRow], encoder: &mut DescriptorEncoder) -> fmt::Result {
@@ -64,7 +66,7 @@ pub(super) fn encode(rows: &[TlsRow], encoder: &mut DescriptorEncoder) -> fmt::R
 }
 
 /// With the metric, its label for the file, and its help.
-const LAPSING: [(TlsLapsing, &str, &str, &str); 3] = [
+const LAPSING: [(TlsLapsing, &str, &str, &str); 4] = [
     (
         TlsLapsing::Certificate,
         "tls_certificate_expiry_seconds",
@@ -82,6 +84,13 @@ const LAPSING: [(TlsLapsing, &str, &str, &str); 3] = [
         "tls_revocation_list_expiry_seconds",
         "file",
         "When the first revocation list of the file lapses, in seconds since 1970.",
+    ),
+    (
+        TlsLapsing::Staple,
+        "tls_staple_expiry_seconds",
+        "file",
+        "When the OCSP response lapses, in seconds since 1970; it is not shown to clients from \
+         then on.",
     ),
 ];
 

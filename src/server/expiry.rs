@@ -16,6 +16,8 @@ pub(super) struct Subject {
     pub(super) key: String,
     pub(super) file: PathBuf,
     pub(super) until: u64,
+    /// A reminder each, in days before the end; after the last a reminder every day.
+    pub(super) ahead: &'static [u64],
 }
 
 /// How long it is good still.
@@ -27,18 +29,20 @@ pub(super) enum Left {
 }
 
 const DAY: u64 = 86_400;
-/// A reminder each, in days before the end; after the last a reminder every day.
-const AHEAD: [u64; 5] = [30, 14, 7, 3, 1];
+/// Of what is made for months.
+pub(super) const OF_MONTHS: &[u64] = &[30, 14, 7, 3, 1];
+/// Of what is made for days, and is replaced long before its end.
+pub(super) const OF_DAYS: &[u64] = &[1];
 
 impl Reminders {
     /// Those of `subjects` that the operator is to be reminded of now: each when it comes to be as
-    /// near to its end as one of `AHEAD` says, and from the last on daily. What is not among the
+    /// near to its end as one of its days says, and from the last on daily. What is not among the
     /// subjects is forgotten.
     pub(super) fn due(&mut self, subjects: Vec<Subject>, now: u64) -> Vec<(Subject, Left)> {
         self.told.retain(|told, _| subjects.contains(told));
         let mut due = Vec::new();
         for subject in subjects {
-            let stage = stage(subject.until, now);
+            let stage = subject.stage(now);
             let told = self.told.entry(subject.clone()).or_default();
             if stage > *told {
                 *told = stage;
@@ -53,11 +57,13 @@ impl Reminders {
     }
 }
 
-/// How many reminders there have been to give so far.
-fn stage(until: u64, now: u64) -> u64 {
-    let passed = AHEAD.iter().filter(|days| now + **days * DAY >= until).count() as u64;
-    let last = AHEAD[AHEAD.len() - 1] * DAY;
-    passed + (now + last).saturating_sub(until) / DAY
+impl Subject {
+    /// How many reminders there have been to give so far.
+    fn stage(&self, now: u64) -> u64 {
+        let passed = self.ahead.iter().filter(|days| now + **days * DAY >= self.until);
+        let last = self.ahead.last().map_or(0, |days| days * DAY);
+        passed.count() as u64 + (now + last).saturating_sub(self.until) / DAY
+    }
 }
 
 #[cfg(test)]
@@ -67,7 +73,7 @@ mod tests {
     const END: u64 = 1_000 * DAY;
 
     fn subject(key: &str) -> Subject {
-        Subject { key: key.to_owned(), file: PathBuf::from("/x"), until: END }
+        Subject { key: key.to_owned(), file: PathBuf::from("/x"), until: END, ahead: OF_MONTHS }
     }
 
     #[test]
@@ -93,6 +99,19 @@ mod tests {
             (42, Lapsed),
         ];
         assert_eq!(days, expected);
+    }
+
+    #[test]
+    fn of_what_lasts_for_days_a_reminder_comes_on_the_last() {
+        let mut reminders = Reminders::default();
+        let subject = || Subject { ahead: OF_DAYS, ..subject("a") };
+        let mut hours = Vec::new();
+        for hour in 0..8 * 24 {
+            let now = END - 7 * DAY + hour * 3_600;
+            hours.extend(reminders.due(vec![subject()], now).iter().map(|(_, left)| (hour, *left)));
+        }
+        assert_eq!(hours, [(6 * 24, Left::Days(1)), (7 * 24, Left::Days(0))]);
+        assert_eq!(reminders.due(vec![subject()], END + DAY).len(), 1);
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::tls::{Expiry, Kind};
 
 use super::compose::recompose;
 use super::conduct::Baton;
-use super::expiry::{Left, Reminders, Subject};
+use super::expiry::{Left, OF_DAYS, OF_MONTHS, Reminders, Subject};
 use super::material::{Stock, Table};
 
 /// Renews the material of one configuration.
@@ -149,7 +149,11 @@ impl Renewer {
             for expiry in table.expiries() {
                 let key = format!("{}.{}", table.path, expiry.key);
                 let (file, until) = (expiry.file.clone(), expiry.until.as_secs());
-                let subject = Subject { key, file, until };
+                let ahead = match expiry.kind {
+                    Kind::Staple => OF_DAYS,
+                    Kind::Certificate | Kind::Authority | Kind::RevocationList => OF_MONTHS,
+                };
+                let subject = Subject { key, file, until, ahead };
                 lapsing.push((subject.clone(), expiry.clone()));
                 subjects.push(subject);
             }
@@ -207,6 +211,7 @@ impl Record {
                 Kind::Certificate => TlsLapsing::Certificate,
                 Kind::Authority => TlsLapsing::Authority,
                 Kind::RevocationList => TlsLapsing::RevocationList,
+                Kind::Staple => TlsLapsing::Staple,
             },
             file: expiry.file.display().to_string(),
             until: expiry.until.as_secs(),
@@ -227,6 +232,7 @@ fn remind(key: &str, expiry: &Expiry, left: Left) {
         Kind::Certificate => "renew it",
         Kind::Authority => "put the next one in place",
         Kind::RevocationList => "fetch a current one",
+        Kind::Staple => "it is left out from then on; fetch a current one",
     };
     let (what, date, file) = (expiry.subject(), expiry.date(), expiry.file.display());
     match left {

@@ -8,10 +8,12 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
 use super::identity::Identity;
+use super::settings::Clock;
 
 /// All identities of one side, in the order of the configuration. Choosing allocates nothing.
 #[derive(Debug)]
 pub(super) struct Identities {
+    clock: Clock,
     identities: Vec<Identity>,
     /// Places in `identities`, in order, by the whole name.
     exact: HashMap<Box<str>, Vec<usize>>,
@@ -20,7 +22,7 @@ pub(super) struct Identities {
 }
 
 impl Identities {
-    pub(super) fn new(identities: Vec<Identity>) -> Identities {
+    pub(super) fn new(identities: Vec<Identity>, clock: Clock) -> Identities {
         let mut exact: HashMap<Box<str>, Vec<usize>> = HashMap::new();
         let mut wildcard: HashMap<Box<str>, Vec<usize>> = HashMap::new();
         for (index, identity) in identities.iter().enumerate() {
@@ -32,7 +34,7 @@ impl Identities {
                 places.entry(name.into()).or_default().push(index);
             }
         }
-        Identities { identities, exact, wildcard }
+        Identities { clock, identities, exact, wildcard }
     }
 
     /// The identity for a name in lower case, whether or not it ends with a dot: with the name
@@ -73,7 +75,7 @@ impl ResolvesServerCert for Identities {
         // rustls has left only the schemes that go with a cipher suite of both sides.
         let offered = hello.signature_schemes();
         let chosen = self.choose(hello.server_name(), |scheme| offered.contains(&scheme));
-        chosen.map(|identity| Arc::clone(&identity.certified))
+        chosen.map(|identity| Arc::clone(identity.shown_by(&self.clock)))
     }
 }
 

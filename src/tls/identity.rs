@@ -13,7 +13,7 @@ use super::certificate::{Facts, Vouched, facts, vouched};
 use super::der::date;
 use super::files::{bad_pem, look_at_mode, read, read_secret, sections};
 use super::problem::{Concern, Findings, Problem};
-use super::settings::Kind;
+use super::settings::{Clock, Kind};
 use super::trust::sha256;
 
 /// A file with the key that names it.
@@ -27,6 +27,8 @@ pub(super) struct Named<'a> {
 #[derive(Clone, Debug)]
 pub(super) struct Identity {
     pub(super) certified: Arc<CertifiedKey>,
+    /// What is shown from this time on, because the OCSP response has lapsed by then.
+    bare: Option<(UnixTime, Arc<CertifiedKey>)>,
     /// DNS names of the first certificate, in lower case, wildcards among them.
     pub(super) names: Vec<String>,
     /// How the key can sign, by the numbers in IANA's registry.
@@ -53,14 +55,19 @@ impl Identity {
         look_at_mode(findings, key.key, key.file, mode);
         let certified = certified(certificates, private, chain.file, provider);
         let mut certified = findings.accept(key.key, key.file, certified)?;
+        let mut bare = None;
         look_at_chain(chain, &facts, now, findings);
         let first = facts.into_iter().next()?;
         if let Some((at, response)) = response {
-            certified.ocsp = fitting(at, response?, &first.serial, now, findings);
+            if let Some((response, until)) = fitting(at, response?, &first.serial, now, findings) {
+                bare = until.map(|until| (until, Arc::new(certified.clone())));
+                certified.ocsp = Some(response);
+            }
         }
         Some(Identity {
             schemes: schemes(&certified),
             certified: Arc::new(certified),
+            bare,
             names: first.names,
             rsa_bits: first.rsa_bits,
         })
@@ -68,6 +75,15 @@ impl Identity {
 }
 
 impl Identity {
+    /// What is shown by this clock, which is read only if it matters.
+    pub(super) fn shown_by(&self, clock: &Clock) -> &Arc<CertifiedKey> {
+        let lapsed = |until: UnixTime| clock.current_time().is_none_or(|now| now >= until);
+        match &self.bare {
+            Some((until, bare)) if lapsed(*until) => bare,
+            _ => &self.certified,
+        }
+    }
+
     /// Of what it shows; the key is the one of the certificate.
     pub(super) fn digest(&self) -> [u8; 32] {
         let certificates = self.certified.cert.iter().map(|certificate| sha256(certificate));
@@ -109,23 +125,27 @@ fn private_key(path: &Path) -> Result<(PrivateKeyDer<'static>, u32), Problem> {
 /// Of a PKCS#8 key under a passphrase.
 const MARK: &[u8] = b"-----BEGIN ENCRYPTED PRIVATE KEY-----";
 
-/// The OCSP response, if it vouches for the certificate now. One that does not is left out and no
-/// error: a certificate that was renewed must not wait for it.
+/// The OCSP response, if it vouches for the certificate now, and when it ceases to. One that does
+/// not is left out and no error: a certificate that was renewed must not wait for it.
 fn fitting(
     at: Named<'_>,
     response: Vec<u8>,
     serial: &[u8],
     now: UnixTime,
     findings: &mut Findings,
-) -> Option<Vec<u8>> {
+) -> Option<(Vec<u8>, Option<UnixTime>)> {
     let vouched = vouched(&response, serial).ok_or(Problem::BadStaple);
-    let concern = match findings.accept(at.key, at.file, vouched)? {
+    let vouched = findings.accept(at.key, at.file, vouched)?;
+    if let Some(Vouched { good: true, until: Some(until) }) = vouched {
+        findings.holds_until(at, (Kind::Staple, 1), until);
+    }
+    let concern = match vouched {
         None => Concern::ForeignStaple,
         Some(Vouched { good: false, .. }) => Concern::RevokedByStaple,
         Some(Vouched { until: Some(until), .. }) if now >= until => {
             Concern::LapsedStaple { since: date(until) }
         }
-        Some(_) => return Some(response),
+        Some(Vouched { until, .. }) => return Some((response, until)),
     };
     findings.warn(at.key, Some(at.file), concern);
     None

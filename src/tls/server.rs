@@ -166,7 +166,7 @@ impl ServerTls {
         taken: Taking,
     ) -> Result<ServerTls, Vec<MaterialError>> {
         let identities = parts.identities.iter().map(|part| part.value.clone()).collect();
-        let identities = Arc::new(Identities::new(identities));
+        let identities = Arc::new(Identities::new(identities, Arc::clone(tickets.clock())));
         let config = configure(options, provider, &identities, &parts, tickets, taken.now)
             .map_err(|(key, problem)| vec![MaterialError::of_setting(key, problem)])?;
         Ok(ServerTls {

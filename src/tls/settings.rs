@@ -50,6 +50,7 @@ impl Expiry {
             Kind::Authority => format!("authority {place} of the file"),
             Kind::RevocationList if place == 1 => "revocation list".to_owned(),
             Kind::RevocationList => format!("revocation list {place} of the file"),
+            Kind::Staple => "OCSP response".to_owned(),
         }
     }
 }
@@ -62,6 +63,8 @@ pub enum Kind {
     /// One that vouches for others.
     Authority,
     RevocationList,
+    /// An OCSP response: left out once it has lapsed.
+    Staple,
 }
 
 impl Kind {

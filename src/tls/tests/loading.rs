@@ -1,15 +1,9 @@
 //! What is loaded from files, and the sentence of everything that is refused.
 
-use std::sync::{Arc, Mutex};
-
+use rcgen::date_time_ymd;
 use rcgen::{PKCS_ECDSA_P384_SHA384, PKCS_ECDSA_P521_SHA512, PKCS_ED25519, PKCS_RSA_SHA256};
-use rcgen::{SerialNumber, date_time_ymd};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, ServerConfig, SignatureScheme};
-
-use super::super::der::{Der, INTEGER, OCTET_STRING, SEQUENCE};
+use super::super::der::{Der, INTEGER, OCTET_STRING};
 use super::super::*;
 use super::workshop::*;
 
@@ -322,129 +316,4 @@ fn a_secret_that_everybody_may_read_is_told() {
             format!("ticket_keys: tickets: {expected}"),
         ]
     );
-}
-
-/// An OCSP response, as far as it is read: of one certificate, unsigned.
-fn response(serial: &[u8], status: u8, until: Option<&str>) -> Vec<u8> {
-    let time = |text: &str| der(0x18, text.as_bytes());
-    let about = [der(SEQUENCE, b""), der(4, b""), der(4, b""), der(INTEGER, serial)].concat();
-    let mut single = [der(SEQUENCE, &about), der(status, b""), time("20261201000000Z")].concat();
-    if let Some(until) = until {
-        single.extend(der(0xa0, &time(until)));
-    }
-    let singles = der(SEQUENCE, &der(SEQUENCE, &single));
-    let data = [der(0xa0, &der(INTEGER, &[0])), der(0xa2, b""), time("20261201000000Z"), singles];
-    let basic = der(SEQUENCE, &[der(SEQUENCE, &data.concat()), der(SEQUENCE, b"")].concat());
-    let bytes = der(SEQUENCE, &[der(6, b"x"), der(OCTET_STRING, &basic)].concat());
-    der(SEQUENCE, &[der(0x0a, &[0]), der(0xa0, &bytes)].concat())
-}
-
-/// Keeps the OCSP response that it is shown.
-#[derive(Debug)]
-struct Kept(Mutex<Vec<u8>>);
-
-impl ServerCertVerifier for Kept {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        *self.0.lock().unwrap() = response.to_vec();
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        _message: &[u8],
-        _certificate: &CertificateDer<'_>,
-        _signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        Ok(HandshakeSignatureValid::assertion())
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.verify_tls12_signature(message, certificate, signed)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        vec![SignatureScheme::ECDSA_NISTP256_SHA256]
-    }
-}
-
-/// What a client of this server is shown beside the certificate.
-fn stapled(server: &Arc<ServerConfig>) -> Vec<u8> {
-    let kept = Arc::new(Kept(Mutex::default()));
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_details(provider, Hand::new());
-    let builder = builder.with_safe_default_protocol_versions().unwrap().dangerous();
-    let client = builder.with_custom_certificate_verifier(kept.clone()).with_no_client_auth();
-    shake(server, &Arc::new(client), "a.test").unwrap();
-    kept.0.lock().unwrap().clone()
-}
-
-#[test]
-fn a_staple_is_shown_while_it_vouches_for_the_certificate() {
-    let (folder, authority) = (Folder::new(), Authority::new("ca"));
-    let issued = authority.issue_with(&["a.test"], &rcgen::PKCS_ECDSA_P256_SHA256, |params| {
-        params.serial_number = Some(SerialNumber::from_slice(&[7, 7]));
-    });
-    let mut files = folder.write_issued("server", &issued);
-    files.staple = Some(folder.path("ocsp.der"));
-    let options = server_options("edge", vec![files]);
-    const LATER: Option<&str> = Some("20270102000000Z");
-    for (serial, status, until, expected) in [
-        (&[7, 7], 0x80, LATER, None),
-        (&[7, 7], 0x80, None, None),
-        (
-            &[7, 8],
-            0x80,
-            LATER,
-            Some(
-                "the OCSP response is about another certificate, and is left out; fetch one for \
-                 this certificate",
-            ),
-        ),
-        (
-            &[7, 7],
-            0xa1,
-            LATER,
-            Some(
-                "the OCSP response does not vouch for the certificate, and is left out; the \
-                 certificate may be revoked: have a new one issued",
-            ),
-        ),
-        (
-            &[7, 7],
-            0x80,
-            Some("20261231235959Z"),
-            Some(
-                "the OCSP response has lapsed on 2026-12-31 23:59:59 UTC, and is left out; fetch a \
-                 current one",
-            ),
-        ),
-    ] {
-        let bytes = response(serial, status, until);
-        folder.write("ocsp.der", &bytes);
-        let expected =
-            expected.map(|sentence| format!("certificates[0].staple: ocsp.der: {sentence}"));
-        assert_eq!(warnings(&folder, &options), expected.as_slice());
-        let shown = stapled(load(&options).unwrap().config());
-        assert_eq!(shown, if expected.is_none() { bytes } else { Vec::new() });
-    }
-    for bytes in [&b"nonsense"[..], &der(SEQUENCE, &der(0x0a, &[6]))] {
-        folder.write("ocsp.der", bytes);
-        assert_eq!(
-            errors(&folder, &options),
-            ["certificates[0].staple: ocsp.der: this is no successful OCSP response; give the \
-                 DER file, such as openssl ocsp -respout writes it"]
-        );
-    }
 }

@@ -8,5 +8,6 @@ mod loading;
 mod records;
 mod renewing;
 mod resuming;
+mod stapling;
 mod ticket_keys;
 mod workshop;
