@@ -19,6 +19,7 @@ use super::tally::{
     WorkerTally,
 };
 use super::tls_exposition::{self, TlsRow};
+use crate::protocol::client_hello::Malformed;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, MetricEncoder, text};
 use prometheus_client::metrics::MetricType::{Counter, Gauge};
@@ -184,6 +185,20 @@ impl Reading {
         let help = "TLS handshakes with clients that failed, by cause. A cause is shown once it \
                     has occurred.";
         handshake_failures(encoder, failed, help, "listener", &self.listeners, |t| &t.handshakes)?;
+
+        let help = "Connections refused because they did not begin with a ClientHello, by cause. A \
+                    cause is shown once it has occurred.";
+        let mut family =
+            encoder.encode_descriptor("tls_hellos_refused_total", help, None, Counter)?;
+        for (listener, tallies) in &self.listeners {
+            for cause in Malformed::ALL {
+                let value = sum(tallies, |tally| tally.hellos_refused.get(cause));
+                if value > 0 {
+                    let labels = [("listener", &**listener), ("cause", cause.as_str())];
+                    sample(&mut family, &labels, value)?;
+                }
+            }
+        }
 
         let [ended, failed] =
             ["backend_tls_handshakes_total", "backend_tls_handshake_failures_total"];

@@ -155,6 +155,7 @@ mod tests {
     use crate::observe::handshake_cause::HandshakeCause;
     use crate::observe::tally::HandshakeTally;
     use crate::observe::tls_exposition::{TlsExpiry, TlsLapsing};
+    use crate::protocol::client_hello::Malformed;
     use std::time::{Duration, UNIX_EPOCH};
 
     fn metrics() -> Metrics {
@@ -248,6 +249,17 @@ mod tests {
             assert_line(&text, line);
         }
         assert_eq!(text.matches("cause=").count(), 2, "causes that have not occurred");
+    }
+
+    #[test]
+    fn what_is_no_hello_is_shown_by_cause_once_it_has_occurred() {
+        let metrics = metrics();
+        let listener = metrics.worker(0).listener(&Arc::from("tls"));
+        listener.hellos_refused.add(Malformed::SslV2);
+        listener.hellos_refused.add(Malformed::SslV2);
+        let text = render(&metrics);
+        assert_line(&text, r#"ringmain_tls_hellos_refused_total{listener="tls",cause="ssl-v2"} 2"#);
+        assert_eq!(text.matches("tls_hellos_refused_total{").count(), 1, "{text}");
     }
 
     #[test]

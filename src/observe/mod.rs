@@ -37,8 +37,8 @@ pub use pools::{
     TroubleRow, WaitingRow,
 };
 pub use tally::{
-    AccessLogTally, ClosedCounts, Count, Gauge, HandshakeFailures, HandshakeTally, ListenerTally,
-    PoolTally, SessionTally, WorkerTally,
+    AccessLogTally, ClosedCounts, Count, Gauge, HandshakeFailures, HandshakeTally, HelloFailures,
+    ListenerTally, PoolTally, SessionTally, WorkerTally,
 };
 pub use tls_exposition::{TlsExpiry, TlsLapsing, TlsRow};
 pub use tls_record::{TlsFailure, TlsRecord};

@@ -9,6 +9,7 @@
 
 use super::close_reason::CloseReason;
 use super::handshake_cause::HandshakeCause;
+use crate::protocol::client_hello::Malformed;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A value that only grows, written by one thread.
@@ -81,6 +82,23 @@ impl HandshakeFailures {
     }
 }
 
+/// Connections that did not begin with a ClientHello, one count per cause.
+#[derive(Debug, Default)]
+pub struct HelloFailures([Count; Malformed::ALL.len()]);
+
+impl HelloFailures {
+    /// Counts one connection. Only the owning thread may call this.
+    #[inline]
+    pub fn add(&self, cause: Malformed) {
+        self.0[cause.index()].add(1);
+    }
+
+    /// The connections that were refused for `cause`, from any thread.
+    pub fn get(&self, cause: Malformed) -> u64 {
+        self.0[cause.index()].get()
+    }
+}
+
 /// TLS handshakes that ended, with clients or with backends.
 #[derive(Debug, Default)]
 pub struct HandshakeTally {
@@ -125,6 +143,8 @@ pub struct ListenerTally {
     pub accept_pauses_descriptors: Count,
     /// Sessions that ended before they were given a backend.
     pub sessions_closed: ClosedCounts,
+    /// Connections refused because they did not begin with a ClientHello.
+    pub hellos_refused: HelloFailures,
     /// TLS handshakes with its clients.
     pub handshakes: HandshakeTally,
 }
@@ -222,6 +242,16 @@ mod tests {
         assert_eq!(counts.iter().sum::<u64>(), 3);
         assert_eq!(closed.get(CloseReason::Finished), 1);
         assert_eq!(closed.get(CloseReason::SocketError), 2);
+    }
+
+    #[test]
+    fn what_is_no_hello_is_counted_by_cause() {
+        let failures = HelloFailures::default();
+        failures.add(Malformed::PlainText);
+        failures.add(Malformed::InvalidName);
+        failures.add(Malformed::InvalidName);
+        let counts = Malformed::ALL.map(|cause| failures.get(cause));
+        assert_eq!((counts[0], counts[14], counts.iter().sum()), (1, 2, 3));
     }
 
     #[test]

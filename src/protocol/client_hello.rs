@@ -89,6 +89,32 @@ impl Malformed {
         Self::InvalidName,
     ];
 
+    /// What is wrong, as a sentence for whoever repairs it.
+    pub const fn sentence(self) -> &'static str {
+        match self {
+            Self::PlainText => "the first bytes are no TLS",
+            Self::SslV2 => "the hello is one of SSL 2.0, which nobody may speak any more",
+            Self::Alert => "an alert came in place of a hello",
+            Self::RecordType => "a record of another type came in place of a hello, or within it",
+            Self::RecordVersion => "a record is of another version than 3.x",
+            Self::EmptyRecord => "a record of the hello is empty",
+            Self::LongRecord => "a record of the hello holds more than 16 KiB",
+            Self::MessageType => "another handshake message came in place of a hello",
+            Self::TooLarge => "the hello is larger than hello_size",
+            Self::Truncated => "a part of the hello ends before its length says so",
+            Self::Trailing => "something is left over at the end of the hello, or of a part of it",
+            Self::Length => "a list in the hello has a length that it cannot have",
+            Self::DuplicateExtension => "the hello has an extension twice",
+            Self::DuplicateName => "the hello names more than one host",
+            Self::InvalidName => "the server name is no name of a host",
+        }
+    }
+
+    /// The position in `ALL`, for tables with one entry per cause.
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
     /// For the log and the metrics.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -7,10 +7,10 @@ use std::net::IpAddr;
 
 use crate::balance::PoolId;
 use crate::engine::{Either, Socket, Time, race};
-use crate::observe::CloseReason;
+use crate::observe::{CloseReason, TlsFailure};
 use crate::protocol::client_hello::{ClientHello, HelloReader, Malformed, Progress, fatal_alert};
-use crate::tls::{ClientTls, Connection, Failure, ServerTls};
-use crate::view::{Outcome, PlainText, Preface};
+use crate::tls::{ClientTls, Connection, Failure, ServerTls, alert_name};
+use crate::view::{Lacks, Outcome, PlainText, Preface};
 
 use super::session::Session;
 use super::tls::{Handshakes, Refusal, Tls, count, part, send_alert, shake_hands};
@@ -83,16 +83,16 @@ pub(super) async fn greet(session: &Session, preface: &Preface) -> Result<Greeti
             greeting.prelude.replace(reader.into_bytes());
             return Ok(greeting);
         }
-        Err(malformed) => {
-            let Some(alert) = malformed.alert() else { return Err(CloseReason::BadHello.into()) };
-            tell(session, alert).await;
-            return Err(Refused::told(CloseReason::BadHello));
-        }
+        Err(malformed) => return Err(reject(session, malformed).await),
     };
     let found = preface.routes.find(hello.server_name.as_deref(), &hello.alpn);
     match found.outcome {
         Outcome::Reject => {
-            tell(session, UNRECOGNIZED_NAME).await;
+            let (word, text, alert) = match found.lacks {
+                Lacks::Name => NO_NAME,
+                Lacks::Protocol => NO_PROTOCOL,
+            };
+            tell(session, word, text, alert).await;
             Err(Refused::told(CloseReason::NoRoute).after(passed(Some(hello), None)))
         }
         Outcome::Relay { pool, tls: None } => {
@@ -184,8 +184,26 @@ pub(super) async fn connect(
     }
 }
 
-/// Tells the client by an alert why it goes no further.
-async fn tell(session: &Session, alert: u8) {
+/// Rejects what is no hello.
+async fn reject(session: &Session, malformed: Malformed) -> Refused {
+    let (word, text) = (malformed.as_str(), malformed.sentence());
+    session.worker.accounts.of_listener(&session.listener).hellos_refused.add(malformed);
+    match malformed.alert() {
+        Some(alert) => {
+            tell(session, word, text, alert).await;
+            Refused::told(CloseReason::BadHello)
+        }
+        None => {
+            session.refused(TlsFailure::new(word, text));
+            CloseReason::BadHello.into()
+        }
+    }
+}
+
+/// Tells the log, and the client by an alert, why it goes no further.
+async fn tell(session: &Session, word: &'static str, text: &str, alert: u8) {
+    let name = alert_name(alert.into());
+    session.refused(TlsFailure::new(word, format_args!("the alert {name} was sent: {text}")));
     send_alert(session, &session.client, &fatal_alert(alert, LEGACY_VERSION)).await;
 }
 
@@ -205,5 +223,9 @@ async fn or_asked<T>(
 
 /// What a record says before a version is agreed on (RFC 8446, 5.1).
 const LEGACY_VERSION: u16 = 0x0303;
-/// An alert (RFC 8446, 6.2).
-const UNRECOGNIZED_NAME: u8 = 112;
+/// Word, sentence and alert (RFC 6066, section 3) where no route goes by the name.
+const NO_NAME: (&str, &str, u8) =
+    ("unrecognized-name", "no route leads anywhere for the server name", 112);
+/// The same where one would, with another protocol (RFC 7301, section 3.2).
+const NO_PROTOCOL: (&str, &str, u8) =
+    ("no-application-protocol", "no route leads anywhere for the protocols offered", 120);

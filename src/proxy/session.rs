@@ -220,6 +220,11 @@ impl Session {
         self.failure.set(Some(Box::new(tls::told(failure))));
     }
 
+    /// Notes why the hello led nowhere, for the log.
+    pub(super) fn refused(&self, failure: TlsFailure) {
+        self.failure.set(Some(Box::new(failure)));
+    }
+
     /// A party's stream may have been cut short.
     pub(super) fn truncated(&self) -> Option<CloseReason> {
         let cut = |tls: Option<&Tls>| tls.is_some_and(Tls::is_truncated);

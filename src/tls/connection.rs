@@ -13,8 +13,9 @@ use rustls::{
     NamedGroup, ProtocolVersion, ServerConfig,
 };
 
+use super::alert::{self, alert_name};
 use super::certificate::owner;
-use super::records::{Opened, Records};
+use super::records::{self, Opened, Records};
 use super::unbuffered::Unbuffered;
 
 /// A TLS connection of which the bytes are moved by somebody else.
@@ -134,6 +135,8 @@ pub enum Failure {
     NoName,
     /// There was no room for what had to be written. A mistake of ours.
     NoRoom,
+    /// One of the others, which the peer was told of by this alert.
+    Answered(Box<Failure>, AlertDescription),
 }
 
 impl Failure {
@@ -150,6 +153,7 @@ impl Failure {
             Failure::KeysExhausted => "keys-exhausted",
             Failure::NoName => "no-name",
             Failure::NoRoom => "no-room",
+            Failure::Answered(failure, _) => failure.as_str(),
         }
     }
 }
@@ -157,12 +161,15 @@ impl Failure {
 impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Failure::Alert(alert) => write!(f, "the peer sent the alert {alert:?}"),
+            Failure::Alert(alert) => write!(f, "the peer sent the alert {}", alert_name(*alert)),
             Failure::Certificate(error) => write!(f, "the peer's certificate: {error}"),
             Failure::Protocol(error) => error.fmt(f),
             Failure::KeysExhausted => f.write_str("the keys have protected as much as they may"),
             Failure::NoName => f.write_str("there is no name that the backend could prove to have"),
             Failure::NoRoom => f.write_str("no room for what had to be written"),
+            Failure::Answered(failure, alert) => {
+                write!(f, "the alert {} was sent: {failure}", alert_name(*alert))
+            }
         }
     }
 }
@@ -218,9 +225,25 @@ impl Connection {
     /// Takes in what was received, which may be decrypted where it lies. What it says in the clear
     /// goes to `plain`.
     pub fn receive(&mut self, bytes: &mut [u8], plain: &mut dyn Plain) -> Result<(), Failure> {
-        let taken = self.check().and_then(|()| self.take_in(bytes, plain));
-        let settled = taken.and_then(|()| self.settle());
-        settled.inspect_err(|failure| self.failure = Some(failure.clone()))
+        self.check()?;
+        let settled = self.take_in(bytes, plain).and_then(|()| self.settle());
+        settled.map_err(|failure| {
+            let failure = self.answered(failure);
+            self.failure.insert(failure).clone()
+        })
+    }
+
+    /// The failure with the alert that is output for it, if it is known.
+    fn answered(&self, failure: Failure) -> Failure {
+        let alert = match &self.stage {
+            Stage::Rustls(_) => alert::answer(&self.output, &failure),
+            Stage::Records(_) => records::answer(&failure),
+            Stage::Over => None,
+        };
+        match alert {
+            Some(alert) => Failure::Answered(Box::new(failure), alert),
+            None => failure,
+        }
     }
 
     fn check(&self) -> Result<(), Failure> {

@@ -5,9 +5,10 @@
 //! `identities` (certificates with their keys, and which one serves), `trust` (whom to believe),
 //! `tickets` and `remembered` (resumption), `certificate` and `der` (what a certificate says),
 //! `files` and `problem` (reading, and what can be wrong), `settings` (what both sides share),
-//! `connection` (one side of a connection), `unbuffered` (its handshake) and `records` (what
-//! follows).
+//! `connection` (one side of a connection), `unbuffered` (its handshake), `records` (what follows)
+//! and `alert` (what a failure is answered with).
 
+mod alert;
 mod certificate;
 mod client;
 mod connection;
@@ -27,6 +28,7 @@ mod tickets;
 mod trust;
 mod unbuffered;
 
+pub use alert::alert_name;
 pub use certificate::owner;
 pub use client::{Alpn, Authorities, ClientOptions, ClientTls, NameError, NameSource};
 pub use connection::{Agreed, Connection, Failure, Gathered, Plain, Room, overhead};

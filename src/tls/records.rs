@@ -253,23 +253,10 @@ impl Records {
 
     /// Tells the peer what was wrong with what it sent.
     pub(super) fn refuse(&mut self, failure: &Failure, output: &mut Vec<u8>) {
-        let description = match failure {
-            // Nobody is told of our own mistakes, nor of what it said itself.
-            Failure::Alert(_) | Failure::KeysExhausted | Failure::NoName | Failure::NoRoom => {
-                return;
-            }
-            Failure::Protocol(Error::DecryptError) => AlertDescription::BadRecordMac,
-            Failure::Protocol(Error::PeerSentOversizedRecord) => AlertDescription::RecordOverflow,
-            Failure::Protocol(
-                Error::PeerMisbehaved(_)
-                | Error::InappropriateMessage { .. }
-                | Error::InappropriateHandshakeMessage { .. }
-                | Error::InvalidMessage(InvalidMessage::InvalidContentType),
-            ) => AlertDescription::UnexpectedMessage,
-            Failure::Protocol(_) | Failure::Certificate(_) => AlertDescription::DecodeError,
-        };
-        // Without keys that last there is nothing to tell it with.
-        self.alert(FATAL, description, output).ok();
+        if let Some(description) = answer(failure) {
+            // Without keys that last there is nothing to tell it with.
+            self.alert(FATAL, description, output).ok();
+        }
     }
 
     fn alert(
@@ -282,6 +269,24 @@ impl Records {
         let length = self.sealing.seal(ALERT, &[level, description.into()], &mut room)?;
         output.extend_from_slice(&room[..length]);
         Ok(())
+    }
+}
+
+/// The alert that answers a failure.
+pub(super) fn answer(failure: &Failure) -> Option<AlertDescription> {
+    match failure {
+        // Nobody is told of our own mistakes, nor of what it said itself.
+        Failure::Alert(_) | Failure::KeysExhausted | Failure::NoName | Failure::NoRoom => None,
+        Failure::Protocol(Error::DecryptError) => Some(AlertDescription::BadRecordMac),
+        Failure::Protocol(Error::PeerSentOversizedRecord) => Some(AlertDescription::RecordOverflow),
+        Failure::Protocol(
+            Error::PeerMisbehaved(_)
+            | Error::InappropriateMessage { .. }
+            | Error::InappropriateHandshakeMessage { .. }
+            | Error::InvalidMessage(InvalidMessage::InvalidContentType),
+        ) => Some(AlertDescription::UnexpectedMessage),
+        Failure::Protocol(_) | Failure::Certificate(_) => Some(AlertDescription::DecodeError),
+        Failure::Answered(_, alert) => Some(*alert),
     }
 }
 

@@ -301,6 +301,8 @@ fn verdict(records: &[Said]) -> (Failure, Option<AlertDescription>) {
         Err(Failure::Alert(description)) => Some(description),
         other => panic!("{other:?} for {failure}"),
     };
+    let named = matches!(failure, Failure::Answered(_, sent) if Some(sent) == alert);
+    assert!(named, "{failure} has the name of what was sent");
     // And that is its last word.
     assert_eq!(ours.receive(&mut [0; 10], &mut Gathered::default()), Err(failure.clone()));
     assert_eq!(ours.encrypt(b"more", &mut [0; 100]), Err(failure.clone()));

@@ -68,7 +68,10 @@ fn a_protocol_is_agreed_on_or_the_client_is_refused() {
     let shown: Vec<_> = sessions.iter().map(|session| &session["tls"]["protocol"]).collect();
     assert_eq!(json!(shown), json!(["h2", "http/1.1", null, null]));
     assert_fields(&sessions[3], json!({ "reason": "client-tls", "backend": null }));
-    assert_eq!(sessions[3]["tls"]["failure"]["word"], "no-application-protocol");
+    let failure = &sessions[3]["tls"]["failure"];
+    assert_eq!(failure["word"], "no-application-protocol");
+    let text = failure["text"].as_str().unwrap();
+    assert!(text.starts_with("the alert no_application_protocol was sent: "), "{text}");
     scene.await_rest();
 }
 
@@ -195,6 +198,9 @@ fn a_hello_that_comes_with_the_first_bytes_of_a_wrong_handshake_is_answered() {
     drop(client);
     let session = scene.proxy.session();
     assert_eq!(session["reason"], "client-tls");
-    assert!(session["tls"]["failure"]["word"].is_string(), "{session}");
+    let failure = &session["tls"]["failure"];
+    assert_eq!(failure["word"], "protocol");
+    let text = failure["text"].as_str().unwrap();
+    assert!(text.starts_with("the alert unexpected_message was sent: "), "{text}");
     scene.await_rest();
 }

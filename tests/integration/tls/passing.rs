@@ -230,7 +230,69 @@ fn what_is_no_hello_is_rejected() {
     (&stream).read_to_end(&mut answer).unwrap();
     assert_eq!(answer, [21, 3, 3, 0, 2, 2, 10], "the alert unexpected_message");
     drop(stream);
-    assert_fields(&passing.proxy.session(), json!({ "reason": "bad-hello", "pool": null }));
+    let session = passing.proxy.session();
+    assert_fields(&session, json!({ "reason": "bad-hello", "pool": null }));
+    let text = "the alert unexpected_message was sent: the first bytes are no TLS";
+    assert_eq!(session["tls"]["failure"], json!({ "word": "plain-text", "text": text }));
+    passing.rest.await_again(&passing.proxy);
+}
+
+#[test]
+fn what_is_no_hello_is_told_apart_in_the_log_and_the_metrics() {
+    let passing = Passing::start(ROUTES);
+    let cases: [(&[u8], &str, &str); 4] = [
+        (&[0x80, 46, 1, 0, 2, 0, 21, 0, 0, 0, 16], "ssl-v2", "protocol_version"),
+        (&[22, 9, 1, 0, 5, 1, 0, 0, 1, 0], "record-version", "protocol_version"),
+        (&[22, 3, 1, 0, 4, 2, 0, 0, 0], "message-type", "unexpected_message"),
+        (&[22, 3, 1, 0xff, 0xff, 1], "long-record", "record_overflow"),
+    ];
+    for (index, (bytes, word, alert)) in cases.into_iter().enumerate() {
+        let stream = connect(passing.proxy.address());
+        (&stream).write_all(bytes).unwrap();
+        (&stream).read_to_end(&mut Vec::new()).unwrap();
+        drop(stream);
+        let session = passing.proxy.sessions(index + 1).pop().unwrap();
+        let failure = &session["tls"]["failure"];
+        assert_eq!((&session["reason"], &failure["word"]), (&json!("bad-hello"), &json!(word)));
+        let told = format!("the alert {alert} was sent: ");
+        assert!(failure["text"].as_str().unwrap().starts_with(&told), "{session}");
+        let label = format!("cause=\"{word}\"");
+        assert_eq!(passing.proxy.metric("tls_hellos_refused_total", &label), 1);
+    }
+    passing.rest.await_again(&passing.proxy);
+}
+
+#[test]
+fn a_client_that_only_fails_by_its_protocols_is_told_so() {
+    let passing = Passing::start(
+        "routes = [{ server_names = [\"a.test\"], alpn = [\"h2\"], pool = \"exact\" },\n\
+         { alpn = [\"mqtt\"], reject = true }, { server_names = [\"b.test\"], reject = true }]",
+    );
+    let cases: [(&str, &[&str], AlertDescription, &str, &str); 2] = [
+        (
+            "c.test",
+            &["mqtt"],
+            AlertDescription::NoApplicationProtocol,
+            "no-application-protocol",
+            "the alert no_application_protocol was sent: no route leads anywhere for the \
+             protocols offered",
+        ),
+        (
+            "b.test",
+            &["h2"],
+            AlertDescription::UnrecognisedName,
+            "unrecognized-name",
+            "the alert unrecognized_name was sent: no route leads anywhere for the server name",
+        ),
+    ];
+    for (index, (name, protocols, expected, word, text)) in cases.into_iter().enumerate() {
+        let config = passing.client(protocols);
+        let error = Tls::connect(passing.proxy.address(), name, &config).err().unwrap();
+        assert_eq!(alert(&error), expected);
+        let session = passing.proxy.sessions(index + 1).pop().unwrap();
+        assert_eq!(session["reason"], "no-route");
+        assert_eq!(session["tls"]["failure"], json!({ "word": word, "text": text }));
+    }
     passing.rest.await_again(&passing.proxy);
 }
 
@@ -241,7 +303,10 @@ fn an_alert_is_not_answered() {
     (&stream).write_all(&[21, 3, 1, 0, 2, 2, 40]).unwrap();
     expect_reset(&stream);
     drop(stream);
-    assert_fields(&passing.proxy.session(), json!({ "reason": "bad-hello", "pool": null }));
+    let session = passing.proxy.session();
+    assert_fields(&session, json!({ "reason": "bad-hello", "pool": null }));
+    let text = "an alert came in place of a hello";
+    assert_eq!(session["tls"]["failure"], json!({ "word": "alert", "text": text }));
     passing.rest.await_again(&passing.proxy);
 }
 
@@ -292,7 +357,9 @@ fn a_hello_has_a_greatest_size() {
             }
         }
     }
-    assert!(passing.proxy.sessions(2).iter().any(|session| session["reason"] == "bad-hello"));
+    let sessions = passing.proxy.sessions(2);
+    let refused = sessions.iter().find(|session| session["reason"] == "bad-hello").unwrap();
+    assert_eq!(refused["tls"]["failure"]["word"], "too-large");
     passing.rest.await_again(&passing.proxy);
 }
 
