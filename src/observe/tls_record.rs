@@ -15,7 +15,10 @@
 //! - `1.3/TLS13_AES_128_GCM_SHA256`: the version and the cipher suite agreed with the client.
 //! - `h2`: the protocol agreed with it (ALPN).
 //! - `resumed`: an earlier TLS session was taken up, otherwise `full`.
-//! - `CN=agent-7`: who the client is by its certificate, which was verified.
+//! - `CN=agent-7`: who the client is by its certificate, which was verified: the common name of its
+//!   subject; without one the first of its alternative names, as `URI=spiffe://example.com/agent`,
+//!   `DNS=agent.example.com`, `EMAIL=agent@example.com` or `IP=10.0.0.7`, in this order of kinds;
+//!   without any of them `SERIAL=` and the certificate's serial number in hexadecimal.
 //! - `certificate`: why TLS failed, with the client or with the backend; the session's
 //!   `CloseReason` says with which.
 //! - `"the peer's certificate has expired"`: the same as a sentence, in quotes. It is the last
@@ -48,7 +51,7 @@ pub struct TlsRecord {
     pub protocol: Option<Box<str>>,
     /// The client took up an earlier session. Says nothing without a `version`.
     pub resumed: bool,
-    /// The subject or a name of the client's certificate, once that was verified.
+    /// Whom the client's certificate speaks for, such as `CN=agent-7`, once that was verified.
     pub client: Option<Box<str>>,
     pub failure: Option<TlsFailure>,
 }
@@ -110,7 +113,7 @@ impl Display for TlsFields<'_> {
             OrDash(tls.cipher),
             Told(&tls.protocol),
             OrDash(kind),
-            Told(&tls.client),
+            Owner(&tls.client),
             OrDash(failure.map(|failure| failure.word)),
             OrDash(failure.map(|failure| Quoted(&failure.text))),
         )
@@ -127,6 +130,22 @@ impl Display for Told<'_> {
             Some("-") => write!(formatter, "{}", '-'.escape_unicode()),
             told => OrDash(told.filter(|told| !told.is_empty()).map(Name)).fmt(formatter),
         }
+    }
+}
+
+/// The same for a name that is often a URI: in a field of its own a slash parts nothing.
+struct Owner<'a>(&'a Option<Box<str>>);
+
+impl Display for Owner<'_> {
+    fn fmt(&self, formatter: &mut Formatter) -> fmt::Result {
+        let Some(path) = self.0.as_deref().filter(|told| told.contains('/')) else {
+            return Told(self.0).fmt(formatter);
+        };
+        for (index, part) in path.split('/').enumerate() {
+            let slash = if index > 0 { "/" } else { "" };
+            write!(formatter, "{slash}{}", Name(part))?;
+        }
+        Ok(())
     }
 }
 
@@ -221,8 +240,17 @@ pub(super) mod tests {
             let line = fields(&record);
             let fields: Vec<_> = line.split(' ').collect();
             assert_eq!(fields.len(), 7, "{line}");
-            assert_eq!([fields[0], fields[2], fields[4]], [expected; 3], "{line}");
+            assert_eq!([fields[0], fields[2]], [expected; 2], "{line}");
+            assert_eq!(fields[4], expected.replace("\\u{2f}", "/"), "{line}");
         }
+    }
+
+    #[test]
+    fn a_client_named_by_a_uri_is_shown_as_it_is() {
+        let client = Some("URI=spiffe://fleet.example/agent 7/".into());
+        let line = fields(&TlsRecord { client, ..agreed() });
+        let shown = line.split(' ').nth(4).unwrap();
+        assert_eq!(shown, "URI=spiffe://fleet.example/agent\\u{20}7/");
     }
 
     #[test]

@@ -390,7 +390,7 @@ impl Tls {
         record.cipher = agreed.suite.and_then(|suite| suite.as_str());
         record.protocol =
             agreed.protocol.as_deref().map(|name| String::from_utf8_lossy(name).into());
-        record.client = agreed.peer.clone();
+        record.client = agreed.peer.as_ref().map(|owner| owner.to_string().into());
         record.resumed = agreed.resumed;
     }
 

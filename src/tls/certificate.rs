@@ -1,4 +1,5 @@
-//! What a certificate and a revocation list say of themselves: names, key, validity.
+//! What a certificate and a revocation list say of themselves: names, key, validity. Whom a
+//! client's speaks for is `owner`'s.
 
 use rustls::pki_types::{CertificateDer, UnixTime};
 use webpki::EndEntityCert;
@@ -46,31 +47,6 @@ pub(super) fn facts(certificate: &CertificateDer<'_>) -> Result<Facts, String> {
 
 /// What is wrong where [`validity`] finds none.
 pub(super) const NO_VALIDITY: &str = "its validity is not given as it must be";
-
-/// Whom a certificate speaks for, as operators call it: the common name of its subject, or its
-/// first name in DNS.
-pub fn owner(certificate: &CertificateDer<'_>) -> Option<String> {
-    let parsed = EndEntityCert::try_from(certificate).ok()?;
-    let name = common_name(parsed.subject()).map(|name| format!("CN={name}"));
-    name.or_else(|| parsed.valid_dns_names().next().map(str::to_owned))
-}
-
-/// The first common name of a subject, of which the outermost tag is taken off (RFC 5280, section
-/// 4.1.2.4).
-fn common_name(subject: &[u8]) -> Option<String> {
-    /// 2.5.4.3
-    const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
-    let mut names = Der::new(subject);
-    while let Some(set) = names.next() {
-        let mut pairs = Der::new(set.body);
-        while let Some(mut pair) = pairs.sequence() {
-            if pair.next()?.body == COMMON_NAME {
-                return Some(String::from_utf8_lossy(pair.next()?.body).into_owned());
-            }
-        }
-    }
-    None
-}
 
 /// What an OCSP response says of one certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use rustls::{
 };
 
 use super::alert::{self, alert_name};
-use super::certificate::owner;
+use super::owner::{Owner, owner};
 use super::records::{self, Opened, Records};
 use super::unbuffered::Unbuffered;
 
@@ -49,8 +49,8 @@ pub struct Agreed {
     pub group: Option<NamedGroup>,
     /// By ALPN.
     pub protocol: Option<Box<[u8]>>,
-    /// Whom the peer's certificate speaks for, if it has shown one.
-    pub peer: Option<Box<str>>,
+    /// Whom the client's certificate speaks for, if this is the server and it has shown one.
+    pub peer: Option<Box<Owner>>,
     /// From a ticket, without certificates.
     pub resumed: bool,
     /// The server asked for another hello first.
@@ -418,16 +418,17 @@ impl Connection {
 impl Agreed {
     fn of(unbuffered: &Unbuffered) -> Box<Agreed> {
         let state = unbuffered.state();
-        let peer = state.peer_certificates().and_then(|chain| owner(chain.first()?));
+        let server = matches!(unbuffered, Unbuffered::Server(_));
+        let shown = state.peer_certificates().filter(|_| server).and_then(|chain| chain.first());
         Box::new(Agreed {
             version: state.protocol_version(),
             suite: state.negotiated_cipher_suite().map(|suite| suite.suite()),
             protocol: state.alpn_protocol().map(Into::into),
-            peer: peer.map(Into::into),
+            peer: shown.map(|certificate| Box::new(owner(certificate))),
             group: state.negotiated_key_exchange_group().map(|group| group.name()),
             resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
             retried: state.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest),
-            server: matches!(unbuffered, Unbuffered::Server(_)),
+            server,
         })
     }
 }

@@ -3,7 +3,8 @@
 //!
 //! Reading order: `server` and `client` (a whole side, from its files), `identity` and
 //! `identities` (certificates with their keys, and which one serves), `trust` (whom to believe),
-//! `tickets` and `remembered` (resumption), `certificate` and `der` (what a certificate says),
+//! `tickets` and `remembered` (resumption), `certificate`, `owner` and `der` (what a certificate
+//! says),
 //! `files` and `problem` (reading, and what can be wrong), `settings` (what both sides share),
 //! `connection` (one side of a connection), `unbuffered` (its handshake), `records` (what follows)
 //! and `alert` (what a failure is answered with).
@@ -16,6 +17,7 @@ mod der;
 mod files;
 mod identities;
 mod identity;
+mod owner;
 mod part;
 mod problem;
 mod records;
@@ -29,9 +31,9 @@ mod trust;
 mod unbuffered;
 
 pub use alert::alert_name;
-pub use certificate::owner;
 pub use client::{Alpn, Authorities, ClientOptions, ClientTls, NameError, NameSource};
 pub use connection::{Agreed, Connection, Failure, Gathered, Plain, Room, overhead};
+pub use owner::{Name, Owner, owner};
 pub use problem::{Concern, MaterialError, MaterialWarning, Problem, Renewal};
 pub use server::{CertificateFiles, ClientAuth, ServerOptions, ServerTls, TicketOptions};
 pub use settings::{Clock, Expiry, Kind, MinVersion};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName,
     DnType, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_RSA_SHA256,
-    RevokedCertParams, RsaKeySize, SerialNumber, date_time_ymd,
+    RevokedCertParams, RsaKeySize, SanType, SerialNumber, date_time_ymd,
 };
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
@@ -48,6 +48,15 @@ impl Authority {
         self.issue_with(names, KeyPair::generate().unwrap(), |params| {
             params.not_before = date_time_ymd(2020, 1, 1);
             params.not_after = date_time_ymd(2020, 2, 1);
+        })
+    }
+
+    /// One without a common name: for this URI, or for nothing at all.
+    pub fn issue_for(&self, uri: Option<&str>) -> Issued {
+        self.issue_with(&["nobody"], KeyPair::generate().unwrap(), |params| {
+            params.distinguished_name = DistinguishedName::new();
+            let uri = uri.map(|uri| SanType::URI(uri.try_into().unwrap()));
+            params.subject_alt_names = uri.into_iter().collect();
         })
     }
 

@@ -60,6 +60,22 @@ fn a_client_with_a_certificate_is_let_in_and_named_in_the_log() {
 }
 
 #[test]
+fn a_client_without_a_common_name_is_not_taken_for_one_without_a_certificate() {
+    let scene = asking("optional", |_| String::new());
+    let spiffe = "spiffe://fleet.example/agent/7";
+    let named = scene.authority.issue_for(Some(spiffe));
+    let nameless = scene.authority.issue_for(None);
+    for version in [&TLS13, &TLS12] {
+        let config = client_with(&scene.authority, &named, &[version]);
+        assert_eq!(served(&scene, config), format!("URI={spiffe}"));
+        let config = client_with(&scene.authority, &nameless, &[version]);
+        let shown = served(&scene, config);
+        assert!(shown.as_str().unwrap().starts_with("SERIAL="), "{shown}");
+    }
+    scene.await_rest();
+}
+
+#[test]
 fn a_client_without_a_good_certificate_is_told_why_it_is_refused() {
     let scene = asking("required", |_| String::new());
     let expired = scene.authority.issue_expired(&["late"]);
