@@ -29,7 +29,7 @@ pub(super) fn check(path: &Path, resolves: bool) -> ExitCode {
     for line in stock.summary() {
         out.line(line);
     }
-    for warning in stock.warnings() {
+    for warning in config.warnings().into_iter().chain(stock.warnings()) {
         out.line(format_args!("warning: {warning}"));
     }
     let lacking = host(&config, &mut out);

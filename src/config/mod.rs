@@ -35,6 +35,7 @@ mod suites;
 mod template;
 mod tls;
 mod units;
+mod unused;
 mod ways;
 
 pub use admin::{Admin, AllowChanges};

@@ -1,6 +1,10 @@
 //! Lists of application protocols, as TLS negotiates them by ALPN: which are valid. Negotiates
 //! none.
 
+use std::collections::BTreeSet;
+
+use toml::de::DeTable;
+
 use super::field::{Field, Read};
 use super::reader::Place;
 
@@ -12,6 +16,13 @@ pub(super) fn read(field: &Field<'_>) -> Read<Vec<(String, Place)>> {
         return Err(field.flaw(&format!("has {} items", protocols.len()), &remedy));
     }
     Ok(protocols)
+}
+
+/// Those that a table lists, valid or not, before it is read. `None`: it is no list.
+pub(super) fn offered<'a>(table: &'a DeTable<'a>) -> Option<BTreeSet<&'a str>> {
+    let Some(value) = table.get("alpn") else { return Some(BTreeSet::new()) };
+    let items = value.get_ref().as_array()?;
+    Some(items.iter().filter_map(|item| item.get_ref().as_str()).collect())
 }
 
 fn protocol(field: &Field<'_>) -> Read<String> {

@@ -211,8 +211,12 @@ impl<'a> Section<'a> {
         key: &str,
         holds: impl Fn(&DeTable<'_>) -> bool,
     ) -> BTreeSet<&'a str> {
-        let tables = self.entries(key).filter_map(|(name, value)| Some((name, value.as_table()?)));
-        tables.filter(|(_, table)| holds(table)).map(|(name, _)| name).collect()
+        self.tables(key).filter(|(_, table)| holds(table)).map(|(name, _)| name).collect()
+    }
+
+    /// Those that are tables, before they are read.
+    pub fn tables(&self, key: &str) -> impl Iterator<Item = (&'a str, &'a DeTable<'a>)> {
+        self.entries(key).filter_map(|(name, value)| Some((name, value.as_table()?)))
     }
 
     fn entries(&self, key: &str) -> impl Iterator<Item = (&'a str, &'a DeValue<'a>)> {

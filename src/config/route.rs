@@ -84,6 +84,16 @@ fn route(
     }
     taken.take(section.reader, &server_names, &alpn);
     let target = target(section, tls, ways)?;
+    if let RouteTarget::Relay { tls: Some(tls), .. } = &target {
+        for (protocol, place) in alpn.iter().filter(|(it, _)| !ways.may_agree(tls, it)) {
+            let protocol = quoted(protocol);
+            let message = format!(
+                "tls.{tls} does not offer {protocol}, so that nobody agrees on it here; \
+                 add it to tls.{tls}.alpn, or give tls = \"off\""
+            );
+            section.reader.refuse(place, message);
+        }
+    }
     let values = |items: Vec<(String, Place)>| items.into_iter().map(|(value, _)| value).collect();
     Some(Route { server_names: values(server_names), alpn: values(alpn), target })
 }
@@ -170,7 +180,7 @@ const ROUTE: &str = "{ server_names = [\"agg.example.com\"], pool = \"NAME\" }";
 mod tests {
     use super::*;
 
-    use crate::config::samples::{valid_entry, with_entry};
+    use crate::config::samples::{POOL, errors, valid_entry, with_entry};
 
     /// The routes of a valid file.
     fn routes(lines: &str) -> Vec<Route> {
@@ -258,11 +268,48 @@ mod tests {
     }
 
     #[test]
+    fn a_protocol_that_leads_somewhere_can_be_agreed_on() {
+        let offer = |tls: &str, protocol: &str| {
+            format!(
+                "tls.{tls} does not offer \"{protocol}\", so that nobody agrees on it here; \
+                 add it to tls.{tls}.alpn, or give tls = \"off\""
+            )
+        };
+        let routes = "{ alpn = [\"h2\", \"smtp\"], pool = \"p\" },\n\
+                      { server_names = [\"a.b\"], alpn = [\"imap\"], pool = \"p\", tls = \"inner\" },\n\
+                      { alpn = [\"pop3\"], pool = \"p\", tls = \"off\" },\n\
+                      { alpn = [\"irc\"], reject = true }";
+        assert_eq!(
+            refused(routes),
+            [
+                format!("5: listener.l.routes[0].alpn[1]: {}", offer("edge", "smtp")),
+                format!("6: listener.l.routes[1].alpn[0]: {}", offer("inner", "imap")),
+            ]
+        );
+        // What the section says of its protocols is told once, and there.
+        let broken = |alpn: &str| {
+            errors(&format!(
+                "[listener.l]\nlisten = \"0.0.0.0:1\"\ntls = \"t\"\n\
+                 routes = [{{ alpn = [\"h2\"], pool = \"p\" }}]\n{POOL}\
+                 [tls.t]\ncertificates = [{{ chain = \"/c\", key = \"/k\" }}]\n{alpn}"
+            ))
+        };
+        assert_eq!(broken("alpn = [\"h2\"]"), [""; 0]);
+        assert_eq!(broken("alpn = \"h2\"").len(), 1);
+        for alpn in ["", "alpn = []"] {
+            assert_eq!(
+                broken(alpn),
+                [format!("4: listener.l.routes[0].alpn[0]: {}", offer("t", "h2"))]
+            );
+        }
+    }
+
+    #[test]
     fn names_are_of_hosts_or_of_all_below_a_domain() {
         let cases = [
             ("*.com", "has fewer than two labels after its star"),
             ("*.", "has fewer than two labels after its star"),
-            ("*", "has a star that is not its whole first label"),
+            ("*", "has fewer than two labels after its star"),
             ("a*.b.c", "has a star that is not its whole first label"),
             ("a.*.b", "has a star that is not its whole first label"),
             ("*.*.b.c", "has more than one star"),

@@ -43,7 +43,9 @@ pub(super) fn valid_pool(lines: &str) -> super::Pool {
 /// Two sections that end TLS.
 pub(super) const TLS: &str = "\
 [tls.edge]\ncertificates = [{ chain = \"/c\", key = \"/k\" }]\n\
-[tls.inner]\ncertificates = [{ chain = \"/c\", key = \"/k\" }]\n";
+alpn = [\"h2\", \"H2\", \"http/1.1\", \"a\", \"b\", \"c\", \"x\", \"y\"]\n\
+[tls.inner]\ncertificates = [{ chain = \"/c\", key = \"/k\" }]\n\
+alpn = [\"h2\", \"H2\", \"http/1.1\", \"a\", \"b\", \"c\", \"x\", \"y\"]\n";
 
 /// A valid file but for its tls section, which has `lines` from line 2 on.
 pub(super) fn with_tls(lines: &str) -> Vec<String> {

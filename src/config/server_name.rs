@@ -20,7 +20,8 @@ pub(super) fn pattern(field: &Field<'_>) -> Read<String> {
     let pattern = field.text(remedy)?;
     let flaw = match pattern.strip_prefix("*.") {
         _ if pattern.matches('*').count() > 1 => Some("has more than one star"),
-        Some(domain) if !domain.contains('.') => Some("has fewer than two labels after its star"),
+        _ if pattern == "*" => Some(TOO_FEW),
+        Some(domain) if !domain.contains('.') => Some(TOO_FEW),
         Some(domain) => check(domain).err(),
         None if pattern.contains('*') => Some("has a star that is not its whole first label"),
         None => check(pattern).err(),
@@ -30,6 +31,9 @@ pub(super) fn pattern(field: &Field<'_>) -> Read<String> {
         None => Ok(pattern.to_ascii_lowercase()),
     }
 }
+
+/// All names there are, or all of a whole top-level domain, are not one operator's.
+const TOO_FEW: &str = "has fewer than two labels after its star";
 
 /// What is wrong with a name, to continue a sentence that starts with it. The TLS library is
 /// stricter than DNS.

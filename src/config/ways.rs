@@ -8,12 +8,14 @@ use super::pool::Pool;
 use super::pool_tls::BackendName;
 use super::reader::{Place, Reader, Section};
 use super::tls::OFF;
-use super::{names, policy};
+use super::{names, policy, protocols};
 
 /// The names that ways refer to, and the ways so far.
 pub(super) struct Ways<'a> {
     pools: BTreeSet<&'a str>,
     tls: BTreeSet<&'a str>,
+    /// What the tls sections agree on with clients, where that can be read.
+    protocols: BTreeMap<&'a str, BTreeSet<&'a str>>,
     /// The pools whose keys are the names that clients ask for.
     by_name: BTreeSet<&'a str>,
     ways: Vec<Way>,
@@ -43,6 +45,10 @@ impl<'a> Ways<'a> {
         Ways {
             pools: document.names("pool"),
             tls: document.names("tls"),
+            protocols: document
+                .tables("tls")
+                .filter_map(|(name, table)| Some((name, protocols::offered(table)?)))
+                .collect(),
             by_name: document.names_where("pool", policy::hashes_names),
             ways: Vec::new(),
         }
@@ -59,6 +65,11 @@ impl<'a> Ways<'a> {
 
     pub fn tls(&self, field: &Field<'_>) -> Read<Option<String>> {
         field.unless(OFF, |field| names::reference(field, "tls section", &self.tls))
+    }
+
+    /// Whether this tls section can agree on this protocol, as far as that is known.
+    pub fn may_agree(&self, tls: &str, protocol: &str) -> bool {
+        self.protocols.get(tls).is_none_or(|offered| offered.contains(protocol))
     }
 
     pub fn add(&mut self, place: Place, pool: &str, load: Load) {

@@ -127,7 +127,8 @@ async fn run(
     let cpus = usable_cpus(&config.process).map_err(StartError::Cpu)?;
     let budget = budget(config, cpus.len()).map_err(StartError::Limit)?;
     let stock = Stock::load(config).map_err(StartError::Material)?;
-    stock.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+    let warnings = config.warnings().into_iter().chain(stock.warnings());
+    warnings.for_each(|warning| tracing::warn!("{warning}"));
     let (mut signals, hangup) = signals().map_err(system("signals cannot be received"))?;
     let sockets = Sockets::open(config, cpus.len()).map_err(StartError::Listen)?;
     let admin = bind_admin(config).await?;
