@@ -4,6 +4,7 @@
 mod backends;
 mod choosing;
 mod clients;
+mod early;
 mod loading;
 mod records;
 mod renewing;

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::super::proxy::{Plan, assert_fields};
 use super::super::stream::{connect, expect_end, expect_silence, finish, pass};
 use super::authority::Authority;
-use super::peer::{Tls, alert, client, client_of};
+use super::peer::{SecureEcho, Tls, alert, client, client_of, server};
 use super::scene::{NAME, Scene, Settings};
 
 #[test]
@@ -185,6 +185,29 @@ fn an_identity_that_signs_for_long_serves() {
     }
     assert!(proxy.sessions(6).iter().all(|session| session["reason"] == "finished"));
     rest.await_again(&proxy);
+}
+
+#[test]
+fn early_data_is_refused_and_the_session_goes_on() {
+    let scene = Scene::start("");
+    // Another server of this name has given the client a ticket for it.
+    let mut config = server(&scene.authority.issue(&[NAME]));
+    config.max_early_data_size = 1 << 14;
+    let other = SecureEcho::start(config);
+    let mut config = client_of(&scene.authority, &[&TLS13]);
+    config.enable_early_data = true;
+    let config = Arc::new(config);
+    let visit = Tls::connect(other.address, NAME, &config).unwrap();
+    pass(&visit, &visit, 0..1_000);
+    let client = Tls::client(connect(scene.proxy.address()), NAME, &config);
+    client.say_early(b"once more");
+    let client = client.shaken().unwrap();
+    assert!(!client.is_early_data_taken());
+    let server = scene.backend.accept();
+    pass(&client, &server, 0..10_000);
+    pass(&server, &client, 0..10_000);
+    drop((client, server));
+    scene.await_rest();
 }
 
 #[test]

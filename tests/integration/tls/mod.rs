@@ -14,6 +14,7 @@ mod hashing;
 mod material;
 mod mutual;
 mod passing;
+mod records;
 mod renewing;
 mod resuming;
 mod termination;

@@ -56,6 +56,21 @@ impl Tls {
         self.connection.lock().unwrap()
     }
 
+    /// Says this before the server has answered, which needs a ticket that is good for it.
+    pub fn say_early(&self, bytes: &[u8]) {
+        let mut connection = self.connection();
+        let Connection::Client(client) = &mut *connection else { panic!("a server") };
+        client.early_data().expect("a ticket for early data").write_all(bytes).unwrap();
+    }
+
+    /// Whether the server has taken what was said early.
+    pub fn is_early_data_taken(&self) -> bool {
+        match &*self.connection() {
+            Connection::Client(client) => client.is_early_data_accepted(),
+            Connection::Server(_) => false,
+        }
+    }
+
     /// Shakes hands to the end.
     pub fn shaken(self) -> Result<Tls> {
         while self.connection().is_handshaking() {
