@@ -16,7 +16,9 @@ use super::resolve::{Unanswered, resolve};
 pub(super) fn check(path: &Path, resolves: bool) -> ExitCode {
     let config = match config::load(path) {
         Ok(config) => config,
-        Err(errors) => return exit::fail(exit::CONFIGURATION, &errors),
+        Err(errors) => {
+            return exit::fail(exit::CONFIGURATION, &format_args!("{errors}\n{LATER}"));
+        }
     };
     let stock = match Stock::load(&config) {
         Ok(stock) => stock,
@@ -40,6 +42,9 @@ pub(super) fn check(path: &Path, resolves: bool) -> ExitCode {
     }
     out.end(exit::fail(exit::UNAVAILABLE, &lacking.join("\nringmain: ")))
 }
+
+/// Which files are meant, and what for, is not certain before.
+const LATER: &str = "the files that a configuration names are looked at once its text is in order";
 
 /// Shows what this host gives; what it lacks is returned.
 fn host(config: &Config, out: &mut Output) -> Vec<String> {
