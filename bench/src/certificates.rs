@@ -1,4 +1,4 @@
-//! Owns the certificates of a comparison: an authority made for it, and the servers it has signed.
+//! Owns the certificates of a measurement: an authority made for it, and the servers it has signed.
 //! None of them outlives it.
 
 use std::fs::OpenOptions;
@@ -34,7 +34,13 @@ struct Server {
 }
 
 impl Authority {
+    /// For servers of `SERVER_NAME`.
     pub fn generate() -> Result<Self, rcgen::Error> {
+        Self::generate_for(SERVER_NAME)
+    }
+
+    /// For servers of this name, or address.
+    pub fn generate_for(name: &str) -> Result<Self, rcgen::Error> {
         let mut parameters = CertificateParams::default();
         parameters.distinguished_name.push(DnType::CommonName, "ringmain-bench");
         parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -42,7 +48,7 @@ impl Authority {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
         let issuer = CertifiedIssuer::self_signed(parameters, key)?;
         let sign = |identity, key: KeyPair| {
-            let parameters = CertificateParams::new([SERVER_NAME.to_owned()])?;
+            let parameters = CertificateParams::new([name.to_owned()])?;
             let certificate = parameters.signed_by(&key, &issuer)?;
             Ok::<_, rcgen::Error>(Server { identity, certificate, key })
         };

@@ -10,6 +10,7 @@ use std::thread::JoinHandle;
 
 use fastrand::Rng;
 use ringmain::engine::{Inbox, Remote};
+use rustls::pki_types::ServerName;
 
 use crate::clock::Clock;
 use crate::compare::cpus::{Cpus, allowed};
@@ -17,6 +18,7 @@ use crate::figures::Run;
 
 use super::agents::{Fault, Signals, Site};
 use super::backends::{Behaviour, Doors, Foundation};
+use super::cause::Cause;
 use super::directory::Directory;
 use super::failure::Failure;
 use super::ground;
@@ -30,7 +32,7 @@ use super::record::{Beat, SharedWindow, Tally};
 use super::stage::Stage;
 use super::standing::Standing;
 use super::thread::{Finished, Post, ThreadError};
-use super::tls::Material;
+use super::tls::{Material, Trust};
 use super::watch::{Watch, Watched};
 
 /// Who is between agents and backends.
@@ -41,7 +43,18 @@ pub enum Route {
     /// A Ringmain that the run starts.
     Ringmain { workers: u32, passthrough: bool },
     /// Whoever listens there, and sends to our backends at these addresses, if there are any.
-    Target { target: SocketAddr, backends: Vec<SocketAddr> },
+    Target { target: SocketAddr, backends: Vec<SocketAddr>, terminus: Terminus },
+}
+
+/// Where TLS ends that agents speak to a target.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Terminus {
+    /// Nobody has said.
+    Unknown,
+    /// At the target.
+    Target(Trust),
+    /// At our backends, who go by this name, or by that of all runs.
+    Backends(Option<ServerName<'static>>),
 }
 
 /// All that runs have in common.
@@ -96,8 +109,7 @@ impl Bench {
         let all = allowed().map_err(Failure::host("the CPUs of this process"))?;
         let placement = Placement::choose(self.cpus, workers, &all);
         let directory = Directory::create().map_err(Failure::host("the directory of the run"))?;
-        let tls = order.groups.iter().any(|group| group.protocol.handshakes().is_some());
-        let material = if tls { Some(Material::generate()?) } else { None };
+        let material = self.material(order)?;
         let doors: io::Result<Vec<Doors>> =
             order.groups.iter().map(|group| self.listen(group)).collect();
         let doors = doors.map_err(Failure::host("a backend's address"))?;
@@ -169,10 +181,15 @@ impl Bench {
         let sides = if self.has_backends() { 2 } else { 1 };
         ground::check_descriptors(order, sides)?;
         ground::check_datagrams(order, &self.route)?;
+        ground::check_tls(order, &self.route)?;
         ground::sources(order, self.goal(), &self.sources)?;
         match &self.route {
-            Route::Target { target, backends } => {
-                ground::check_target(order, *target, !backends.is_empty())
+            Route::Target { target, backends, terminus } => {
+                ground::check_target(order, *target, !backends.is_empty())?;
+                match terminus {
+                    Terminus::Target(trust) => ground::check_handshakes(order, *target, trust),
+                    Terminus::Backends(_) | Terminus::Unknown => Ok(()),
+                }
             }
             Route::Direct | Route::Ringmain { .. } => Ok(()),
         }
@@ -193,10 +210,32 @@ impl Bench {
 
     /// Whether backends see TLS: nobody ends it before them.
     fn backends_end_tls(&self) -> bool {
-        match self.route {
+        match &self.route {
             Route::Direct => true,
-            Route::Ringmain { passthrough, .. } => passthrough,
-            Route::Target { .. } => false,
+            Route::Ringmain { passthrough, .. } => *passthrough,
+            Route::Target { terminus, .. } => matches!(terminus, Terminus::Backends(_)),
+        }
+    }
+
+    /// The certificates of the run: none, where nobody would show them.
+    fn material(&self, order: &Order) -> Result<Option<Material>, Failure> {
+        if order.groups.iter().all(|group| group.protocol.handshakes().is_none()) {
+            return Ok(None);
+        }
+        match &self.route {
+            Route::Target { terminus: Terminus::Target(_), .. } => Ok(None),
+            Route::Target { terminus: Terminus::Backends(Some(name)), .. } => {
+                Material::generate_for(name.clone()).map(Some)
+            }
+            _ => Material::generate().map(Some),
+        }
+    }
+
+    /// Whom agents ask for and believe.
+    fn trust(&self, standing: &Standing) -> Option<Trust> {
+        match &self.route {
+            Route::Target { terminus: Terminus::Target(trust), .. } => Some(trust.clone()),
+            _ => standing.material.as_ref().map(Material::trust),
         }
     }
 
@@ -271,15 +310,16 @@ impl Bench {
 
     fn sites(&self, order: &Order, standing: &Standing) -> Result<Vec<Site>, Failure> {
         let backends = standing.addresses().map_err(Failure::host("a backend's address"))?;
+        let trust = self.trust(standing);
         let site = |(number, group): (usize, &Group)| {
             let target = match (&self.route, &standing.proxy) {
                 (Route::Target { target, .. }, _) => *target,
                 (_, Some(proxy)) => proxy.listens[number],
                 (_, None) => backends[number][0],
             };
-            let tls = match (&standing.material, group.protocol.handshakes()) {
-                (Some(material), Some(handshakes)) => {
-                    Some(material.agents(group.protocol, handshakes, group.terms)?)
+            let tls = match (&trust, group.protocol.handshakes()) {
+                (Some(trust), Some(handshakes)) => {
+                    Some(trust.agents(group.protocol, handshakes, group.terms)?)
                 }
                 _ => None,
             };
@@ -352,12 +392,19 @@ pub fn failure(fault: Fault, order: &Order, sites: &[Site]) -> Failure {
         Fault::Interrupted => Failure::Interrupted,
         Fault::Disagreed(disagreed) => Failure::Disagreed(disagreed),
         Fault::NoTickets => Failure::NoTickets,
-        Fault::NotConnected { group, connected, cause } => Failure::NotConnected {
-            target: sites[group].target,
-            wanted: order.groups[group].agents,
-            connected,
-            cause: cause.map_or("no answer", |cause| cause.as_str()),
-        },
+        Fault::NotConnected { group, connected, cause } => {
+            let target = sites[group].target;
+            match cause {
+                Some(Cause::Certificate(reason)) => Failure::Untrusted { target, reason },
+                Some(Cause::Tls(cause)) if connected == 0 => Failure::NoHandshake { target, cause },
+                cause => Failure::NotConnected {
+                    target,
+                    wanted: order.groups[group].agents,
+                    connected,
+                    cause: cause.map_or("no answer", |cause| cause.as_str()),
+                },
+            }
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::figures::Run;
 
 use super::agents::{Holding, Signals, Site};
 use super::backends::{Behaviour, Doors, Foundation};
-use super::bench::{Route, failure, join};
+use super::bench::{Route, Terminus, failure, join};
 use super::failure::Failure;
 use super::ground;
 use super::order::{Group, Order, Pace, Sizes};
@@ -104,7 +104,11 @@ impl Between {
         let mut tally = finished.tally;
         tally.merge(&finished.output.backends);
         let usage = watch.take_usage();
-        let route = Route::Target { target: middle.plain, backends: Vec::new() };
+        let route = Route::Target {
+            target: middle.plain,
+            backends: Vec::new(),
+            terminus: Terminus::Unknown,
+        };
         let mut run = watch.into_run(order, &route, &tally, &heard);
         run.candidate = middle.name.to_owned();
         run.workers = 1;

@@ -4,6 +4,7 @@ use std::io;
 
 use ringmain::tls::Failure;
 use rustix::io::Errno;
+use rustls::CertificateError;
 
 use crate::figures::kinds;
 
@@ -19,6 +20,8 @@ pub enum Cause {
     Ports,
     Descriptors,
     Memory,
+    /// The certificate of the other side is not trusted, for this reason.
+    Certificate(&'static str),
     Tls(&'static str),
     /// What came does not keep to the protocol.
     Malformed,
@@ -46,6 +49,7 @@ impl Cause {
             Cause::Ports => kinds::PORTS,
             Cause::Descriptors => kinds::DESCRIPTORS,
             Cause::Memory => kinds::MEMORY,
+            Cause::Certificate(_) => "tls_certificate",
             Cause::Tls(cause) => cause,
             Cause::Malformed => "malformed",
             Cause::Rejected => "rejected",
@@ -74,11 +78,32 @@ impl From<io::Error> for Cause {
 
 impl From<Failure> for Cause {
     fn from(failure: Failure) -> Cause {
-        Cause::Tls(match failure.as_str() {
-            "certificate" => "tls_certificate",
-            "alert-received" => "tls_alert",
-            "decrypt" => "tls_decrypt",
-            _ => "tls",
-        })
+        match (&failure, failure.as_str()) {
+            (Failure::Certificate(error), _) => Cause::Certificate(reason(error)),
+            (Failure::Alert(_), _) => Cause::Tls("tls_alert"),
+            (_, "decrypt") => Cause::Tls("tls_decrypt"),
+            _ => Cause::Tls("tls"),
+        }
+    }
+}
+
+/// In words for a sentence.
+fn reason(error: &CertificateError) -> &'static str {
+    use CertificateError::{
+        BadEncoding, BadSignature, Expired, ExpiredContext, InvalidPurpose, InvalidPurposeContext,
+        NotValidForName, NotValidForNameContext, NotValidYet, NotValidYetContext, Revoked,
+        UnknownIssuer,
+    };
+    match error {
+        UnknownIssuer => "no authority that was given has signed it",
+        NotValidForName | NotValidForNameContext { .. } => "it is not for the name asked for",
+        Expired | ExpiredContext { .. } => "it has expired",
+        NotValidYet | NotValidYetContext { .. } => "it is not valid yet",
+        InvalidPurpose | InvalidPurposeContext { .. } => "it is not for servers",
+        // That of an authority which has only the same name, or of the handshake.
+        BadSignature => "its signature is of another key",
+        BadEncoding => "it can not be read",
+        Revoked => "it was revoked",
+        _ => "it can not be verified",
     }
 }

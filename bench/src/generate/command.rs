@@ -62,7 +62,7 @@ fn prepare(options: &Options) -> Result<Bench, Failure> {
         clock: Clock::start(),
         cpus,
         network: Network::Loopback,
-        route: options.route(),
+        route: options.route()?,
         behaviour: options.behaviour()?,
         sources: options.sources.clone(),
         signals: Signals { interrupted, ..Signals::default() },

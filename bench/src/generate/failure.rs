@@ -26,6 +26,16 @@ pub enum Failure {
         connected: u32,
         cause: &'static str,
     },
+    /// Nobody that was given vouches for what the target shows.
+    Untrusted {
+        target: SocketAddr,
+        reason: &'static str,
+    },
+    /// The target accepted, and not one handshake succeeded.
+    NoHandshake {
+        target: SocketAddr,
+        cause: &'static str,
+    },
     Descriptors {
         needed: u64,
         limit: u64,
@@ -80,7 +90,8 @@ impl Failure {
     pub fn as_str(&self) -> &'static str {
         match self {
             Failure::Unreachable { .. } => "unreachable",
-            Failure::NotConnected { .. } => "not_connected",
+            Failure::NotConnected { .. } | Failure::NoHandshake { .. } => "not_connected",
+            Failure::Untrusted { .. } => "untrusted",
             Failure::Descriptors { .. } => "too_few_descriptors",
             Failure::Ports { .. } => "too_few_ports",
             Failure::NoBackend { .. } => "no_backend",
@@ -127,6 +138,17 @@ impl fmt::Display for Failure {
                 f,
                 "only {connected} of {wanted} connections to {target} came about in time \
                  ({cause}); ask for fewer with --connections, or raise the target's limits"
+            ),
+            Failure::Untrusted { target, reason } => write!(
+                f,
+                "the certificate of {target} is not trusted: {reason}; give another --ca or \
+                 --server-name, or --insecure to verify nothing"
+            ),
+            Failure::NoHandshake { target, cause } => write!(
+                f,
+                "no handshake with {target} succeeded ({cause}); see that it ends TLS 1.3 there, \
+                 asks clients for no certificate, and knows the name it is asked for \
+                 (--server-name)"
             ),
             Failure::Descriptors { needed, limit } => write!(
                 f,
@@ -202,9 +224,10 @@ impl From<Failure> for judge::Fault {
         let sentence = failure.to_string();
         match failure {
             Failure::Interrupted => judge::Fault::Interrupted,
-            Failure::Unreachable { .. } | Failure::NotConnected { .. } | Failure::Gone(_) => {
-                judge::Fault::Unreachable(sentence)
-            }
+            Failure::Unreachable { .. }
+            | Failure::NotConnected { .. }
+            | Failure::NoHandshake { .. }
+            | Failure::Gone(_) => judge::Fault::Unreachable(sentence),
             _ => judge::Fault::Unable(sentence),
         }
     }

@@ -7,12 +7,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
+use rustls::ClientConnection;
 
-use super::bench::Route;
+use super::bench::{Route, Terminus};
+use super::cause::Cause;
+use super::channel::AgentTls;
 use super::datagrams::LONGEST;
 use super::failure::Failure;
 use super::order::{Order, Pace};
 use super::protocol::Dialogue;
+use super::tls::Trust;
 use super::wire::Mark;
 
 /// Refuses a run that this host can not carry. `sides`: how many sockets of this process, and of
@@ -54,6 +58,32 @@ pub fn check_datagrams(order: &Order, route: &Route) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Whether it is known where TLS ends that agents speak to a target, and whom they believe there.
+pub fn check_tls(order: &Order, route: &Route) -> Result<(), Failure> {
+    let Route::Target { target, backends, terminus } = route else { return Ok(()) };
+    let sealed = order.groups.iter().find(|group| group.protocol.handshakes().is_some());
+    let said = match (sealed, terminus) {
+        (Some(group), Terminus::Unknown) => format!(
+            "{} is TLS, and nobody vouches for {target}; give --ca with the certificates of who \
+             does (the host trusts those of /etc/ssl/certs/ca-certificates.crt), or --insecure \
+             to verify nothing",
+            group.protocol.as_str()
+        ),
+        (Some(_), Terminus::Backends(_)) if backends.is_empty() => {
+            "--passthrough has the backends of the run end TLS; give their addresses, to which \
+             the target is to send, with --backend-listen"
+                .to_owned()
+        }
+        (None, Terminus::Target(_) | Terminus::Backends(_)) => format!(
+            "nothing of {} is TLS, which --ca, --server-name, --insecure and --passthrough are \
+             for; leave them out",
+            order.name
+        ),
+        _ => return Ok(()),
+    };
+    Err(Failure::Options(said))
+}
+
 /// Whether somebody is there who takes what the groups send, and somebody who counts it.
 pub fn check_target(order: &Order, target: SocketAddr, has_backends: bool) -> Result<(), Failure> {
     let protocols = || order.groups.iter().map(|group| group.protocol);
@@ -70,6 +100,31 @@ pub fn check_target(order: &Order, target: SocketAddr, has_backends: bool) -> Re
         // With backends of ours behind it, nobody answers yet.
         let expects = answered(protocol.dialogue()) && !has_backends;
         call(target, expects).map_err(unreachable)?;
+    }
+    Ok(())
+}
+
+/// Shakes hands once as agents of each protocol will, so that whom they can not believe is known
+/// before any load.
+pub fn check_handshakes(order: &Order, target: SocketAddr, trust: &Trust) -> Result<(), Failure> {
+    let unreachable = |error| Failure::Unreachable { target, error };
+    for group in &order.groups {
+        let Some(handshakes) = group.protocol.handshakes() else { continue };
+        let AgentTls { config, name, .. } =
+            trust.agents(group.protocol, handshakes, group.terms)?;
+        let mut socket = TcpStream::connect_timeout(&target, REACH).map_err(unreachable)?;
+        socket.set_read_timeout(Some(REACH)).map_err(unreachable)?;
+        socket.set_write_timeout(Some(REACH)).map_err(unreachable)?;
+        let shaken = ClientConnection::new(config, name)
+            .map_err(io::Error::other)
+            .and_then(|mut connection| connection.complete_io(&mut socket).map(drop));
+        let Err(error) = shaken else { continue };
+        let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        return Err(match tls.cloned().map(|tls| Cause::from(ringmain::tls::Failure::from(tls))) {
+            Some(Cause::Certificate(reason)) => Failure::Untrusted { target, reason },
+            Some(cause) => Failure::NoHandshake { target, cause: cause.as_str() },
+            None => Failure::NoHandshake { target, cause: Cause::from(error).as_str() },
+        });
     }
     Ok(())
 }
@@ -167,10 +222,14 @@ const LINGERING: f64 = 60.0;
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::sync::Arc;
+
+    use rustls::pki_types::ServerName;
 
     use super::super::course::Arrivals;
     use super::super::order::{Group, Sizes};
     use super::super::protocol::Protocol;
+    use super::super::tls::Material;
     use super::*;
 
     fn order(protocol: Protocol, agents: u32, rate: f64) -> Order {
@@ -246,6 +305,58 @@ mod tests {
         check_datagrams(&order, &Route::Direct).unwrap();
         order.groups[0].protocol = Protocol::TcpEcho;
         check_datagrams(&order, &ringmain).unwrap();
+    }
+
+    #[test]
+    fn tls_to_a_target_ends_where_somebody_vouches_for_it() {
+        let name = || ServerName::try_from("bench.test").unwrap();
+        let route = |backends: &[SocketAddr], terminus| {
+            let target = SocketAddr::from(([127, 0, 0, 1], 443));
+            Route::Target { target, backends: backends.to_vec(), terminus }
+        };
+        let (plain, sealed) =
+            (order(Protocol::TcpEcho, 1, 1.0), order(Protocol::OtlpGrpcTls, 1, 1.0));
+        let blind = || Terminus::Target(Trust::blind(name()));
+        for (order, route, said) in [
+            (&sealed, route(&[], Terminus::Unknown), "otlp-grpc-tls is TLS, and nobody vouches"),
+            (&sealed, route(&[], Terminus::Backends(None)), "--backend-listen"),
+            (&plain, route(&[], blind()), "nothing of tcp-echo is TLS"),
+            (&plain, route(&[], Terminus::Backends(None)), "leave them out"),
+        ] {
+            let refused = check_tls(order, &route).unwrap_err();
+            assert!(refused.to_string().contains(said), "{refused}");
+            assert_eq!(refused.exit_code(), 2);
+        }
+        let behind = [SocketAddr::from(([127, 0, 0, 1], 9))];
+        check_tls(&sealed, &route(&behind, Terminus::Backends(None))).unwrap();
+        check_tls(&sealed, &route(&[], blind())).unwrap();
+        check_tls(&plain, &route(&[], Terminus::Unknown)).unwrap();
+        check_tls(&sealed, &Route::Direct).unwrap();
+    }
+
+    #[test]
+    fn a_target_that_is_not_believed_is_told_before_any_load() {
+        let (material, other) = (Material::generate().unwrap(), Material::generate().unwrap());
+        let config = material.backends(Protocol::TlsConnect).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = listener.local_addr().unwrap();
+        // Ends with the third, who is refused.
+        let serving = std::thread::spawn(move || {
+            for _ in 0..3 {
+                let (mut socket, _) = listener.accept().unwrap();
+                let mut connection = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
+                connection.complete_io(&mut socket).ok();
+            }
+        });
+        let order = order(Protocol::TlsConnect, 1, 1.0);
+        check_handshakes(&order, target, &material.trust()).unwrap();
+        let elsewhere = ServerName::try_from("elsewhere.test").unwrap();
+        check_handshakes(&order, target, &Trust::blind(elsewhere)).unwrap();
+        let said = check_handshakes(&order, target, &other.trust()).unwrap_err().to_string();
+        assert!(said.contains("is not trusted: its signature") && said.contains("--ca"), "{said}");
+        serving.join().unwrap();
+        let gone = check_handshakes(&order, target, &material.trust()).unwrap_err();
+        assert_eq!(gone.as_str(), "unreachable");
     }
 
     #[test]

@@ -5,15 +5,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
+use rustls::pki_types::ServerName;
 
 use crate::fleet;
 
 use super::backends::{Behaviour, Mischief, Outage, Service};
-use super::bench::Route;
+use super::bench::{Route, Terminus};
 use super::course::Arrivals;
 use super::failure::Failure;
 use super::order::{Group, Order, Pace, Sizes};
 use super::protocol::{Dialogue, Protocol};
+use super::tls::Trust;
 
 #[derive(Args)]
 pub struct Options {
@@ -64,9 +66,18 @@ pub struct Options {
     /// Threads of a Ringmain that the run starts
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
     workers: u32,
-    /// TLS is ended by the backends, and not by the proxy
+    /// TLS is ended by the backends, and not by the proxy or the target
     #[arg(long)]
     passthrough: bool,
+    /// Who vouches for the target in TLS: certificates of authorities in PEM
+    #[arg(long, value_name = "FILE", requires = "target", conflicts_with = "passthrough")]
+    ca: Option<PathBuf>,
+    /// Whom agents ask the target for in TLS (default: its address)
+    #[arg(long, value_name = "NAME", requires = "target", value_parser = parse_server_name)]
+    server_name: Option<ServerName<'static>>,
+    /// Believe whoever answers at the target in TLS: nothing is verified
+    #[arg(long, requires = "target", conflicts_with_all = ["ca", "passthrough"])]
+    insecure: bool,
     /// Addresses that agents connect from
     #[arg(long, value_delimiter = ',')]
     pub sources: Vec<IpAddr>,
@@ -150,14 +161,43 @@ impl Options {
         })
     }
 
-    pub fn route(&self) -> Route {
-        match (self.target, self.via) {
-            (Some(target), _) => Route::Target { target, backends: self.backend_listen.clone() },
+    pub fn route(&self) -> Result<Route, Failure> {
+        Ok(match (self.target, self.via) {
+            (Some(target), _) => Route::Target {
+                target,
+                backends: self.backend_listen.clone(),
+                terminus: self.terminus(target)?,
+            },
+            (None, Via::Direct) if self.passthrough => {
+                return Err(Failure::Options(
+                    "nobody is between agents and backends who could pass TLS through; leave \
+                     --passthrough out, or give --via ringmain or --target"
+                        .to_owned(),
+                ));
+            }
             (None, Via::Direct) => Route::Direct,
             (None, Via::Ringmain) => {
                 Route::Ringmain { workers: self.workers, passthrough: self.passthrough }
             }
-        }
+        })
+    }
+
+    /// Where TLS ends that agents speak to the target.
+    fn terminus(&self, target: SocketAddr) -> Result<Terminus, Failure> {
+        let name = || self.server_name.clone().unwrap_or(ServerName::from(target.ip()));
+        Ok(match (&self.ca, self.insecure, self.passthrough) {
+            (Some(path), ..) => Terminus::Target(Trust::of_file(path, name())?),
+            (None, true, _) => Terminus::Target(Trust::blind(name())),
+            (None, false, true) => Terminus::Backends(self.server_name.clone()),
+            (None, false, false) if self.server_name.is_some() => {
+                return Err(Failure::Options(
+                    "--server-name says whom to ask for, and not whom to believe; give --ca or \
+                     --insecure as well, or --passthrough"
+                        .to_owned(),
+                ));
+            }
+            (None, false, false) => Terminus::Unknown,
+        })
     }
 
     pub fn behaviour(&self) -> Result<Behaviour, Failure> {
@@ -265,6 +305,11 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
     }
 }
 
+fn parse_server_name(text: &str) -> Result<ServerName<'static>, String> {
+    let name = ServerName::try_from(text.to_owned());
+    name.map_err(|_| "a host name or an address is needed, without a port".to_owned())
+}
+
 fn parse_service(text: &str) -> Result<Service, String> {
     match text.strip_prefix("exponential:") {
         Some(mean) => Ok(Service::Exponential(parse_duration(mean)?)),
@@ -323,7 +368,8 @@ mod tests {
         assert_eq!(order.groups[0].pace.rate(), Some(5_000.0));
         assert_eq!(order.groups[0].sizes, Sizes::Constant(200));
         assert_eq!(order.window, Duration::from_millis(1_500));
-        assert_eq!(options.route(), Route::Ringmain { workers: 2, passthrough: true });
+        let passing = Route::Ringmain { workers: 2, passthrough: true };
+        assert_eq!(options.route().unwrap(), passing);
         let behaviour = options.behaviour().unwrap();
         assert_eq!(behaviour.service, Service::Exponential(Duration::from_millis(5)));
         assert_eq!(behaviour.mischief, Mischief { drop: 0.01, swap: 0.5, ..Mischief::default() });
@@ -339,6 +385,10 @@ mod tests {
             ("--mischief drop=2", "share from 0 to 1"),
             ("--connections 0", "1..=1000000"),
             ("--target 127.0.0.1:1 --via ringmain", "cannot be used with"),
+            ("--target 127.0.0.1:1 --insecure --ca x", "cannot be used with"),
+            ("--target 127.0.0.1:1 --insecure --passthrough", "cannot be used with"),
+            ("--insecure", "--target"),
+            ("--target 127.0.0.1:1 --server-name a:1", "without a port"),
         ] {
             let error = parse(line).err().unwrap_or_default();
             assert!(error.contains(said), "{line}: {error}");
@@ -360,6 +410,33 @@ mod tests {
         assert_eq!(behaviour.connection_age, Some(Duration::from_secs(3)));
         let options = parse("--protocol udp-echo --mischief reset=0.1").unwrap();
         assert!(options.behaviour().unwrap_err().to_string().contains("no connections"));
+    }
+
+    #[test]
+    fn a_target_of_tls_is_known_by_its_name_or_its_address() {
+        let terminus = |line: &str| {
+            let options = parse(&format!("--target 127.0.0.1:1 {line}")).unwrap();
+            match options.route() {
+                Ok(Route::Target { terminus, .. }) => terminus,
+                other => panic!("{line}: {other:?}"),
+            }
+        };
+        let name = |text: &'static str| ServerName::try_from(text).unwrap();
+        assert_eq!(terminus(""), Terminus::Unknown);
+        assert_eq!(terminus("--insecure"), Terminus::Target(Trust::blind(name("127.0.0.1"))));
+        let blind = terminus("--insecure --server-name logs.example");
+        assert_eq!(blind, Terminus::Target(Trust::blind(name("logs.example"))));
+        assert_eq!(terminus("--passthrough"), Terminus::Backends(None));
+        let passed = terminus("--passthrough --server-name a.example");
+        assert_eq!(passed, Terminus::Backends(Some(name("a.example"))));
+        for (line, said) in [
+            ("--target 127.0.0.1:1 --server-name a.example", "whom to believe"),
+            ("--target 127.0.0.1:1 --ca /nowhere/ca.pem", "/nowhere/ca.pem can not be read"),
+            ("--passthrough", "nobody is between"),
+        ] {
+            let refused = parse(line).unwrap().route().unwrap_err().to_string();
+            assert!(refused.contains(said), "{line}: {refused}");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use crate::figures::{PERCENTILES, Run};
 
-use super::bench::{Bench, Outcome, Route};
+use super::bench::{Bench, Outcome, Route, Terminus};
 use super::datagrams::BACKEND_ROOM;
 use super::order::{Order, Pace};
 use super::watch::Watched;
@@ -19,9 +19,19 @@ pub fn heading(order: &Order, bench: &Bench) -> String {
         Route::Ringmain { workers, passthrough: true } => {
             format!("through a Ringmain of {workers} worker(s) that passes TLS through")
         }
+        Route::Target { target, terminus: Terminus::Backends(_), .. } => {
+            format!("to {target}, which passes TLS through")
+        }
         Route::Target { target, .. } => format!("to {target}"),
     };
     let mut text = format!("{} {route}\n", order.name);
+    if let Route::Target { target, terminus: Terminus::Target(trust), .. } = &bench.route
+        && trust.is_blind()
+    {
+        text += &format!(
+            "  INSECURE: no certificate is verified; whoever answers at {target} is believed\n"
+        );
+    }
     for group in &order.groups {
         let pace = match group.pace {
             Pace::Open { rate, arrivals, .. } => {

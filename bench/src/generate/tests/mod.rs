@@ -4,4 +4,5 @@
 mod datagrams;
 mod presets;
 pub(super) mod scene;
+mod target;
 mod truth;

@@ -9,7 +9,7 @@ use fastrand::Rng;
 use ringmain::engine::driver::simulated::{Faults, World};
 use ringmain::engine::{BufferSizes, Engine, EngineSettings, Listener, PipeSizes, Remote};
 
-use super::super::agents::{self, Signals, Site};
+use super::super::agents::{self, Fault, Signals, Site};
 use super::super::backends::{Behaviour, House};
 use super::super::course::Arrivals;
 use super::super::datagrams::simulated::{Network, Way};
@@ -18,7 +18,7 @@ use super::super::order::{Group, Order, Pace, Sizes};
 use super::super::protocol::Protocol;
 use super::super::record::{Recorder, SharedWindow, Tally, Window};
 use super::super::stage::Stage;
-use super::super::tls::{Material, Terms};
+use super::super::tls::{Material, Terms, Trust};
 
 /// What a run came to.
 pub struct Outcome {
@@ -55,6 +55,22 @@ pub fn play(order: &Order, behaviour: Behaviour) -> Outcome {
 
 /// The same with datagrams that go this way.
 pub fn play_over(order: &Order, behaviour: Behaviour, way: Way) -> Outcome {
+    let material = Material::generate().unwrap();
+    play_between(order, behaviour, way, &material, &material.trust()).unwrap()
+}
+
+/// The same where agents believe whom `trust` says.
+pub fn play_trusting(order: &Order, material: &Material, trust: &Trust) -> Result<Outcome, Fault> {
+    play_between(order, Behaviour::default(), Way::default(), material, trust)
+}
+
+fn play_between(
+    order: &Order,
+    behaviour: Behaviour,
+    way: Way,
+    material: &Material,
+    trust: &Trust,
+) -> Result<Outcome, Fault> {
     let world = World::new(order.seed, Faults::none());
     let remote = Arc::new(Remote::without_signal());
     let settings = EngineSettings {
@@ -73,7 +89,6 @@ pub fn play_over(order: &Order, behaviour: Behaviour, way: Way) -> Outcome {
         stage
     };
     let (near, far) = (stage(), stage());
-    let material = Material::generate().unwrap();
     let mut sites = Vec::new();
     for (number, group) in order.groups.iter().enumerate() {
         let (target, handshakes) = (backend(number), group.protocol.handshakes());
@@ -88,16 +103,15 @@ pub fn play_over(order: &Order, behaviour: Behaviour, way: Way) -> Outcome {
             let listener = Listener::from_descriptor(&engine, world.listen(target, 4096));
             engine.spawn(house.open(listener));
         }
-        let tls = handshakes.map(|handshakes| {
-            material.agents(group.protocol, handshakes, Terms::default()).unwrap()
-        });
+        let tls = handshakes
+            .map(|handshakes| trust.agents(group.protocol, handshakes, Terms::default()).unwrap());
         sites.push(Site { target, sources: Vec::new(), tls });
     }
     let ran = engine.block_on(agents::run(&near, order, &sites, &signals), || ());
-    let window = ran.unwrap().unwrap();
     far.end();
     engine.wind_up(Duration::from_secs(1)).unwrap();
+    let window = ran.unwrap()?;
     let mut tally = near.take_tally();
     tally.merge(&far.take_tally());
-    Outcome { tally, window, delivered: network.journal() }
+    Ok(Outcome { tally, window, delivered: network.journal() })
 }

@@ -2,60 +2,50 @@
 
 use std::sync::Arc;
 
-use rustls::client::{Resumption, WebPkiServerVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::crypto::aws_lc_rs::{self, Ticketer, cipher_suite, kx_group};
+use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::{self, Ticketer};
 use rustls::pki_types::ServerName;
 use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 use crate::certificates::{Authority, Identity, SERVER_NAME};
 
 use super::super::channel::AgentTls;
 use super::super::failure::Failure;
 use super::super::protocol::{Handshakes, Protocol};
-use super::terms::{Suite, Terms};
-use super::{Tickets, Verifier};
+use super::terms::Terms;
+use super::{Trust, failure};
 
 /// An authority that lives as long as the run.
 pub struct Material {
     pub authority: Authority,
+    /// Whom its servers speak for.
+    name: ServerName<'static>,
 }
 
 impl Material {
     pub fn generate() -> Result<Material, Failure> {
-        Authority::generate().map(|authority| Material { authority }).map_err(failure)
+        let name = ServerName::try_from(SERVER_NAME).map_err(failure)?;
+        Ok(Material { authority: Authority::generate().map_err(failure)?, name })
     }
 
-    /// Agents that trust the authority. Tickets are gathered first, and then used once each.
+    /// Its servers speak for this name, by which somebody in between may tell where they are.
+    pub fn generate_for(name: ServerName<'static>) -> Result<Material, Failure> {
+        let authority = Authority::generate_for(&name.to_str()).map_err(failure)?;
+        Ok(Material { authority, name })
+    }
+
+    /// Agents that trust the authority.
     pub fn agents(
         &self,
         protocol: Protocol,
         handshakes: Handshakes,
         terms: Terms,
     ) -> Result<AgentTls, Failure> {
-        let provider = Arc::new(offered(terms));
-        let mut roots = RootCertStore::empty();
-        roots.add(self.authority.root().clone()).map_err(failure)?;
-        let strict =
-            WebPkiServerVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
-        let strict = strict.build().map_err(failure)?;
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&TLS13])
-            .map_err(failure)?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Verifier::new(strict)))
-            .with_no_client_auth();
-        let tickets = (handshakes == Handshakes::Resumed).then(|| Arc::new(Tickets::default()));
-        config.resumption = match &tickets {
-            Some(tickets) => Resumption::store(Arc::clone(tickets) as _),
-            None => Resumption::disabled(),
-        };
-        config.alpn_protocols.extend(protocol.alpn().map(<[u8]>::to_vec));
-        // The records are the project's own.
-        config.enable_secret_extraction = true;
-        let name = ServerName::try_from(SERVER_NAME).map_err(failure)?;
-        Ok(AgentTls { config: Arc::new(config), name, tickets })
+        self.trust().agents(protocol, handshakes, terms)
+    }
+
+    pub fn trust(&self) -> Trust {
+        Trust::new(vec![self.authority.root().clone()], self.name.clone())
     }
 
     /// Backends that end TLS themselves.
@@ -73,18 +63,4 @@ impl Material {
         config.enable_secret_extraction = true;
         Ok(Arc::new(config))
     }
-}
-
-fn offered(terms: Terms) -> CryptoProvider {
-    let usual = aws_lc_rs::default_provider();
-    let suite = match terms.suite {
-        None => return usual,
-        Some(Suite::Aes128) => cipher_suite::TLS13_AES_128_GCM_SHA256,
-        Some(Suite::Aes256) => cipher_suite::TLS13_AES_256_GCM_SHA384,
-    };
-    CryptoProvider { cipher_suites: vec![suite], kx_groups: vec![kx_group::X25519], ..usual }
-}
-
-fn failure(error: impl std::fmt::Display) -> Failure {
-    Failure::Certificates(error.to_string())
 }

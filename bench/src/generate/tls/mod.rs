@@ -5,10 +5,17 @@ mod audit;
 mod material;
 mod terms;
 mod tickets;
+mod trust;
 mod verifier;
+
+use super::failure::Failure;
 
 pub use audit::{Audit, Disagreed};
 pub use material::Material;
 pub use terms::{Suite, Terms};
 pub use tickets::Tickets;
-use verifier::Verifier;
+pub use trust::Trust;
+
+fn failure(error: impl std::fmt::Display) -> Failure {
+    Failure::Certificates(error.to_string())
+}
