@@ -20,7 +20,8 @@ mod sockets;
 use std::fmt::Display;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use compare::program::RingmainPath;
 
 #[derive(Parser)]
 #[command(about = "Load generator and comparison with peers for Ringmain")]
@@ -34,37 +35,69 @@ enum Command {
     /// Measure the balancing policies alone: evenness, keys moved, cost of a pick and of a table
     Balance(balance::Options),
     /// Measure what a network costs more than loopback, between two network namespaces
-    Calibrate(calibrate::Options),
+    Calibrate(Starting<calibrate::Options>),
     /// Find the highest rate that Ringmain carries within an objective
-    Capacity(capacity::Options),
+    Capacity(Starting<capacity::Options>),
     /// Measure Ringmain beside HAProxy, NGINX and two plain proxies
-    Compare(compare::Options),
+    Compare(Starting<compare::Options>),
     /// Say which differences between two files of results are real and which are noise
     Diff(report::DiffOptions),
     /// Say how many hosts a fleet needs, from measured costs, with the arithmetic
-    Plan(plan::Options),
+    Plan(Starting<plan::Options>),
     /// Measure what the health checks of many backends cost
     Probes(probes::Options),
     /// Make an HTML page of results that were kept
     Report(report::Options),
     /// Make one load, and say what became of it
-    Run(Box<generate::Options>),
+    Run(Box<Starting<generate::Options>>),
     /// Keep Ringmain under load for hours, with faults, and look for drift
-    Soak(soak::Options),
+    Soak(Starting<soak::Options>),
     /// Run one of the plain proxies
     #[command(hide = true)]
     Peer(peer::Options),
 }
 
+/// The options of a command that starts a Ringmain, and which one that is.
+#[derive(Args)]
+struct Starting<T: Args> {
+    #[command(flatten)]
+    options: T,
+    #[command(flatten)]
+    path: RingmainPath,
+}
+
+impl Command {
+    fn ringmain_path(&self) -> Option<&RingmainPath> {
+        match self {
+            Command::Calibrate(Starting { path, .. }) => Some(path),
+            Command::Capacity(Starting { path, .. }) => Some(path),
+            Command::Compare(Starting { path, .. }) => Some(path),
+            Command::Plan(Starting { path, .. }) => Some(path),
+            Command::Run(starting) => Some(&starting.path),
+            Command::Soak(Starting { path, .. }) => Some(path),
+            Command::Balance(_)
+            | Command::Diff(_)
+            | Command::Probes(_)
+            | Command::Report(_)
+            | Command::Peer(_) => None,
+        }
+    }
+}
+
 fn main() -> ExitCode {
-    match Arguments::parse().command {
+    let command = Arguments::parse().command;
+    if let Some(Err(missing)) = command.ringmain_path().map(RingmainPath::choose) {
+        eprintln!("{missing}");
+        return ExitCode::from(2);
+    }
+    match command {
         Command::Balance(options) => {
             balance::balance(&options);
             ExitCode::SUCCESS
         }
-        Command::Calibrate(options) => ended("calibrate", calibrate::calibrate(&options)),
-        Command::Capacity(options) => ended("capacity", capacity::capacity(&options)),
-        Command::Compare(options) => match compare::compare(&options) {
+        Command::Calibrate(of) => ended("calibrate", calibrate::calibrate(&of.options)),
+        Command::Capacity(of) => ended("capacity", capacity::capacity(&of.options)),
+        Command::Compare(of) => match compare::compare(&of.options) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
                 eprintln!("compare: {failure}");
@@ -72,17 +105,17 @@ fn main() -> ExitCode {
             }
         },
         Command::Diff(options) => ended("diff", report::diff(&options)),
-        Command::Plan(options) => ended("plan", plan::plan(&options)),
+        Command::Plan(of) => ended("plan", plan::plan(&of.options)),
         Command::Probes(options) => ended("probes", probes::probes(&options)),
         Command::Report(options) => ended("report", report::report(&options)),
-        Command::Run(options) => match generate::run(&options) {
+        Command::Run(of) => match generate::run(&of.options) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
                 eprintln!("run: {}: {failure}", failure.as_str());
                 ExitCode::from(failure.exit_code())
             }
         },
-        Command::Soak(options) => ended("soak", soak::soak(&options)),
+        Command::Soak(of) => ended("soak", soak::soak(&of.options)),
         Command::Peer(options) => ended("peer", peer::run(options)),
     }
 }

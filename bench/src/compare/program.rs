@@ -1,11 +1,40 @@
 //! Owns where the programs of the candidates are, and the command that starts one; it starts none.
 
+use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 use std::{env, fmt, io};
+
+use clap::Args;
 
 use super::candidate::Candidate;
 use super::configuration::{self, Place};
+
+/// Which Ringmain is started, by all commands that start one.
+#[derive(Args)]
+pub struct RingmainPath {
+    /// The Ringmain that is started (default: the one beside this program, or the one in PATH)
+    #[arg(long, value_name = "PATH")]
+    ringmain: Option<PathBuf>,
+}
+
+/// The one that was named.
+static NAMED: OnceLock<PathBuf> = OnceLock::new();
+
+impl RingmainPath {
+    /// Has every Ringmain of this process be that one.
+    pub fn choose(&self) -> Result<(), Missing> {
+        let Some(path) = &self.ringmain else { return Ok(()) };
+        if !is_program(path) {
+            return Err(Missing::Named(path.clone()));
+        }
+        // As a command, a path without a slash would be looked for in PATH.
+        NAMED.get_or_init(|| path.canonicalize().unwrap_or_else(|_| path.clone()));
+        Ok(())
+    }
+}
 
 /// A candidate that can be started, as often as is needed.
 pub struct Program {
@@ -21,6 +50,10 @@ pub struct Program {
 #[derive(Debug)]
 pub enum Missing {
     Program(&'static str),
+    /// What was named as Ringmain is no program.
+    Named(PathBuf),
+    /// Ringmain is neither here nor in PATH.
+    Ringmain(PathBuf),
     NginxStream,
     Build,
     Host(io::Error),
@@ -84,11 +117,18 @@ impl Program {
 /// Servers are installed where the path of an ordinary user does not lead.
 fn find(program: &'static str) -> Result<PathBuf, Missing> {
     let path = env::var_os("PATH").unwrap_or_default();
-    env::split_paths(&path)
+    in_path(program, &path).ok_or(Missing::Program(program))
+}
+
+fn in_path(program: &str, path: &OsStr) -> Option<PathBuf> {
+    env::split_paths(path)
         .chain(["/usr/sbin".into(), "/usr/local/sbin".into()])
         .map(|folder| folder.join(program))
-        .find(|file| file.is_file())
-        .ok_or(Missing::Program(program))
+        .find(|file| is_program(file))
+}
+
+fn is_program(path: &Path) -> bool {
+    path.metadata().is_ok_and(|of| of.is_file() && of.permissions().mode() & 0o111 != 0)
 }
 
 /// The line that loads the stream module; none is needed where it is built in. `build` is what
@@ -106,24 +146,53 @@ fn load_stream_module(build: &str) -> Result<String, Missing> {
     Ok(format!("load_module {};", module.display()))
 }
 
-/// The release binary of the root package. `cargo run` builds the bench alone, so cargo is asked
-/// whether there is something to do; without the sources, the binary beside this one is taken.
+/// The one that was named. Else, where cargo has built this program, the one that cargo builds of the
+/// same sources, since what lies there may be older than they are. Else one that was installed.
 fn ringmain() -> Result<PathBuf, Missing> {
-    let bench = env::current_exe()?;
-    // This executable is in `<target>/<profile>/`.
-    let target = bench.ancestors().nth(2).ok_or(Missing::Program("ringmain"))?;
-    let program = target.join("release").join("ringmain");
-    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
-    if manifest.is_file() {
-        eprintln!("building ringmain: cargo build --release --bin ringmain --locked");
-        let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["build", "--release", "--bin", "ringmain", "--locked", "--quiet"]);
-        cargo.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(target);
-        if !cargo.status()?.success() {
-            return Err(Missing::Build);
-        }
+    if let Some(named) = NAMED.get() {
+        return Ok(named.clone());
     }
-    if program.is_file() { Ok(program) } else { Err(Missing::Program("ringmain")) }
+    let bench = env::current_exe()?;
+    if let Some(target) = target_directory(&bench)
+        && let Some(built) = build(target)?
+    {
+        return Ok(built);
+    }
+    installed(&bench, &env::var_os("PATH").unwrap_or_default())
+}
+
+/// Beside this program, or where programs are.
+fn installed(bench: &Path, path: &OsStr) -> Result<PathBuf, Missing> {
+    let folder = bench.parent().unwrap_or(Path::new("/"));
+    let beside = folder.join("ringmain");
+    if is_program(&beside) {
+        return Ok(beside);
+    }
+    in_path("ringmain", path).ok_or_else(|| Missing::Ringmain(folder.to_owned()))
+}
+
+/// Where cargo keeps what it builds, if this program is there: it is in `<target>/<profile>/`, with
+/// the name of a platform between if one was asked for.
+fn target_directory(bench: &Path) -> Option<&Path> {
+    bench.ancestors().skip(2).take(2).find(|folder| folder.join(".rustc_info.json").is_file())
+}
+
+/// The release binary of the root package; none without its sources, or without cargo.
+fn build(target: &Path) -> Result<Option<PathBuf>, Missing> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+    if !manifest.is_file() {
+        return Ok(None);
+    }
+    eprintln!("building ringmain: cargo build --release --bin ringmain --locked");
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--release", "--bin", "ringmain", "--locked", "--quiet"]);
+    cargo.arg("--manifest-path").arg(manifest).arg("--target-dir").arg(target);
+    match cargo.status() {
+        Ok(status) if status.success() => Ok(Some(target.join("release").join("ringmain"))),
+        Ok(_) => Err(Missing::Build),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn version(program: &Path, argument: &str) -> String {
@@ -143,7 +212,8 @@ fn output(program: &Path, argument: &str) -> String {
 impl Missing {
     pub fn as_str(&self) -> &'static str {
         match self {
-            Self::Program(_) => "not_installed",
+            Self::Program(_) | Self::Ringmain(_) => "not_installed",
+            Self::Named(_) => "no_program",
             Self::NginxStream => "no_stream_module",
             Self::Build => "build_failed",
             Self::Host(_) => "host_error",
@@ -155,9 +225,17 @@ impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())?;
         match self {
-            Self::Program("ringmain") => {
-                f.write_str(": cargo build --release --bin ringmain --locked")
-            }
+            Self::Named(path) => write!(
+                f,
+                ": {} is no program that can be started; give --ringmain the path of one",
+                path.display()
+            ),
+            Self::Ringmain(folder) => write!(
+                f,
+                ": ringmain is neither in {} nor in PATH; install it, or say where it is with \
+                 --ringmain PATH",
+                folder.display()
+            ),
             Self::Program(program) => write!(f, ": apt-get install {program}"),
             Self::NginxStream => f.write_str(": apt-get install libnginx-mod-stream"),
             Self::Build => f.write_str(": cargo says why"),
@@ -175,6 +253,55 @@ impl From<io::Error> for Missing {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generate::Directory;
+
+    fn make_program(path: &Path) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, "").unwrap();
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn an_installed_ringmain_is_beside_the_bench_or_in_the_path() {
+        let directory = Directory::create().unwrap();
+        let (here, there) = (directory.path().join("here"), directory.path().join("there"));
+        let bench = here.join("ringmain-bench");
+        make_program(&bench);
+        let said = installed(&bench, there.as_os_str()).unwrap_err().to_string();
+        assert!(said.contains("not_installed") && said.contains("--ringmain PATH"), "{said}");
+        assert!(said.contains(here.to_str().unwrap()), "{said}");
+        make_program(&there.join("ringmain"));
+        assert_eq!(installed(&bench, there.as_os_str()).unwrap(), there.join("ringmain"));
+        // A directory of that name, or a file that is no program, is none.
+        std::fs::write(here.join("ringmain"), "").unwrap();
+        assert_eq!(installed(&bench, there.as_os_str()).unwrap(), there.join("ringmain"));
+        make_program(&here.join("ringmain"));
+        assert_eq!(installed(&bench, there.as_os_str()).unwrap(), here.join("ringmain"));
+    }
+
+    #[test]
+    fn cargo_is_asked_only_from_where_it_builds() {
+        let directory = Directory::create().unwrap();
+        let target = directory.path().join("target");
+        let bench = target.join("release/ringmain-bench");
+        make_program(&bench);
+        assert_eq!(target_directory(&bench), None);
+        std::fs::write(target.join(".rustc_info.json"), "{}").unwrap();
+        assert_eq!(target_directory(&bench), Some(&*target));
+        let other = target.join("x86_64-unknown-linux-musl/release/ringmain-bench");
+        assert_eq!(target_directory(&other), Some(&*target));
+        assert_eq!(target_directory(Path::new("/usr/bin/ringmain-bench")), None);
+    }
+
+    #[test]
+    fn what_is_named_has_to_be_a_program() {
+        for path in ["/nowhere/ringmain", "/etc/passwd", "/"] {
+            let named = RingmainPath { ringmain: Some(path.into()) };
+            let said = named.choose().unwrap_err().to_string();
+            assert!(said.contains(path) && said.contains("--ringmain"), "{said}");
+        }
+        RingmainPath { ringmain: None }.choose().unwrap();
+    }
 
     #[test]
     fn a_built_in_stream_module_is_not_loaded() {

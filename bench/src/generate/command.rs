@@ -19,6 +19,7 @@ use super::check;
 use super::failure::Failure;
 use super::network::Network;
 use super::options::Options;
+use super::proxy;
 use super::screen;
 
 /// One run, and what is to be seen of it.
@@ -33,6 +34,9 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     }
     // What can not be is said before anything else.
     bench.check(&order)?;
+    if matches!(bench.route, Route::Ringmain { .. }) {
+        proxy::found()?;
+    }
     let begun = wall_clock();
     print!("{}", screen::heading(&order, &bench));
     let outcome = bench.run(&order, &mut |watched| {

@@ -78,7 +78,7 @@ impl Proxy {
 }
 
 /// The program, which is built and found once.
-fn found() -> Result<&'static Program, Failure> {
+pub fn found() -> Result<&'static Program, Failure> {
     static FOUND: OnceLock<Program> = OnceLock::new();
     if let Some(program) = FOUND.get() {
         return Ok(program);
