@@ -141,16 +141,6 @@ impl Pace {
             Pace::Closed { .. } => None,
         }
     }
-
-    /// The same for one of so many.
-    pub fn share(&self, agents: u32) -> Pace {
-        match *self {
-            Pace::Open { rate, arrivals, ramp, spikes } => {
-                Pace::Open { rate: rate / f64::from(agents.max(1)), arrivals, ramp, spikes }
-            }
-            closed @ Pace::Closed { .. } => closed,
-        }
-    }
 }
 
 impl Sizes {

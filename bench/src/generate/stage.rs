@@ -10,6 +10,7 @@ use ringmain::engine::{Either, Engine, Time, race};
 
 use crate::clock::Clock;
 
+use super::backends::Supply;
 use super::bulk::Scratch;
 use super::datagrams::Port;
 #[cfg(test)]
@@ -28,6 +29,8 @@ pub struct Stage {
     pub network: std::cell::OnceCell<Network>,
     /// Sockets of datagrams, which know what the kernel dropped.
     ports: RefCell<Vec<Weak<Port>>>,
+    /// What backends send on their own, some of which may not have left in the end.
+    supplies: RefCell<Vec<Rc<Supply>>>,
     pub window: SharedWindow,
     pub recorder: RefCell<Recorder>,
     pub scratch: RefCell<Scratch>,
@@ -42,7 +45,7 @@ impl Stage {
         window: SharedWindow,
         recorder: Recorder,
     ) -> Rc<Stage> {
-        let (scratch, ending, ports) = Default::default();
+        let (scratch, ending, ports, supplies) = Default::default();
         Rc::new(Stage {
             engine,
             origin,
@@ -50,6 +53,7 @@ impl Stage {
             #[cfg(test)]
             network: Default::default(),
             ports,
+            supplies,
             window,
             recorder: RefCell::new(recorder),
             scratch,
@@ -140,12 +144,20 @@ impl Stage {
         ports.push(Rc::downgrade(port));
     }
 
+    /// Has the books closed with what has not left here.
+    pub fn note_supply(&self, supply: &Rc<Supply>) {
+        self.supplies.borrow_mut().push(Rc::clone(supply));
+    }
+
     /// The counts of the thread. Its tasks are gone by now.
     pub fn take_tally(&self) -> Tally {
         let mut recorder = self.recorder.borrow_mut();
         recorder.tick(self.now());
         for port in self.ports.borrow().iter().filter_map(Weak::upgrade) {
             port.settle(&mut recorder);
+        }
+        for supply in self.supplies.borrow_mut().drain(..) {
+            supply.close_books(&mut recorder, self.now());
         }
         let left = Recorder::new(self.window.clone(), None);
         std::mem::replace(&mut *recorder, left).into_tally()

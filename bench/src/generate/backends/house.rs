@@ -1,7 +1,7 @@
 //! Owns what all connections of one backend share: how it behaves, what it has received of whom,
 //! and what it did wrong on purpose. It accepts; what is said is decided in `serve`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,12 +13,15 @@ use ringmain::engine::{Either, Listener, Notify, Socket, race};
 use rustls::ServerConfig;
 
 use super::super::channel::Channel;
+use super::super::course::Schedule;
 use super::super::ledger::{Arrival, Arrived};
 use super::super::order::Group;
+use super::super::record::Window;
 use super::super::stage::Stage;
 use super::super::wire::Mark;
 use super::behaviour::{Behaviour, Fate, Outage};
 use super::serve;
+use super::supply::Supply;
 
 /// The backend of one group of agents.
 pub struct House {
@@ -29,6 +32,8 @@ pub struct House {
     pub random: RefCell<Rng>,
     arrived: RefCell<HashMap<u32, Arrived>>,
     received: Arc<AtomicU64>,
+    /// What it sends on its own, once that is asked for.
+    supply: OnceCell<Rc<Supply>>,
     /// The next connection that the backend sends on.
     streams: Cell<u32>,
     /// Connections that are being served.
@@ -54,6 +59,7 @@ impl House {
             random: RefCell::new(random),
             arrived: RefCell::default(),
             received,
+            supply: OnceCell::new(),
             streams: Cell::new(0),
             open: Cell::new(0),
             died: Notify::default(),
@@ -179,6 +185,23 @@ impl House {
     /// Notes what became of one that was due then.
     pub fn struck(&self, fate: Fate, due: u64) {
         self.stage.recorder.borrow_mut().struck(fate, due);
+    }
+
+    /// What it sends on its own in an open loop, from the first time that somebody asks for it.
+    pub fn supply(&self, window: Window) -> Option<&Rc<Supply>> {
+        let (stage, Group { pace, agents, .. }) = (&self.stage, &self.group);
+        let start = stage.now();
+        let length = Duration::from_nanos(window.end.saturating_sub(start));
+        let (course, arrivals) = pace.course(length)?;
+        Some(self.supply.get_or_init(|| {
+            let supply = Supply::new(*agents);
+            let random = self.random.borrow_mut().fork();
+            let schedule = Schedule::new(course, arrivals, 0.0, random);
+            let dealing = Rc::clone(&supply).deal(Rc::clone(stage), schedule, start);
+            stage.engine.spawn(dealing);
+            stage.note_supply(&supply);
+            supply
+        }))
     }
 
     pub fn next_stream(&self) -> u32 {

@@ -6,8 +6,10 @@ mod doors;
 mod foundation;
 mod house;
 mod serve;
+mod supply;
 
 pub use behaviour::{Behaviour, Fate, Mischief, Outage, Service};
 pub use doors::Doors;
 pub use foundation::Foundation;
 pub use house::House;
+pub use supply::Supply;

@@ -8,12 +8,14 @@ use ringmain::engine::race;
 use super::super::bulk;
 use super::super::cause::Cause;
 use super::super::channel::Channel;
-use super::super::course::{Arrivals, Schedule};
 use super::super::grpc;
 use super::super::protocol::Dialogue;
+use super::super::record::Window;
+use super::super::stage::Stage;
 use super::super::wire::{Decoded, Format, Inbound, Mark, TAG};
 use super::behaviour::Fate;
 use super::house::House;
+use super::supply::Place;
 
 /// Serves until the agent or the backend ends the connection.
 pub async fn serve(house: &Rc<House>, channel: &Channel) -> Result<(), Cause> {
@@ -195,62 +197,57 @@ async fn take_bulk(house: &House, channel: &Channel) -> Result<(), Cause> {
     channel.end().await
 }
 
-/// Sends units on the schedule of one connection, or as fast as they are taken.
+/// Sends the units that are due at one place of the house's schedule, or as fast as they are taken.
 async fn send(house: &House, channel: &Channel) -> Result<(), Cause> {
     let (stage, stream) = (&house.stage, house.next_stream());
     let Some(window) = opened(house).await else { return Ok(()) };
-    let start = stage.now();
-    let length = Duration::from_nanos(window.end.saturating_sub(start));
-    // Each connection has its share; they begin at different places of a unit's distance.
-    let (share, random) = {
-        let mut random = house.random.borrow_mut();
-        (house.group.pace.share(house.group.agents), (random.f64(), random.fork()))
+    let place = match house.supply(window) {
+        Some(supply) => Some(supply.place().await),
+        None => None,
     };
-    let mut schedule = share.course(length).map(|(course, arrivals): (_, Arrivals)| {
-        Schedule::new(course, arrivals, random.0, random.1)
-    });
-    let format = house.group.protocol.format();
+    let (format, is_bulk) = (house.group.protocol.format(), house.group.is_bulk());
     let (mut bytes, mut sequence) = (Vec::new(), 0);
-    let mut next = None;
     loop {
+        house.stand_still().await;
         bytes.clear();
+        let work = place.as_ref().map(Place::work);
+        let mut is_done = true;
         while bytes.len() < AT_ONCE {
-            let due = match &mut schedule {
-                Some(schedule) => match next.take().or_else(|| Some(start + schedule.next()?)) {
-                    Some(due) => due,
-                    None => break,
-                },
-                None if stage.now() < window.end => stage.now(),
-                None => break,
-            };
-            if due > stage.now() {
-                next = Some(due);
+            let Some(due) = place.as_ref().map_or_else(|| flood(stage, window), Place::next) else {
                 break;
-            }
-            stage.recorder.borrow_mut().sent(due, stage.now());
+            };
+            is_done = false;
             stage.recorder.borrow_mut().departed(stage.instant());
             let size = house.group.sizes.draw(&mut house.random.borrow_mut());
             let mark = Mark { stream, sequence, due };
             sequence += 1;
-            if house.group.is_bulk() {
+            if is_bulk {
                 bulk::send(stage, channel, &mark, size).await?;
-                house.stand_still().await;
-            } else {
-                format.encode(&mark, size, &mut bytes);
+                break;
             }
+            format.encode(&mark, size, &mut bytes);
         }
-        match (bytes.is_empty(), next) {
-            (false, _) => channel.send(&bytes).await?,
-            (true, Some(due)) => stage.until(due).await,
+        match work {
+            _ if !bytes.is_empty() => channel.send(&bytes).await?,
+            _ if !is_done => {}
+            Some(work) => work.await,
             // Everything has left; the agent ends the connection.
-            (true, None) => std::future::pending().await,
+            None => std::future::pending().await,
         }
-        house.stand_still().await;
     }
 }
 
+/// In a closed loop a unit is due whenever there is room for it.
+fn flood(stage: &Stage, window: Window) -> Option<u64> {
+    let now = stage.now();
+    (now < window.end).then(|| {
+        stage.recorder.borrow_mut().sent(now, now);
+        now
+    })
+}
+
 /// The window, once it is known.
-async fn opened(house: &House) -> Option<super::super::record::Window> {
+async fn opened(house: &House) -> Option<Window> {
     loop {
         if let Some(window) = house.stage.window.get() {
             return Some(*window);

@@ -61,6 +61,64 @@ fn a_stall_of_one_second_shows_up_in_full() {
     }
 }
 
+/// Whoever sends, and whether somebody answers: what was due meanwhile waits.
+#[test]
+fn a_stall_shows_up_in_full_in_either_direction() {
+    let stall = Outage { at: Duration::from_secs(4), length: Duration::from_secs(1) };
+    for protocol in [
+        Protocol::StreamUp,
+        Protocol::StreamDown,
+        Protocol::StreamBoth,
+        Protocol::TlsStreamDown,
+        Protocol::SyslogTls,
+        Protocol::Ndjson,
+        Protocol::Datadog,
+    ] {
+        let behaviour = Behaviour { stall: Some(stall), ..Behaviour::default() };
+        let order = order(protocol, 20, open(500.0, Arrivals::Constant), 10);
+        let tally = play(&order, behaviour).tally;
+        let (counts, latency) = (tally.counts(), &tally.latency);
+        let units = if protocol == Protocol::StreamBoth { 10_000 } else { 5_000 };
+        assert!(counts.sent.abs_diff(units) <= 2, "{protocol:?}: {counts:?}");
+        assert_eq!((latency.count(), counts.lost), (counts.sent, 0), "{protocol:?}: {counts:?}");
+        assert!(latency.max().abs_diff(1_000_000_000) < 10_000_000, "{}", latency.max());
+        for (milliseconds, share) in [(10u64, 0.099), (500, 0.05), (900, 0.01)] {
+            let waited = latency.share_above(milliseconds * 1_000_000);
+            assert!((waited - share).abs() < 0.001, "{protocol:?}: {waited}, {milliseconds} ms");
+        }
+    }
+}
+
+/// A backend that sends counts what was due on connections that take nothing any more, or are gone.
+#[test]
+fn what_a_backend_can_not_send_is_late_or_lost() {
+    for protocol in [Protocol::StreamDown, Protocol::StreamBoth] {
+        let order = order(protocol, 10, open(500.0, Arrivals::Constant), 10);
+        let units = if protocol == Protocol::StreamBoth { 10_000 } else { 5_000 };
+        let never = Outage { at: Duration::from_secs(4), length: Duration::from_secs(60) };
+        let behaviour = Behaviour { stall: Some(never), ..Behaviour::default() };
+        let tally = play(&order, behaviour).tally;
+        let counts = tally.counts();
+        assert!(counts.sent.abs_diff(units) <= 2, "{protocol:?}: {counts:?}");
+        assert!(counts.lost.abs_diff(units * 6 / 10) <= 20, "{protocol:?}: {counts:?}");
+        // Those that a backend did not even send are told apart, and their wait counts.
+        assert!(tally.unanswered.abs_diff(3_000) <= 20, "{protocol:?}: {}", tally.unanswered);
+        assert!(tally.latency.max() > 5_900_000_000, "{protocol:?}: {}", tally.latency.max());
+
+        let death = Outage { at: Duration::from_secs(3), length: Duration::from_secs(2) };
+        let behaviour = Behaviour { death: Some(death), ..Behaviour::default() };
+        let tally = play(&order, behaviour).tally;
+        let (counts, latency) = (tally.counts(), &tally.latency);
+        assert!(counts.sent.abs_diff(units) <= 2, "{protocol:?}: {counts:?}");
+        // What was due meanwhile comes when there is a connection again, but for what was written
+        // to those that were reset.
+        assert!(counts.lost <= 40, "{protocol:?}: {counts:?}");
+        assert!(latency.max() > 1_900_000_000, "{protocol:?}: {}", latency.max());
+        let waited = latency.share_above(500_000_000);
+        assert!((0.14..0.4).contains(&waited), "{protocol:?}: {waited}");
+    }
+}
+
 #[test]
 fn in_a_closed_loop_the_same_stall_hides() {
     let stall = Outage { at: Duration::from_secs(4), length: Duration::from_secs(1) };
