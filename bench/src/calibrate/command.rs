@@ -13,7 +13,7 @@ use crate::capacity::{self, LoadOptions, Site, described};
 use crate::figures::Run;
 use crate::generate::{Dialogue, Generator, Network, Protocol};
 use crate::judge::{Fault, Load, System};
-use crate::report::{Results, save, units};
+use crate::report::{self, Results, save, units};
 
 #[derive(Args)]
 pub struct Options {
@@ -60,6 +60,8 @@ pub fn calibrate(options: &Options) -> Result<(), Failure> {
     if let Some(protocol) = options.protocol.iter().find(visits) {
         return Err(Failure::Visits(protocol.as_str()));
     }
+    report::check_output(&options.output, report::files_of("calibration"))
+        .map_err(|failure| Failure::Capacity(failure.into()))?;
     let site = Site::prepare().map_err(Failure::Capacity)?;
     let cpus = site.cpus();
     let namespaces = Namespaces::create(cpus.load, cpus.proxy)?;

@@ -11,7 +11,7 @@ use super::stand::{LoadOptions, Site, described};
 use crate::figures::{Host, Run};
 use crate::generate::{Generator, Pace, Protocol};
 use crate::judge::{Bounds, Ending, Estimate, Event, Load, Objective, System, search};
-use crate::report::{Capacity, Results, save, summary, units};
+use crate::report::{self, Capacity, Results, save, summary, units};
 
 #[derive(Args)]
 pub struct Options {
@@ -54,6 +54,7 @@ pub struct Options {
 }
 
 pub fn capacity(options: &Options) -> Result<(), Failure> {
+    report::check_output(&options.output, report::files_of("capacity"))?;
     let site = Site::prepare()?;
     let mut host = site.host();
     let (mut runs, mut found) = (Vec::new(), Vec::new());

@@ -20,10 +20,12 @@ use super::works::{Figures, Row, WorkReport};
 use crate::certificates::Identity;
 use crate::clock::Clock;
 use crate::generate::{self, Between, Directory, Material, Middle, Signals};
+use crate::report::check_output;
 use crate::sockets;
 
 /// Measures, prints a table per work as it is done, and saves them all.
 pub fn compare(options: &Options) -> Result<(), Failure> {
+    check_output(&options.output, ["compare.json", "compare.html", "compare.txt"])?;
     let stop = interrupt::watch()?;
     let cpus = Cpus::choose(options.proxy_cpu, options.load_cpu)?.ok_or(Failure::TwoCpusNeeded)?;
     process::raise_descriptor_limit()?;

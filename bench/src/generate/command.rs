@@ -11,7 +11,7 @@ use crate::compare::cpus::Cpus;
 use crate::compare::interrupt;
 use crate::compare::process::raise_descriptor_limit;
 use crate::figures::{Document, Host, write_log};
-use crate::report::survey;
+use crate::report::{check_files, survey};
 
 use super::agents::Signals;
 use super::bench::{Bench, Outcome, Route};
@@ -36,6 +36,10 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     bench.check(&order)?;
     if matches!(bench.route, Route::Ringmain { .. }) {
         proxy::found()?;
+    }
+    if let Some(name) = &options.output {
+        check_files([name.with_extension("json"), name.with_extension("hlog")])
+            .map_err(|(path, error)| Failure::Output(path, error))?;
     }
     let begun = wall_clock();
     print!("{}", screen::heading(&order, &bench));

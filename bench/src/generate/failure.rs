@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 use ringmain::engine::support::Unsupported;
 
@@ -78,6 +79,8 @@ pub enum Failure {
     /// It has ended under its load; what it said last.
     Gone(String),
     Certificates(String),
+    /// The figures would find no place there.
+    Output(PathBuf, io::Error),
     Engine(Unsupported),
     Host {
         what: &'static str,
@@ -102,6 +105,7 @@ impl Failure {
             Failure::Proxy(_) => "proxy",
             Failure::Gone(_) => "proxy_gone",
             Failure::Certificates(_) => "certificates_failed",
+            Failure::Output(..) => "unwritable_file",
             Failure::Engine(_) => "engine",
             Failure::Host { .. } => "host_error",
             Failure::Disagreed(_) => "handshake_disagreed",
@@ -189,6 +193,11 @@ impl fmt::Display for Failure {
                 write!(f, "the proxy has ended under its load, and said: {}", said.trim())
             }
             Failure::Certificates(error) => write!(f, "no certificates could be made: {error}"),
+            Failure::Output(path, error) => write!(
+                f,
+                "{} can not be written: {error}; name another place by --output",
+                path.display()
+            ),
             Failure::Engine(unsupported) => unsupported.fmt(f),
             Failure::Host { what, error } => write!(f, "{what}: {error}"),
             Failure::Disagreed(disagreed) => disagreed.fmt(f),

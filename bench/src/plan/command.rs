@@ -75,6 +75,7 @@ pub enum Failure {
 }
 
 pub fn plan(options: &Options) -> Result<(), Failure> {
+    report::check_output(&options.output, report::files_of("plan")).map_err(Failure::Report)?;
     let profile = Profile::read(&options.profile)?;
     let mut demand = profile.demand(options)?;
     let network = options.calibration.as_deref().map(network).transpose()?;

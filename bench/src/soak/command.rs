@@ -10,7 +10,7 @@ use super::victim::Soaked;
 use crate::capacity::{Failure, LoadOptions, Site, described, mix};
 use crate::generate::Protocol;
 use crate::judge::Load;
-use crate::report::{Results, save, units};
+use crate::report::{self, Results, save, units};
 
 #[derive(Args)]
 pub struct Options {
@@ -46,6 +46,7 @@ pub struct Options {
 }
 
 pub fn soak(options: &Options) -> Result<(), Failure> {
+    report::check_output(&options.output, report::files_of("soak"))?;
     let site = Site::prepare()?;
     let order = match &options.profile {
         Some(path) => mix(path)?,
