@@ -49,26 +49,29 @@ pub async fn send(stage: &Stage, channel: &Channel, mark: &Mark, size: usize) ->
     Ok(())
 }
 
-/// Receives frames until the stream ends.
+/// Receives frames until the stream ends. Before each read it waits for `rest`.
 pub async fn receive(
     stage: &Stage,
     channel: &Channel,
+    rest: impl AsyncFn(),
     take: impl FnMut(Frame),
 ) -> Result<(), Cause> {
     if channel.is_sealed() {
-        receive_sealed(stage, channel, take).await
+        receive_sealed(stage, channel, rest, take).await
     } else {
-        receive_plain(stage, channel, take).await
+        receive_plain(stage, channel, rest, take).await
     }
 }
 
 async fn receive_plain(
     stage: &Stage,
     channel: &Channel,
+    rest: impl AsyncFn(),
     mut take: impl FnMut(Frame),
 ) -> Result<(), Cause> {
     let mut inflow = Inflow::default();
     loop {
+        rest().await;
         let (most, read) = match inflow.wanted() {
             Wanted::Any(most) => {
                 let skipped = channel.skip(most)?;
@@ -96,12 +99,14 @@ async fn receive_plain(
 async fn receive_sealed(
     stage: &Stage,
     channel: &Channel,
+    rest: impl AsyncFn(),
     mut take: impl FnMut(Frame),
 ) -> Result<(), Cause> {
     let mut inflow = Inflow::default();
     let early = channel.settle().await?;
     consume(&mut inflow, &early, &mut take)?;
     loop {
+        rest().await;
         let (read, ended) = {
             let Scratch { read: room, opened, .. } = &mut *stage.scratch.borrow_mut();
             room.resize(AT_ONCE, 0);

@@ -19,6 +19,7 @@ use super::check;
 use super::failure::Failure;
 use super::network::Network;
 use super::options::Options;
+use super::order::Order;
 use super::proxy;
 use super::screen;
 
@@ -27,7 +28,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     // Before anything is pinned, or the host seems to have one CPU.
     let host = survey();
     let order = options.order()?;
-    let bench = prepare(options)?;
+    let bench = prepare(options, &order)?;
     let _pinned = pin_congestion(&bench.route);
     if options.check_yourself {
         return check::check(bench);
@@ -55,7 +56,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     }
 }
 
-fn prepare(options: &Options) -> Result<Bench, Failure> {
+fn prepare(options: &Options, order: &Order) -> Result<Bench, Failure> {
     raise_descriptor_limit().map_err(Failure::host("the limit of descriptors"))?;
     let cpus = Cpus::choose(options.proxy_cpu, options.load_cpu);
     let cpus = cpus.map_err(Failure::host("the CPUs of this process"))?.ok_or_else(|| {
@@ -71,7 +72,7 @@ fn prepare(options: &Options) -> Result<Bench, Failure> {
         cpus,
         network: Network::Loopback,
         route: options.route()?,
-        behaviour: options.behaviour()?,
+        behaviour: options.behaviour(order)?,
         sources: options.sources.clone(),
         signals: Signals { interrupted, ..Signals::default() },
     })

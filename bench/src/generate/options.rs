@@ -200,7 +200,8 @@ impl Options {
         })
     }
 
-    pub fn behaviour(&self) -> Result<Behaviour, Failure> {
+    /// How backends behave, where all groups of the order can show it.
+    pub fn behaviour(&self, order: &Order) -> Result<Behaviour, Failure> {
         let mut mischief = Mischief::default();
         for (what, share) in &self.mischief {
             let field = match what.as_str() {
@@ -214,45 +215,57 @@ impl Options {
             };
             *field = *share;
         }
-        let answered = matches!(self.protocol.dialogue(), Dialogue::Exchange | Dialogue::Visit);
-        if mischief != Mischief::default() && !answered {
-            return Err(Failure::Options(format!(
-                "--mischief is done to requests, and {} has none; leave it out, or take a \
-                 protocol with answers",
-                self.protocol.as_str()
-            )));
-        }
-        self.check_datagrams(&mischief)?;
-        self.check_streams(&mischief)?;
         let (stall, death, connection_age) = (self.stall, self.death, self.connection_age);
-        Ok(Behaviour { service: self.service, stall, death, mischief, connection_age })
-    }
-
-    /// Refuses what only calls over HTTP/2 can do, and what they can not.
-    fn check_streams(&self, mischief: &Mischief) -> Result<(), Failure> {
-        let protocol = self.protocol.as_str();
-        let calls = self.protocol.service().is_some();
-        let said = match (calls, self.connection_age) {
-            (false, Some(_)) => "--connection-age is for connections of HTTP/2",
-            (true, _) if mischief.duplicate > 0.0 || mischief.swap > 0.0 => {
-                "--mischief duplicate and swap are for answers that share a stream"
-            }
-            (false, _) if mischief.refuse > 0.0 => "--mischief refuse is for calls",
-            _ => return Ok(()),
-        };
-        Err(Failure::Options(format!("{said}, and {protocol} has none of those; leave it out")))
-    }
-
-    fn check_datagrams(&self, mischief: &Mischief) -> Result<(), Failure> {
-        if self.protocol.is_datagrams() && mischief.reset + mischief.close > 0.0 {
-            return Err(Failure::Options(format!(
-                "{} has no connections that --mischief could reset or close; leave that out, or \
-                 take drop",
-                self.protocol.as_str()
-            )));
+        let behaviour = Behaviour { service: self.service, stall, death, mischief, connection_age };
+        if behaviour == Behaviour::default() {
+            return Ok(behaviour);
         }
-        Ok(())
+        if self.target.is_some() && self.backend_listen.is_empty() {
+            return Err(Failure::Options(
+                "the target has backends of its own, which do as they do; leave --service, \
+                 --stall, --death, --mischief and --connection-age out, or give --backend-listen"
+                    .to_owned(),
+            ));
+        }
+        for group in &order.groups {
+            if let Some(said) = not_shown(&behaviour, group.protocol) {
+                let protocol = group.protocol.as_str();
+                // In a profile there are others.
+                let others = if group.name == protocol || order.groups.len() == 1 {
+                    String::new()
+                } else {
+                    format!(", or give --without {}", group.name)
+                };
+                return Err(Failure::Options(format!(
+                    "{said}, and {protocol} has none of those; leave it out{others}"
+                )));
+            }
+        }
+        Ok(behaviour)
     }
+}
+
+/// What is asked of backends that this protocol can not show, and what it is for.
+fn not_shown(behaviour: &Behaviour, protocol: Protocol) -> Option<&'static str> {
+    let Behaviour { service, mischief, connection_age, .. } = behaviour;
+    let (dialogue, calls) = (protocol.dialogue(), protocol.service().is_some());
+    let answered = matches!(dialogue, Dialogue::Exchange | Dialogue::Visit);
+    if *service != Service::None && !answered {
+        return Some("--service is the time that answers take");
+    }
+    if *mischief != Mischief::default() && !answered {
+        return Some("--mischief is done to answers");
+    }
+    if protocol.is_datagrams() && mischief.reset + mischief.close > 0.0 {
+        return Some("--mischief reset and close are for connections");
+    }
+    if mischief.duplicate + mischief.swap > 0.0 && (calls || dialogue == Dialogue::Visit) {
+        return Some("--mischief duplicate and swap are for answers that share a stream");
+    }
+    if mischief.refuse > 0.0 && !calls {
+        return Some("--mischief refuse is for calls");
+    }
+    (connection_age.is_some() && !calls).then_some("--connection-age is for connections of HTTP/2")
 }
 
 fn read_profile(path: &Path) -> Result<Order, Failure> {
@@ -370,7 +383,7 @@ mod tests {
         assert_eq!(order.window, Duration::from_millis(1_500));
         let passing = Route::Ringmain { workers: 2, passthrough: true };
         assert_eq!(options.route().unwrap(), passing);
-        let behaviour = options.behaviour().unwrap();
+        let behaviour = options.behaviour(&order).unwrap();
         assert_eq!(behaviour.service, Service::Exponential(Duration::from_millis(5)));
         assert_eq!(behaviour.mischief, Mischief { drop: 0.01, swap: 0.5, ..Mischief::default() });
     }
@@ -395,21 +408,42 @@ mod tests {
         }
         let options = parse("--window 10ms").unwrap();
         assert!(options.order().unwrap_err().to_string().contains("--window"));
+    }
+
+    #[test]
+    fn what_a_protocol_can_not_show_is_refused_with_a_sentence() {
+        let behaviour = |line: &str| {
+            let options = parse(line).unwrap();
+            options.behaviour(&options.order().unwrap()).map_err(|refused| refused.to_string())
+        };
+        let fleet = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/fleets/syslog.toml");
+        let profile = format!("--profile {fleet} --mischief drop=0.1");
         for (line, said) in [
-            ("--protocol stream-up --mischief drop=0.1", "stream-up"),
+            ("--protocol stream-up --mischief drop=0.1", "stream-up has none of those"),
+            ("--protocol syslog-udp --mischief drop=0.1", "syslog-udp has none of those"),
+            ("--protocol ndjson --service 5ms", "--service is the time that answers take"),
+            ("--protocol udp-one-way --service exponential:5ms", "udp-one-way has none"),
             ("--protocol vector --mischief swap=0.1", "vector has none of those"),
+            ("--protocol tls-connect --mischief duplicate=0.1", "tls-connect has none of those"),
             ("--protocol tcp-echo --mischief refuse=0.1", "tcp-echo has none of those"),
             ("--protocol datadog --connection-age 1s", "datadog has none of those"),
+            ("--protocol udp-echo --mischief reset=0.1", "are for connections"),
+            ("--target 127.0.0.1:1 --stall 1s+1s", "give --backend-listen"),
+            (&profile, "give --without appliances"),
         ] {
-            let options = parse(line).unwrap();
-            let error = options.behaviour().unwrap_err().to_string();
-            assert!(error.contains(said), "{line}: {error}");
+            let refused = behaviour(line).unwrap_err();
+            assert!(refused.contains(said), "{line}: {refused}");
         }
         let line = "--protocol otlp-grpc --mischief refuse=0.1 --connection-age 3s";
-        let behaviour = parse(line).unwrap().behaviour().unwrap();
-        assert_eq!(behaviour.connection_age, Some(Duration::from_secs(3)));
-        let options = parse("--protocol udp-echo --mischief reset=0.1").unwrap();
-        assert!(options.behaviour().unwrap_err().to_string().contains("no connections"));
+        assert_eq!(behaviour(line).unwrap().connection_age, Some(Duration::from_secs(3)));
+        for line in [
+            "--protocol stream-up --stall 1s+1s --death 3s+1s",
+            "--target 127.0.0.1:1 --backend-listen 127.0.0.1:2 --service 1ms",
+            "--target 127.0.0.1:1",
+            "--protocol tcp-connect --mischief reset=0.1,close=0.1,corrupt=0.1,drop=0.1",
+        ] {
+            behaviour(line).unwrap();
+        }
     }
 
     #[test]

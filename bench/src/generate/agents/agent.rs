@@ -239,7 +239,7 @@ impl Agent {
                 self.come(frame.length, frame.is_intact, true);
                 self.received(&mut arrived, frame.mark);
             };
-            bulk::receive(&self.team.stage, channel, take).await?;
+            bulk::receive(&self.team.stage, channel, async || (), take).await?;
             return Err(Cause::Closed);
         }
         let mut asked = Vec::new();

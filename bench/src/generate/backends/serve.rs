@@ -189,7 +189,8 @@ async fn take(house: &House, channel: &Channel) -> Result<(), Cause> {
 /// The same with units that are moved in pieces.
 async fn take_bulk(house: &House, channel: &Channel) -> Result<(), Cause> {
     let note = |frame: bulk::Frame| house.take_note(frame.mark, frame.is_intact);
-    let taken = bulk::receive(&house.stage, channel, note).await;
+    let rest = async || house.stand_still().await;
+    let taken = bulk::receive(&house.stage, channel, rest, note).await;
     if taken == Err(Cause::Malformed) {
         house.stage.recorder.borrow_mut().error(Cause::Malformed, house.stage.now());
     }

@@ -89,6 +89,25 @@ fn a_stall_shows_up_in_full_in_either_direction() {
     }
 }
 
+/// The same of units that are moved in pieces.
+#[test]
+fn a_stall_of_a_backend_that_takes_long_units_shows_up_in_full() {
+    let stall = Outage { at: Duration::from_secs(1), length: Duration::from_secs(1) };
+    for protocol in [Protocol::StreamUp, Protocol::StreamDown, Protocol::TlsStreamUp] {
+        let behaviour = Behaviour { stall: Some(stall), ..Behaviour::default() };
+        let mut order = order(protocol, 4, open(100.0, Arrivals::Constant), 4);
+        order.groups[0].sizes = Sizes::Constant(64 << 10);
+        assert!(order.groups[0].is_bulk());
+        let tally = play(&order, behaviour).tally;
+        let (counts, latency) = (tally.counts(), &tally.latency);
+        assert!(counts.sent.abs_diff(400) <= 1, "{protocol:?}: {counts:?}");
+        assert_eq!((counts.lost, counts.failed()), (0, 0), "{protocol:?}: {counts:?}");
+        assert!(latency.max().abs_diff(1_000_000_000) < 30_000_000, "{}", latency.max());
+        let waited = latency.share_above(500_000_000);
+        assert!((waited - 0.125).abs() < 0.01, "{protocol:?}: {waited}");
+    }
+}
+
 /// A backend that sends counts what was due on connections that take nothing any more, or are gone.
 #[test]
 fn what_a_backend_can_not_send_is_late_or_lost() {
