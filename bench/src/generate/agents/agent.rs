@@ -137,6 +137,7 @@ impl Agent {
             };
             let sequence = self.sequence.replace(self.sequence.get() + 1);
             let (mark, size) = (Mark { stream: self.stream, sequence, due }, self.team.draw_size());
+            stage.recorder.borrow_mut().departed(stage.instant());
             bulk::send(stage, channel, &mark, size).await?;
             stage.recorder.borrow_mut().moved(size, stage.now());
         }

@@ -173,6 +173,7 @@ impl Caller {
         let number = self.outstanding.borrow_mut().leave(due);
         let (asked, message) = self.encode(due);
         let stage = &self.team.stage;
+        stage.recorder.borrow_mut().departed(stage.instant());
         stage.recorder.borrow_mut().moved(message.len(), stage.now());
         self.called_on_connection.set(self.called_on_connection.get() + 1);
         let response = self.request(requests, self.service.path(), message.into())?;
