@@ -33,6 +33,8 @@ pub struct Tally {
     pub bytes: u64,
     /// Nanoseconds by which the latest unit left after its time.
     pub lag_max: u64,
+    /// The same of all units.
+    pub lag: Latency,
     pub handshakes_full: u64,
     pub handshakes_resumed: u64,
     /// Units whose answer had not come when the run was over, on connections that still stood, and
@@ -128,7 +130,9 @@ impl Recorder {
         self.tick(now);
         if self.counts(due) {
             self.tally.counts.sent += 1;
-            self.tally.lag_max = self.tally.lag_max.max(now.saturating_sub(due));
+            let lag = now.saturating_sub(due);
+            self.tally.lag_max = self.tally.lag_max.max(lag);
+            self.tally.lag.record(lag);
         }
     }
 
@@ -267,6 +271,7 @@ impl Tally {
         self.ended += other.ended;
         self.bytes += other.bytes;
         self.lag_max = self.lag_max.max(other.lag_max);
+        self.lag.merge(&other.lag);
         self.handshakes_full += other.handshakes_full;
         self.handshakes_resumed += other.handshakes_resumed;
         self.unanswered += other.unanswered;

@@ -221,6 +221,48 @@ fn streams_are_counted_where_they_end() {
     }
 }
 
+/// Of every protocol: the seconds that are shown tell of what left in them.
+#[test]
+fn whatever_leaves_is_counted_when_it_leaves() {
+    for protocol in [
+        Protocol::TcpEcho,
+        Protocol::TcpConnect,
+        Protocol::StreamBoth,
+        Protocol::SyslogLines,
+        Protocol::UdpOneWay,
+        Protocol::Vector,
+        Protocol::OtlpGrpcTls,
+    ] {
+        let order = order(protocol, 10, open(200.0, Arrivals::Constant), 4);
+        is_told_when_it_leaves(&order, if protocol == Protocol::StreamBoth { 1_600 } else { 800 });
+    }
+    for protocol in [Protocol::StreamUp, Protocol::StreamDown, Protocol::TlsStreamUp] {
+        let mut order = order(protocol, 4, open(25.0, Arrivals::Constant), 4);
+        order.groups[0].sizes = Sizes::Constant(64 << 10);
+        assert!(order.groups[0].is_bulk());
+        is_told_when_it_leaves(&order, 100);
+    }
+}
+
+fn is_told_when_it_leaves(order: &Order, units: u64) {
+    let tally = play(order, Behaviour::default()).tally;
+    let (left, counts) = (tally.departures.count, tally.counts());
+    assert!(left.abs_diff(units) <= 2, "{}: {left} left; {counts:?}", order.name);
+    assert_eq!(counts.answered, counts.sent, "{}: {counts:?}", order.name);
+}
+
+/// No deadline is one of the coarse wheel, in which those of connections lie.
+#[test]
+fn units_leave_at_the_very_microsecond() {
+    for protocol in [Protocol::TcpEcho, Protocol::StreamDown, Protocol::UdpEcho] {
+        let order = order(protocol, 7, open(777.0, Arrivals::Poisson), 5);
+        let tally = play(&order, Behaviour::default()).tally;
+        assert!(tally.counts().sent > 3_000, "{protocol:?}");
+        assert!(tally.lag_max <= 1_000, "{protocol:?}: {} ns after its time", tally.lag_max);
+        assert_eq!(tally.lag.quantile(1.0).max(1_000), 1_000, "{protocol:?}");
+    }
+}
+
 /// What they have begun to say when the window ends is waited for.
 #[test]
 fn slow_agents_lose_nothing_that_they_can_carry() {
