@@ -16,6 +16,8 @@ pub struct Place<'a> {
     /// Where the certificates are, if TLS is asked for.
     pub certificates: Option<&'a Path>,
     pub backends: &'a [SocketAddrV4],
+    /// Clients that may be connected at a time.
+    pub most: u32,
 }
 
 /// Where clients find a candidate.
@@ -113,12 +115,16 @@ impl Template {
     fn fill(&self, place: &Place<'_>) -> String {
         let directory = place.directory.display().to_string();
         let certificates = place.certificates.unwrap_or(place.directory).display().to_string();
+        let sessions = (place.most + SPARE).max(SESSIONS);
         let tls = if place.certificates.is_some() { self.tls } else { "" };
         let mut text = String::new();
         for line in self.text.replace("@tls@\n", tls).lines() {
             let line = line
                 .replace("@directory@", &directory)
                 .replace("@certificates@", &certificates)
+                .replace("@sessions@", &sessions.to_string())
+                // One towards the client, one towards the backend, and those that listen.
+                .replace("@sockets@", &(sessions * 2 + SPARE).to_string())
                 .replace("@listen@", &place.listen.plain.to_string())
                 .replace("@ecdsa@", &place.listen.ecdsa.to_string())
                 .replace("@rsa@", &place.listen.rsa.to_string());
@@ -137,6 +143,11 @@ impl Template {
     }
 }
 
+/// Sessions that a candidate with a limit may have, unless there are more clients; and how many more
+/// than clients, for those whose end is on its way.
+const SESSIONS: u32 = 7680;
+const SPARE: u32 = 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,7 +158,7 @@ mod tests {
         let listen = Listen { plain: address(9000), ecdsa: address(9001), rsa: address(9002) };
         let certificates = with_tls.then_some(Path::new("/c"));
         let directory = Path::new("/d");
-        template.fill(&Place { directory, listen, certificates, backends: &backends })
+        template.fill(&Place { directory, listen, certificates, backends: &backends, most: 20_000 })
     }
 
     #[test]
@@ -177,12 +188,29 @@ mod tests {
         }
     }
 
+    /// Nobody who has a limit is handicapped by it.
+    #[test]
+    fn whoever_has_a_limit_has_room_for_all_clients() {
+        for candidate in Candidate::ALL {
+            let Some(template) = Template::of(candidate) else { continue };
+            let text = filled(&template, false);
+            for (key, least) in [("maxconn ", 20_000), ("worker_connections ", 40_000)] {
+                for (_, rest) in text.lines().filter_map(|line| line.split_once(key)) {
+                    let room: u32 = rest.trim_end_matches(';').parse().unwrap();
+                    assert!(room > least, "{key}{room} of {candidate:?}");
+                }
+            }
+            let limits = text.matches("maxconn").count() + text.matches("worker_conn").count();
+            assert_eq!(limits > 0, candidate.is_reference(), "{text}");
+        }
+    }
+
     #[test]
     fn a_peer_is_told_where_tls_is_ended() {
         let address = |port| SocketAddrV4::new([127, 0, 0, 1].into(), port);
         let listen = Listen { plain: address(9000), ecdsa: address(9001), rsa: address(9002) };
         let (directory, certificates) = (Path::new("/d"), Some(Path::new("/c")));
-        let place = Place { directory, listen, certificates, backends: &[address(1)] };
+        let place = Place { directory, listen, certificates, backends: &[address(1)], most: 1 };
         let arguments = |candidate| arguments(candidate, &place).join(" ".as_ref());
         let tls = " --tls 127.0.0.1:9001=/c/ecdsa.pem --tls 127.0.0.1:9002=/c/rsa.pem";
         let plain = "--listen 127.0.0.1:9000 --backend 127.0.0.1:1";

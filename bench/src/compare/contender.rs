@@ -30,6 +30,8 @@ pub struct Venue {
     pub directory: PathBuf,
     /// Whether TLS is asked for; the certificates are in the directory then.
     pub with_tls: bool,
+    /// The most connections that there are at a time.
+    pub most: u32,
 }
 
 impl Contender {
@@ -84,7 +86,8 @@ fn launch(
     let listen = free_addresses().map_err(|error| error.to_string())?;
     let directory = venue.directory.join(name);
     let certificates = venue.with_tls.then_some(&*venue.directory);
-    let place = Place { directory: &directory, listen, certificates, backends };
+    let most = venue.most;
+    let place = Place { directory: &directory, listen, certificates, backends, most };
     let process = start(program, &place, venue.cpus, &directory.join("log"))
         .map_err(|error| format!("{error}\n{}", said(&directory)))?;
     Ok(Launched { listen, process, configuration: program.configuration(&place) })

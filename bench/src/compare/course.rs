@@ -14,7 +14,7 @@ use super::memory::{Footprint, Memory, MemoryReport, MemoryRow};
 use super::options::Options;
 use super::process;
 use super::report::{Comparison, Host};
-use super::subject::{Speed, Subject};
+use super::subject::{self, Speed, Subject};
 use super::work::{Shape, Task, Work};
 use super::works::{Figures, Row, WorkReport};
 use crate::certificates::Identity;
@@ -29,6 +29,8 @@ pub fn compare(options: &Options) -> Result<(), Failure> {
     let stop = interrupt::watch()?;
     let cpus = Cpus::choose(options.proxy_cpu, options.load_cpu)?.ok_or(Failure::TwoCpusNeeded)?;
     process::raise_descriptor_limit()?;
+    let most = options.most_connections();
+    generate::check_connections(most)?;
     let _pinned = pin_congestion()?;
 
     let directory = Directory::create()?;
@@ -36,7 +38,7 @@ pub fn compare(options: &Options) -> Result<(), Failure> {
     material.authority.write(directory.path())?;
     let subjects = options.subjects();
     let with_tls = subjects.iter().any(|subject| subject.terms().is_some());
-    let venue = Venue { cpus, directory: directory.path().to_owned(), with_tls };
+    let venue = Venue { cpus, directory: directory.path().to_owned(), with_tls, most };
     let contenders = start_all(options, &venue, &stop)?;
     cpus::pin(cpus.load)?;
 
@@ -256,6 +258,6 @@ const MEMORY_ROUNDS: u32 = 3;
 /// Connections that are open when a proxy's memory is read first, and how many more the second
 /// time, which make the difference.
 const FEW: usize = 16;
-const HELD: usize = 2000;
+const HELD: usize = subject::HELD as usize;
 /// Longer than a proxy takes to give back what it can.
 const QUIET: Duration = Duration::from_secs(2);

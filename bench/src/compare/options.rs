@@ -83,6 +83,11 @@ impl Options {
         subjects
     }
 
+    /// The most connections that any of them has at a time.
+    pub fn most_connections(&self) -> u32 {
+        self.subjects().into_iter().map(Subject::connections).max().unwrap_or(0)
+    }
+
     /// In the order of the tables, each once.
     pub fn candidates(&self) -> impl Iterator<Item = Candidate> {
         Candidate::ALL.into_iter().filter(|candidate| self.candidates.contains(candidate))
@@ -151,6 +156,16 @@ mod tests {
 
     fn subjects(line: &str) -> Vec<&'static str> {
         parsed(line).unwrap().subjects().into_iter().map(Subject::as_str).collect()
+    }
+
+    #[test]
+    fn the_most_connections_are_those_of_any_subject() {
+        let most = |line: &str| parsed(line).unwrap().most_connections();
+        assert_eq!(most(""), 2_000);
+        assert_eq!(most("--works pingpong-64"), 64);
+        assert_eq!(most("--works idle"), 2_000);
+        assert_eq!(most("--works connect-fin,pingpong-64"), 1_024);
+        assert_eq!(most("--protocols ndjson --connections 20000"), 20_000);
     }
 
     #[test]

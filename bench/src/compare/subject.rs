@@ -54,6 +54,17 @@ impl Subject {
         }
     }
 
+    /// The most connections that it has at a time.
+    pub fn connections(self) -> u32 {
+        match self.task() {
+            Task::Hold => HELD,
+            Task::Carry(Shape { connections, unit: Unit::Connection, .. }) => {
+                connections.max(VISITS_AT_MOST)
+            }
+            Task::Carry(Shape { connections, .. }) => connections,
+        }
+    }
+
     /// One run of it.
     pub fn order(self, shape: Shape, speed: Speed, warm_up: Duration, window: Duration) -> Order {
         let Shape { protocol, connections, size, ending, unit } = shape;
@@ -96,6 +107,8 @@ impl Serialize for Subject {
     }
 }
 
+/// Connections that are held for their memory, more than a few.
+pub const HELD: u32 = 2000;
 /// More than are ever open before a proxy at half its speed has fallen behind.
 const VISITS_AT_MOST: u32 = 1024;
 /// How long what has begun may take to end.
@@ -125,6 +138,7 @@ mod tests {
         let paced = order(reset, Speed::Rate(500.0));
         assert_eq!((paced.groups[0].agents, paced.groups[0].ending), (1024, Ending::Reset));
         assert_eq!(order(reset, Speed::Full).groups[0].agents, 64);
+        assert_eq!(reset.connections(), 1024);
     }
 
     #[test]

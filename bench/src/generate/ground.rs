@@ -27,7 +27,16 @@ pub fn check_descriptors(order: &Order, sides: u64) -> Result<(), Failure> {
         let sides = if group.protocol.is_datagrams() { 1 } else { sides };
         u64::from(group.agents) * sides
     });
-    let needed = needed_by_group.sum::<u64>() + SPARE_DESCRIPTORS;
+    check_limit(needed_by_group.sum::<u64>() + SPARE_DESCRIPTORS)
+}
+
+/// Refuses so many connections at a time, through a proxy to backends of this process, if they are
+/// more than it may open.
+pub fn check_connections(count: u32) -> Result<(), Failure> {
+    check_limit(u64::from(count) * 2 + SPARE_DESCRIPTORS)
+}
+
+fn check_limit(needed: u64) -> Result<(), Failure> {
     match getrlimit(Resource::Nofile).current {
         Some(limit) if limit < needed => Err(Failure::Descriptors { needed, limit }),
         _ => Ok(()),
@@ -367,6 +376,8 @@ mod tests {
         let order = self::order(Protocol::UdpEcho, 500_000_000, 1.0);
         let said = check_descriptors(&order, 2).unwrap_err().to_string();
         assert!(said.contains("500000100"), "{said}");
+        let said = check_connections(1_000_000_000).unwrap_err().to_string();
+        assert!(said.contains("2000000100"), "{said}");
     }
 
     #[test]

@@ -56,6 +56,7 @@ pub use course::{Arrivals, Spikes};
 pub use datagrams::LONGEST as LONGEST_DATAGRAM;
 pub use directory::Directory;
 pub use failure::Failure;
+pub use ground::check_connections;
 pub use network::Network;
 pub use options::{Options, parse_duration};
 pub use order::{Ending, Group, Order, Pace, Sizes};
