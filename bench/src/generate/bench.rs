@@ -76,6 +76,8 @@ pub struct Outcome {
     pub tally: Tally,
     /// Bytes that may wait at a backend's socket of datagrams, if there is one.
     pub room: Option<usize>,
+    /// Who had which CPU.
+    pub placement: Placement,
     /// Of a proxy that the run has started.
     pub proxy: Option<(String, String)>,
 }
@@ -172,6 +174,7 @@ impl Bench {
             run: watch.into_run(order, &self.route, &tally, &heard),
             room: standing.doors.iter().filter_map(Doors::room).min(),
             tally,
+            placement: standing.placement.clone(),
             proxy: described.map(|proxy| (proxy.version.clone(), proxy.configuration.clone())),
         })
     }

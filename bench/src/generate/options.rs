@@ -52,7 +52,7 @@ pub struct Options {
     #[arg(long, default_value = "2s", value_parser = parse_duration)]
     warm_up: Duration,
     /// How long answers are waited for after the window
-    #[arg(long, default_value = "2s", value_parser = parse_duration)]
+    #[arg(long, default_value = "2s", value_parser = parse_bounded)]
     patience: Duration,
     /// Who is between agents and backends
     #[arg(long, value_enum, default_value = "direct")]
@@ -95,7 +95,7 @@ pub struct Options {
     #[arg(long, value_name = "WHAT=SHARE", value_delimiter = ',', value_parser = parse_mischief)]
     mischief: Vec<(String, f64)>,
     /// Backends end connections of HTTP/2 at this age, and answer what is under way
-    #[arg(long, value_name = "AGE", value_parser = parse_duration)]
+    #[arg(long, value_name = "AGE", value_parser = parse_bounded)]
     connection_age: Option<Duration>,
     /// Where all that is drawn at random begins
     #[arg(long, default_value_t = 1)]
@@ -308,6 +308,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     parsed.ok_or_else(|| "a number with its unit is needed: us, ms, s, m or h".to_owned())
 }
 
+/// What a run may have to wait for.
+fn parse_bounded(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        time if time <= LONGEST => Ok(time),
+        _ => Err("a day, 24h, is the most".to_owned()),
+    }
+}
+
 fn parse_rate(text: &str) -> Result<Rate, String> {
     if text == "closed" {
         return Ok(Rate::Closed);
@@ -325,8 +333,8 @@ fn parse_server_name(text: &str) -> Result<ServerName<'static>, String> {
 
 fn parse_service(text: &str) -> Result<Service, String> {
     match text.strip_prefix("exponential:") {
-        Some(mean) => Ok(Service::Exponential(parse_duration(mean)?)),
-        None => Ok(match parse_duration(text)? {
+        Some(mean) => Ok(Service::Exponential(parse_bounded(mean)?)),
+        None => Ok(match parse_bounded(text)? {
             Duration::ZERO => Service::None,
             time => Service::Constant(time),
         }),
@@ -335,7 +343,7 @@ fn parse_service(text: &str) -> Result<Service, String> {
 
 fn parse_outage(text: &str) -> Result<Outage, String> {
     let (at, length) = text.split_once('+').ok_or("AT+LENGTH is needed, such as 3s+1s")?;
-    Ok(Outage { at: parse_duration(at)?, length: parse_duration(length)? })
+    Ok(Outage { at: parse_bounded(at)?, length: parse_bounded(length)? })
 }
 
 fn parse_mischief(text: &str) -> Result<(String, f64), String> {
@@ -394,6 +402,9 @@ mod tests {
             ("--rate fast", "closed"),
             ("--window 5", "its unit"),
             ("--stall 3s", "AT+LENGTH"),
+            ("--stall 3s+25h", "24h"),
+            ("--patience 1e12s", "24h"),
+            ("--service exponential:25h", "24h"),
             ("--mischief eat=0.1", "corrupt"),
             ("--mischief drop=2", "share from 0 to 1"),
             ("--connections 0", "1..=1000000"),

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::figures::{PERCENTILES, Run};
+use crate::figures::{Busy, PERCENTILES, Run};
 
 use super::bench::{Bench, Outcome, Route, Terminus};
 use super::datagrams::BACKEND_ROOM;
@@ -122,14 +122,12 @@ pub fn result(order: &Order, outcome: &Outcome) -> String {
         let memory = cost.memory_pss as f64 / f64::from(1 << 20);
         row("proxy, memory", format!("{memory:.1} MiB, {} descriptors", cost.descriptors));
     }
-    row(
-        "generator",
-        format!(
-            "{:.0} % of its CPU with its backends; latest unit left {} after its time",
-            run.generator.generator * 100.0,
-            duration(run.generator.lag_max)
-        ),
-    );
+    let lag = duration(run.generator.lag_max);
+    row("generator", format!("{}; latest unit left {} after its time", busy(outcome), lag));
+    if outcome.placement.is_shared() {
+        text += "note: the proxy's workers have every CPU, and the generator takes turns with \
+                 them; the rate is the limit of all together\n";
+    }
     if let Some(limit) = own_limit(run) {
         text += limit;
     }
@@ -141,6 +139,20 @@ pub fn result(order: &Order, outcome: &Outcome) -> String {
         text.push('\n');
     }
     text
+}
+
+/// What of their CPUs the agents and the backends have used.
+fn busy(outcome: &Outcome) -> String {
+    let Busy { generator, backends, .. } = outcome.run.generator;
+    let (generator, backends) = (generator * 100.0, backends * 100.0);
+    let placement = &outcome.placement;
+    if placement.is_shared() {
+        format!("{generator:.0} % of a CPU with its backends")
+    } else if placement.is_one_for_both() {
+        format!("{generator:.0} % of its CPU with its backends")
+    } else {
+        format!("{generator:.0} % of its CPU, its backends {backends:.0} % of theirs")
+    }
 }
 
 /// What else is known of datagrams that are lost.
@@ -158,10 +170,12 @@ fn datagrams(outcome: &Outcome) -> String {
 /// Says so where the figures are the generator's own limit.
 pub fn own_limit(run: &Run) -> Option<&'static str> {
     let short = run.offered.is_some_and(|rate| run.achieved < rate * 0.995);
-    let spent = run.generator.generator > 0.95 || (short && run.generator.generator > 0.9);
+    // Backends may have a CPU of their own, and either may give out first.
+    let busiest = run.generator.generator.max(run.generator.backends);
+    let spent = busiest > 0.95 || (short && busiest > 0.9);
     spent.then_some(
-        "note: generator and backends had no CPU left; the rate is their limit, and latency is \
-         theirs as well\n",
+        "note: the generator or its backends had no CPU left; the rate is their limit, and \
+         latency is theirs as well\n",
     )
 }
 
@@ -194,7 +208,54 @@ pub fn duration(nanoseconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::placement::Placement;
+    use super::super::record::Tally;
     use super::*;
+    use crate::compare::cpus::Cpus;
+
+    fn outcome(workers: u32, cpus: &[usize], generator: f64, backends: f64) -> Outcome {
+        let first = Cpus { proxy: cpus[cpus.len() - 1], load: cpus[0] };
+        let run = Run {
+            offered: Some(1_000.0),
+            achieved: 980.0,
+            generator: Busy { generator, backends, ..Busy::default() },
+            ..crate::figures::sample("ringmain", 1_000.0)
+        };
+        let placement = Placement::choose(first, workers, cpus);
+        Outcome { run, tally: Tally::default(), room: None, placement, proxy: None }
+    }
+
+    #[test]
+    fn whoever_of_the_generator_has_no_cpu_left_is_its_limit() {
+        let limited = |generator, backends| {
+            own_limit(&outcome(1, &[0, 1, 2], generator, backends).run).is_some()
+        };
+        assert!(limited(0.96, 0.1) && limited(0.1, 0.96) && limited(0.2, 0.91));
+        assert!(!limited(0.89, 0.89));
+    }
+
+    #[test]
+    fn what_the_generator_has_of_cpus_is_said() {
+        let order = Order {
+            name: "none".to_owned(),
+            groups: Vec::new(),
+            warm_up: Duration::ZERO,
+            window: Duration::ZERO,
+            patience: Duration::ZERO,
+            seed: 1,
+        };
+        for (workers, cpus, said) in [
+            (1, &[0, 1][..], "50 % of its CPU with its backends"),
+            (1, &[0, 1, 2], "50 % of its CPU, its backends 30 % of theirs"),
+            (2, &[0, 1], "the proxy's workers have every CPU"),
+        ] {
+            let text = result(&order, &outcome(workers, cpus, 0.5, 0.3));
+            assert!(text.contains(said), "{text}");
+            assert_eq!(text.contains("every CPU"), workers == 2, "{text}");
+        }
+    }
 
     #[test]
     fn durations_have_three_digits_and_a_unit() {
