@@ -1,0 +1,259 @@
+//! Owns the proof that the harness works as it is built: short runs at a low rate, directly and
+//! through a Ringmain, by what they write; and what is refused before any load. No time is asserted.
+
+use std::fs;
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use serde_json::Value;
+
+const BENCH: &str = env!("CARGO_BIN_EXE_ringmain-bench");
+
+/// The Ringmain of the same sources, built as this test was.
+fn ringmain() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let profile = Path::new(BENCH).parent().unwrap();
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--locked", "--quiet", "--package", "ringmain", "--bin", "ringmain"]);
+        cargo.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
+        cargo.arg("--target-dir").arg(profile.parent().unwrap());
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        assert!(cargo.status().unwrap().success(), "ringmain can not be built");
+        profile.join("ringmain")
+    })
+}
+
+/// An empty directory for the files of one test.
+fn directory(name: &str) -> PathBuf {
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    // There is none the first time.
+    fs::remove_dir_all(&path).ok();
+    fs::create_dir_all(&path).unwrap();
+    path
+}
+
+/// Runs the harness to its end, which is not far; one at a time, as a run may set what the whole host
+/// has, for as long as it lasts.
+fn bench(line: &str) -> Output {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let child = Command::new(BENCH)
+        .args(line.split_ascii_whitespace())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut child = Owned(child.unwrap());
+    let status = eventually(line, || child.0.try_wait().unwrap());
+    let read = |pipe: &mut dyn Read| {
+        let mut text = Vec::new();
+        pipe.read_to_end(&mut text).unwrap();
+        text
+    };
+    let stdout = read(child.0.stdout.as_mut().unwrap());
+    let stderr = read(child.0.stderr.as_mut().unwrap());
+    Output { status, stdout, stderr }
+}
+
+/// Asks until there is a value. Nothing here takes so long, unless it does not end.
+#[allow(clippy::disallowed_methods, reason = "the one place that waits without an event")]
+fn eventually<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(begun.elapsed() < DEADLINE, "in vain: {what}");
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// A process that ends with its owner.
+struct Owned(Child);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        // It may have ended already.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// The one run that such a command has kept, of 200 units that all came back.
+fn run_of_200(line: &str, output: &Path) -> Value {
+    let ended = bench(&format!("{line} {COMMON} --output {}", output.display()));
+    assert!(ended.status.success(), "{line}: {}{}", text(&ended.stdout), text(&ended.stderr));
+    let json: Value =
+        serde_json::from_slice(&fs::read(output.with_extension("json")).unwrap()).unwrap();
+    assert!(output.with_extension("hlog").is_file());
+    let runs = json["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 1);
+    let counts = &runs[0]["counts"];
+    let sent = counts["sent"].as_u64().unwrap();
+    assert!((199..=201).contains(&sent), "{counts}");
+    assert_eq!(counts["answered"], sent, "{counts}");
+    for wrong in ["lost", "duplicated", "reordered", "corrupted"] {
+        assert_eq!(counts[wrong], 0, "{counts}");
+    }
+    assert_eq!(counts["errors"].as_object().unwrap().len(), 0, "{counts}");
+    assert_eq!(runs[0]["offered"], 200.0);
+    assert_eq!(runs[0]["connections"], 8);
+    json
+}
+
+#[test]
+fn a_run_directly_says_what_became_of_it() {
+    let output = directory("direct").join("echo");
+    let json = run_of_200("run --protocol tcp-echo", &output);
+    assert_eq!(json["runs"][0]["candidate"], "direct");
+    assert_eq!(json["runs"][0]["cost"], Value::Null);
+}
+
+#[test]
+fn a_run_through_a_ringmain_says_what_that_has_cost() {
+    let output = directory("through").join("echo");
+    let line =
+        format!("run --protocol tcp-echo --via ringmain --ringmain {}", ringmain().display());
+    let json = run_of_200(&line, &output);
+    let run = &json["runs"][0];
+    assert_eq!((&run["candidate"], &run["workers"]), (&"ringmain".into(), &1.into()));
+    assert!(run["cost"]["cpu_seconds"].as_f64().unwrap() > 0.0, "{run}");
+    let host = &json["host"];
+    assert!(host["versions"]["ringmain"].as_str().unwrap().contains("ringmain"), "{host}");
+    assert!(host["configurations"]["ringmain.toml"].as_str().unwrap().contains("[listener"));
+}
+
+/// Somebody else's proxy, with somebody else's certificate.
+#[test]
+fn a_target_that_ends_tls_is_believed_by_who_vouches_for_it() {
+    let directory = directory("target");
+    let [ours, others] = ["ours", "others"].map(|name| authority(&directory, name));
+    let (listen, backend) = (free_address(), free_address());
+    let _target = start_target(&directory, listen, backend);
+    let line = format!(
+        "run --protocol tls-echo --target {listen} --backend-listen {backend} --server-name logs.example"
+    );
+    let output = directory.join("echo");
+    let (ours, others) = (ours.display(), others.display());
+    let json = run_of_200(&format!("{line} --ca {ours}"), &output);
+    assert_eq!(json["runs"][0]["candidate"], "target");
+
+    let refused = |line: &str, code: i32| {
+        let ended = bench(&format!("{line} {COMMON}"));
+        assert_eq!(ended.status.code(), Some(code), "{line}: {}", text(&ended.stderr));
+        // Nothing was shown of a run.
+        assert_eq!(text(&ended.stdout), "", "{line}");
+        text(&ended.stderr).to_owned()
+    };
+    let said = refused(&line.replace("--server-name logs.example", ""), 2);
+    assert!(said.contains("nobody vouches for") && said.contains("--ca"), "{said}");
+    let said = refused(&format!("{line} --ca {others}"), 1);
+    assert!(said.contains("is not trusted: no authority that was given has signed it"), "{said}");
+    let other = line.replace("logs.example", "metrics.example");
+    let said = refused(&format!("{other} --ca {ours}"), 1);
+    assert!(said.contains("is not for the name asked for"), "{said}");
+
+    let blind = bench(&format!("{other} {COMMON} --insecure"));
+    assert!(blind.status.success(), "{}", text(&blind.stderr));
+    assert!(text(&blind.stdout).contains("INSECURE"), "{}", text(&blind.stdout));
+}
+
+#[test]
+fn results_that_would_find_no_place_are_refused_before_any_load() {
+    let fleet = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/fleets/datadog.toml");
+    for line in [
+        "run --output /proc/results/echo",
+        "capacity --output /proc/results",
+        "compare --quick --output /proc/results",
+        "soak --rate 10 --minutes 1 --output /proc/results",
+        "calibrate --output /proc/results",
+        &format!("plan --profile {fleet} --output /proc/results"),
+    ] {
+        let ended = bench(line);
+        let said = text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{line}: {said}");
+        assert!(said.contains("/proc/results can not be written"), "{line}: {said}");
+        assert!(said.contains("--output") && said.lines().count() == 1, "{line}: {said}");
+        assert_eq!(text(&ended.stdout), "", "{line}");
+    }
+}
+
+#[test]
+fn a_ringmain_that_is_not_there_is_told_before_any_load() {
+    let profile = "--profile nobody.toml";
+    for line in ["run --via ringmain", "capacity", "compare", "soak --rate 1", "calibrate"] {
+        let ended = bench(&format!("{line} --ringmain /nowhere/ringmain"));
+        let said = text(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(2), "{line}: {said}");
+        assert!(said.contains("/nowhere/ringmain is no program"), "{line}: {said}");
+        assert_eq!(text(&ended.stdout), "", "{line}");
+    }
+    let ended = bench(&format!("plan {profile} --ringmain /nowhere/ringmain"));
+    assert!(text(&ended.stderr).contains("give --ringmain the path"), "{}", text(&ended.stderr));
+}
+
+/// Writes NAME.pem, the authority, and NAME-server.pem with its key, of a server that it vouches
+/// for. Where the authority is.
+fn authority(directory: &Path, name: &str) -> PathBuf {
+    let mut parameters = CertificateParams::default();
+    parameters.distinguished_name.push(DnType::CommonName, name);
+    parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    let issuer = CertifiedIssuer::self_signed(parameters, KeyPair::generate().unwrap()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let server = CertificateParams::new(["logs.example".to_owned()]).unwrap();
+    let server = server.signed_by(&key, &issuer).unwrap();
+    let at = |kind: &str| directory.join(format!("{name}{kind}.pem"));
+    fs::write(at("-server"), server.pem()).unwrap();
+    fs::write(at("-server-key"), key.serialize_pem()).unwrap();
+    fs::write(at(""), issuer.pem()).unwrap();
+    at("")
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A Ringmain that ends TLS, and accepts.
+fn start_target(directory: &Path, listen: SocketAddr, backend: SocketAddr) -> Owned {
+    let at = directory.display();
+    let configuration = format!(
+        "[process]\nworkers = 1\n[log]\naccess = \"off\"\n[admin]\nlisten = \"off\"\n\
+         [tls.t]\ncertificates = [{{ chain = \"{at}/ours-server.pem\", \
+         key = \"{at}/ours-server-key.pem\" }}]\n\
+         [listener.l]\nlisten = \"{listen}\"\ntls = \"t\"\npool = \"p\"\n\
+         [pool.p]\nbackends = [\"{backend}\"]\n"
+    );
+    let path = directory.join("target.toml");
+    fs::write(&path, configuration).unwrap();
+    let log = fs::File::create(directory.join("target.log")).unwrap();
+    let child = Command::new(ringmain())
+        .arg("run")
+        .arg("--config")
+        .arg(&path)
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn();
+    let mut target = Owned(child.unwrap());
+    eventually("the target accepts", || {
+        let said = || fs::read_to_string(directory.join("target.log")).unwrap_or_default();
+        assert!(target.0.try_wait().unwrap().is_none(), "it has ended: {}", said());
+        TcpStream::connect(listen).ok()
+    });
+    target
+}
+
+/// A second at a low rate, with time enough for whatever comes back late.
+const COMMON: &str = "--rate 200 --connections 8 --window 1s --warm-up 100ms --patience 20s";
+const DEADLINE: Duration = Duration::from_secs(60);
+const PAUSE: Duration = Duration::from_millis(20);
