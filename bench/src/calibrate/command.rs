@@ -64,6 +64,7 @@ pub fn calibrate(options: &Options) -> Result<(), Failure> {
         .map_err(|failure| Failure::Capacity(failure.into()))?;
     let site = Site::prepare().map_err(Failure::Capacity)?;
     let cpus = site.cpus();
+    options.check(&site).map_err(Failure::Run)?;
     let namespaces = Namespaces::create(cpus.load, cpus.proxy)?;
     let mut host = site.host();
     let (mut runs, mut factors) = (Vec::new(), Vec::new());
@@ -96,6 +97,15 @@ struct Pair<'a> {
 }
 
 impl Options {
+    /// All that is asked for, before a network is made for it.
+    fn check(&self, site: &Site) -> Result<(), Fault> {
+        for &protocol in &self.protocol {
+            let generator = site.through_ringmain(self.load.order(protocol), 1, false);
+            generator.check(&self.load(None))?;
+        }
+        Ok(())
+    }
+
     fn pair<'a>(&self, site: &Site, namespaces: &'a Namespaces, protocol: Protocol) -> Pair<'a> {
         let Namespaces { here, there } = namespaces;
         let network = Network::Apart {

@@ -10,7 +10,7 @@ use super::progress::Progress;
 use super::stand::{LoadOptions, Site, described};
 use crate::figures::{Host, Run};
 use crate::generate::{Generator, Pace, Protocol};
-use crate::judge::{Bounds, Ending, Estimate, Event, Load, Objective, System, search};
+use crate::judge::{Bounds, Ending, Estimate, Event, Fault, Load, Objective, System, search};
 use crate::report::{self, Capacity, Results, save, summary, units};
 
 #[derive(Args)]
@@ -56,10 +56,19 @@ pub struct Options {
 pub fn capacity(options: &Options) -> Result<(), Failure> {
     report::check_output(&options.output, report::files_of("capacity"))?;
     let site = Site::prepare()?;
+    options.check(&site)?;
     let mut host = site.host();
     let (mut runs, mut found) = (Vec::new(), Vec::new());
     'all: for protocol in each_once(&options.protocol) {
-        let ceiling = options.ceiling(&site, protocol, &mut runs)?;
+        let ceiling = match options.ceiling(&site, protocol, &mut runs) {
+            Ok(ceiling) => ceiling,
+            // What was found of the others before is worth keeping.
+            Err(failure) if !found.is_empty() => {
+                eprintln!("{}: {failure}", protocol.as_str());
+                break 'all;
+            }
+            Err(failure) => return Err(failure),
+        };
         for workers in each_once(&options.workers) {
             let capacity = options.search(&site, protocol, workers, ceiling, &mut runs, &mut host);
             let is_over = matches!(capacity.limit.ending, Ending::Fault(_));
@@ -86,6 +95,20 @@ pub fn capacity(options: &Options) -> Result<(), Failure> {
 }
 
 impl Options {
+    /// All that is asked for, before the first of it takes its minutes.
+    fn check(&self, site: &Site) -> Result<(), Failure> {
+        let Bounds { start, connections, window, warm_up, .. } = self.bounds();
+        let load = Load { rate: Some(start), connections, window, warm_up };
+        let (workers, passthrough) = (self.workers[0], self.load.passthrough);
+        let generators = self.protocol.iter().map(|&protocol| {
+            site.through_ringmain(self.load.order(protocol), workers, passthrough)
+        });
+        let generators: Vec<Generator> = generators.collect();
+        let no_runs = |fault: Fault| Failure::NoRuns(fault.to_string());
+        generators.iter().try_for_each(|one| one.check(&load)).map_err(no_runs)?;
+        generators.first().map_or(Ok(()), Generator::find_proxy).map_err(no_runs)
+    }
+
     /// Units per second that agents and backends carry with nobody between them, as fast as they
     /// can: what is found near it is their limit.
     fn ceiling(
@@ -203,3 +226,31 @@ fn parse_percent(text: &str) -> Result<f64, String> {
 const DEPTH: u32 = 32;
 /// Runs of the generator alone.
 const CEILINGS: u32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn options(line: &str) -> Options {
+        let words = std::iter::once("capacity").chain(line.split_ascii_whitespace());
+        Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}")).options
+    }
+
+    #[test]
+    fn what_can_not_be_searched_is_refused_before_the_first_search() {
+        let options = options("--protocol tcp-echo,ndjson,syslog-udp --workers 1");
+        let said = options.check(&Site::bare()).unwrap_err().to_string();
+        assert!(said.contains("syslog-udp") && said.contains("protocol over TCP"), "{said}");
+        let many = self::options("--protocol tcp-echo --connections 1000000");
+        let said = many.check(&Site::bare()).unwrap_err().to_string();
+        assert!(said.contains("1000000"), "{said}");
+    }
+}

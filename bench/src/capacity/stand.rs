@@ -74,15 +74,27 @@ pub fn steady(group: &Group) -> Group {
     group
 }
 
-/// A mix of agents from a file, without ramps and spikes.
-pub fn mix(path: &Path) -> Result<Order, Failure> {
+/// A mix of agents from a file, without ramps and spikes, and the names of its groups that are left
+/// out: their datagrams cross no Ringmain.
+pub fn mix(path: &Path) -> Result<(Order, Vec<String>), Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
         Failure::Profile(format!("{} can not be read: {error}", path.display()))
     })?;
     let mut order = fleet::load(&path.display().to_string(), &text)
         .map_err(|errors| Failure::Profile(errors.to_string()))?;
-    order.groups = order.groups.iter().map(steady).collect();
-    Ok(order)
+    let crosses = |group: &&Group| !group.protocol.is_datagrams();
+    let left_out = order.groups.iter().filter(|group| !crosses(group));
+    let left_out = left_out.map(|group| group.name.clone()).collect();
+    order.groups = order.groups.iter().filter(crosses).map(steady).collect();
+    if order.groups.is_empty() {
+        let why = format!(
+            "{}: all of its agents send datagrams, which Ringmain does not carry yet; take a \
+             profile with others",
+            path.display()
+        );
+        return Err(Failure::Profile(why));
+    }
+    Ok((order, left_out))
 }
 
 impl Site {
@@ -93,6 +105,13 @@ impl Site {
         compare::raise_descriptor_limit()?;
         let _pinned = compare::pin_congestion()?;
         Ok(Self { clock: Clock::start(), cpus, stop, _pinned, begun: seconds(), host })
+    }
+
+    /// One that asks and changes nothing of the host.
+    #[cfg(test)]
+    pub fn bare() -> Self {
+        let (clock, cpus) = (Clock::start(), Cpus { proxy: 1, load: 0 });
+        Self { clock, cpus, stop: Arc::default(), _pinned: None, begun: 0, host: Host::default() }
     }
 
     /// Puts a Ringmain of so many workers under load.
@@ -163,13 +182,23 @@ mod tests {
     #[test]
     fn a_mix_is_put_under_load_without_the_shape_of_its_day() {
         let profile = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/fleets/vector.toml");
-        let order = mix(Path::new(profile)).unwrap();
-        assert!(order.groups.len() > 1);
+        let (order, left_out) = mix(Path::new(profile)).unwrap();
+        assert!(order.groups.len() > 1 && left_out.is_empty(), "{left_out:?}");
         for group in &order.groups {
             let Pace::Open { rate, ramp, spikes, .. } = group.pace else { panic!("open") };
             assert!(rate > 0.0 && ramp.is_zero() && spikes.is_none(), "{group:?}");
         }
         let said = mix(Path::new("/nowhere.toml")).unwrap_err().to_string();
         assert!(said.contains("/nowhere.toml can not be read"), "{said}");
+    }
+
+    #[test]
+    fn groups_of_datagrams_are_left_out_of_a_mix_by_name() {
+        let profile = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/fleets/syslog.toml");
+        let (order, left_out) = mix(Path::new(profile)).unwrap();
+        assert!(!left_out.is_empty() && !order.groups.is_empty());
+        for group in &order.groups {
+            assert!(!group.protocol.is_datagrams() && !left_out.contains(&group.name), "{group:?}");
+        }
     }
 }

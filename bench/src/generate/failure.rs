@@ -125,6 +125,24 @@ impl Failure {
         }
     }
 
+    /// The sentence for commands that have not all of the options of `run`.
+    fn in_other_commands(&self) -> String {
+        match self {
+            Failure::NoDatagrams { name, protocol } => {
+                let group = if name == protocol { "" } else { "the group of " };
+                format!(
+                    "units of {protocol} are datagrams, which Ringmain does not carry yet; leave \
+                     {group}{name} out, or take a protocol over TCP"
+                )
+            }
+            Failure::Ports { needed, free, target } => format!(
+                "the run needs about {needed} local ports towards {target} and there are {free}; \
+                 widen net.ipv4.ip_local_port_range, or take fewer connections or a lower rate"
+            ),
+            other => other.to_string(),
+        }
+    }
+
     pub fn host(what: &'static str) -> impl FnOnce(io::Error) -> Failure {
         move |error| Failure::Host { what, error }
     }
@@ -230,7 +248,7 @@ impl From<ThreadError> for Failure {
 
 impl From<Failure> for judge::Fault {
     fn from(failure: Failure) -> judge::Fault {
-        let sentence = failure.to_string();
+        let sentence = failure.in_other_commands();
         match failure {
             Failure::Interrupted => judge::Fault::Interrupted,
             Failure::Unreachable { .. }
@@ -239,5 +257,27 @@ impl From<Failure> for judge::Fault {
             | Failure::Gone(_) => judge::Fault::Unreachable(sentence),
             _ => judge::Fault::Unable(sentence),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn other_commands_are_told_of_no_option_that_is_of_run_alone() {
+        let protocol = "syslog-udp";
+        for name in [protocol, "switches"] {
+            let failure = Failure::NoDatagrams { name: name.to_owned(), protocol };
+            assert!(failure.to_string().contains("--via"));
+            let said = judge::Fault::from(failure).to_string();
+            assert!(said.contains(protocol) && said.contains(name), "{said}");
+            assert!(!said.contains("--"), "{said}");
+        }
+        let target = IpAddr::from([127, 0, 0, 1]);
+        let failure = Failure::Ports { needed: 9, free: 5, target };
+        assert!(failure.to_string().contains("--sources"));
+        let said = judge::Fault::from(failure).to_string();
+        assert!(said.contains("ip_local_port_range") && !said.contains("--"), "{said}");
     }
 }

@@ -4,9 +4,9 @@ use crate::figures::Run;
 use crate::judge::{Fault, Load, System};
 
 use super::backends::Behaviour;
-use super::bench::Bench;
+use super::bench::{Bench, Route};
 use super::order::{Order, Pace};
-use super::proxy::Proxy;
+use super::proxy::{self, Proxy};
 use super::standing::Standing;
 
 /// A bench and an order of which each run takes the rest. What its first run has started stays, so
@@ -24,6 +24,19 @@ pub struct Generator {
 impl Generator {
     pub fn new(bench: Bench, order: Order) -> Generator {
         Generator { bench, order, standing: None, counts_calls: false, ceiling: None }
+    }
+
+    /// Refuses a load that this host or the route can not carry, before any is made.
+    pub fn check(&self, load: &Load) -> Result<(), Fault> {
+        Ok(self.bench.check(&scaled(&self.order, load))?)
+    }
+
+    /// Sees to it that the program of the proxy is there, which may build it.
+    pub fn find_proxy(&self) -> Result<(), Fault> {
+        match self.bench.route {
+            Route::Ringmain { .. } => Ok(proxy::found().map(drop)?),
+            Route::Direct | Route::Target { .. } => Ok(()),
+        }
     }
 
     pub fn with_ceiling(mut self, ceiling: Option<f64>) -> Generator {

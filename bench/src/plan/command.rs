@@ -95,6 +95,7 @@ pub fn plan(options: &Options) -> Result<(), Failure> {
         seconds: options.seconds,
     });
     if let Some(measure) = measure.as_ref().filter(|_| documents.is_empty()) {
+        measure.check().map_err(Failure::Run)?;
         let runs = measure.costs().map_err(Failure::Run)?;
         documents.push(measure.site.document(measure.site.host(), runs));
     }

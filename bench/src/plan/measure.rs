@@ -30,6 +30,17 @@ struct Alone {
 }
 
 impl Measure<'_> {
+    /// Refuses what this host can not make, before the first run.
+    pub fn check(&self) -> Result<(), Fault> {
+        for (key, group, connections) in self.kinds() {
+            let most = if is_visit(group.protocol) { connections } else { connections * MANY };
+            let generator = self.generator(key, group, most);
+            generator.check(&self.load(Some(FIRST_RATE), most))?;
+            generator.find_proxy()?;
+        }
+        Ok(())
+    }
+
     /// Each kind at several rates, in turns, so that what disturbs the host disturbs all.
     pub fn costs(&self) -> Result<Vec<Run>, Fault> {
         let (mut alone, mut runs) = (Vec::new(), Vec::new());

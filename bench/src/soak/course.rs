@@ -89,6 +89,7 @@ fn judged(course: &Course, tricks: &[Option<Trick>], runs: &[Run], ended: Option
         failed_quiet: failed(true),
         failed_disturbed: failed(false),
         ended,
+        left_out: Vec::new(),
     }
 }
 

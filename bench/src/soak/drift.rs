@@ -23,6 +23,9 @@ pub struct Soak {
     pub failed_disturbed: u64,
     /// Why it ended before its time.
     pub ended: Option<String>,
+    /// Groups of its profile that Ringmain does not carry.
+    #[serde(default)]
+    pub left_out: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -106,6 +109,10 @@ impl Soak {
             self.failed_quiet,
             self.failed_disturbed
         );
+        if !self.left_out.is_empty() {
+            let names = self.left_out.join(", ");
+            text += &format!("left out, as Ringmain does not carry datagrams yet: {names}\n");
+        }
         if let Some(why) = &self.ended {
             text += &format!("it ended before its time: {why}\n");
         }
