@@ -25,10 +25,14 @@ pub fn named(capacity: &Capacity) -> String {
     format!("{protocol}, {workers} worker{plural}, {connections} connections")
 }
 
+/// The measuring side was what gave out, so that the limit is there or above.
+pub fn is_at_least(capacity: &Capacity) -> bool {
+    capacity.limit.exhausted.resource.is_ours() || capacity.shared
+}
+
 pub fn headline(capacity: &Capacity) -> String {
     let limit = &capacity.limit;
-    let ours = limit.exhausted.resource.is_ours() || capacity.shared;
-    let ours = if ours { " or more" } else { "" };
+    let ours = if is_at_least(capacity) { " or more" } else { "" };
     match (&limit.ending, &limit.confirmed) {
         (Ending::AboveHighest, Some(of)) => format!("{}/s or more", units::number(of.rate)),
         (_, Some(of)) => format!("{}/s{ours}", units::number(of.rate)),

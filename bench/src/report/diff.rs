@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::failure::Failure;
+use super::limits;
+use super::results::Loaded;
 use super::samples::{Sample, samples};
 use super::store::load;
 use super::table::{aligned, row};
@@ -13,7 +15,8 @@ use crate::judge::{Difference, Estimate, Verdict, discoveries};
 
 #[derive(Args)]
 pub struct DiffOptions {
-    /// Results to start from: JSON of run, capacity, soak or compare
+    /// Results to start from: JSON of capacity, soak or compare. Of run there is one run, which
+    /// can not be told from noise
     before: PathBuf,
     /// Results to set against them
     after: PathBuf,
@@ -30,11 +33,25 @@ struct Line {
 }
 
 pub fn diff(options: &DiffOptions) -> Result<(), Failure> {
-    let before = samples(&load(&options.before)?);
-    let after = samples(&load(&options.after)?);
-    let text = compared(&before, &after, options.real).ok_or(Failure::NothingInCommon)?;
-    print!("{text}");
+    let text = differences(&load(&options.before)?, &load(&options.after)?, options.real);
+    print!("{}", text.ok_or(Failure::NothingInCommon)?);
     Ok(())
+}
+
+/// Of limits that were searched for, and of all other figures. `None` where nothing is in both.
+fn differences(before: &Loaded, after: &Loaded, real_only: bool) -> Option<String> {
+    let limits = limits::compared(before.capacity(), after.capacity(), real_only);
+    let figures = compared(&samples(before), &samples(after), real_only);
+    let mut text = match (limits, figures) {
+        (None, None) => return None,
+        (Some(limits), Some(figures)) => format!("{limits}\n{figures}"),
+        (limits, figures) => limits.or(figures)?,
+    };
+    if before.is_soak() || after.is_soak() {
+        text += "windows of a soak follow each other in one process and one hour: what differs \
+                 between two soaks may be of the hour, and a third one tells\n";
+    }
+    Some(text)
 }
 
 /// `None` where nothing is in both.
@@ -67,7 +84,11 @@ fn compared(before: &[Sample], after: &[Sample], real_only: bool) -> Option<Stri
         "{real} of {} figures differ for real; of those called real one in twenty may be chance\n",
         known.len()
     );
-    if few > 0 {
+    let is_single = |sample: &Sample| sample.values.len() == 1;
+    if lines.iter().all(|line| is_single(&line.before) && is_single(&line.after)) {
+        text += "each figure was measured once in each file, and one run can not tell a difference \
+                 from noise: compare and soak repeat what they measure, and run does not\n";
+    } else if few > 0 {
         text += &format!("{few} have too few runs to tell among so many figures; ");
         text += "repeat with more, four on each side at least\n";
     }
@@ -123,7 +144,10 @@ mod tests {
     use std::slice::from_ref;
 
     use super::super::metric::Metric;
+    use super::super::results::{Results, capacity_sample};
     use super::*;
+    use crate::figures::{Document, Host};
+    use crate::soak::{Soak, Trick};
 
     fn sample(metric: Metric, values: &[f64]) -> Sample {
         let (load, candidate) = ("bulk".to_owned(), "ringmain".to_owned());
@@ -150,7 +174,64 @@ mod tests {
         assert!(verdict(Metric::Rate, &LOW, &LOW).contains("0 of 1 figures differ"));
         assert!(verdict(Metric::Rate, &LOW, &LOW).contains("noise"));
         let few = verdict(Metric::Rate, &LOW[..1], &HIGH[..1]);
+        assert!(few.contains("too few runs") && few.contains("one run can not tell"), "{few}");
+        let few = verdict(Metric::Rate, &LOW[..3], &HIGH[..3]);
         assert!(few.contains("too few runs") && few.contains("four on each side"), "{few}");
+    }
+
+    /// Eight windows whose CPU per unit is so many times the usual; the third had a trick that
+    /// spoiled it and the one after.
+    fn soak(cost: f64) -> Loaded {
+        let window = |number: u32| {
+            let mut run = crate::figures::sample("ringmain", 100.0);
+            let spoiled = if (2..4).contains(&number) { 100.0 } else { 1.0 };
+            let cpu = &mut run.cost.as_mut().unwrap().cpu_seconds;
+            *cpu *= cost * spoiled * (1.0 + f64::from(number) * 1e-3);
+            run
+        };
+        let runs = (0..8).map(window).collect();
+        let mut results = Results::new(Document::new(vec![], 0, Host::default(), runs));
+        results.soak = Some(Soak {
+            seed: 1,
+            length: 80.0,
+            windows: 8,
+            drifts: Vec::new(),
+            tricks: vec![(2, Trick::Pause)],
+            failed_quiet: 0,
+            failed_disturbed: 0,
+            ended: None,
+            left_out: Vec::new(),
+        });
+        Loaded::Results(Box::new(results))
+    }
+
+    #[test]
+    fn two_soaks_are_compared_by_their_quiet_windows() {
+        let text = differences(&soak(1.0), &soak(1.2), false).unwrap();
+        let cpu = text.lines().find(|line| line.contains("CPU per unit")).unwrap();
+        assert!(cpu.contains("real, worse") && cpu.contains("1.20"), "{text}");
+        assert!(text.contains("a third one tells"), "{text}");
+        let costs = samples(&soak(1.0)).into_iter().find(|of| of.metric == Metric::CpuPerUnit);
+        assert_eq!(costs.unwrap().values.len(), 6);
+    }
+
+    #[test]
+    fn limits_are_compared_beside_the_runs() {
+        let file = |limit| {
+            let mut results = Results::new(Document::new(vec![], 0, Host::default(), vec![]));
+            results.capacity = vec![capacity_sample(limit)];
+            Loaded::Results(Box::new(results))
+        };
+        let (before, after) = (file([1e3, 980.0, 1030.0]), file([1200.0, 1160.0, 1230.0]));
+        let text = differences(&before, &after, false).unwrap();
+        assert!(text.contains("1 of 1 limits differ for real"), "{text}");
+        let nothing = Loaded::Results(Box::new(Results::new(Document::new(
+            vec![],
+            0,
+            Host::default(),
+            vec![],
+        ))));
+        assert_eq!(differences(&before, &nothing, false), None);
     }
 
     #[test]

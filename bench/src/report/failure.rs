@@ -40,7 +40,7 @@ impl fmt::Display for Failure {
             Self::Results(path, reason) => write!(f, "{}: {reason}", path.display()),
             Self::NothingInCommon => f.write_str(
                 "the files have no load in common: the same candidate, protocol, connections, \
-                 workers and offered rate; repeat one with the other's command line",
+                 workers and offered rate, or objective; repeat one with the other's command line",
             ),
             Self::Encode(error) => write!(f, "{error}"),
         }

@@ -9,6 +9,7 @@ use super::results::{Loaded, Results};
 use super::samples::samples;
 use super::units;
 use crate::figures::Host;
+use crate::soak::whole as whole_soak;
 
 /// What results look like.
 pub fn page(name: &str, results: &Results) -> String {
@@ -43,12 +44,7 @@ pub fn page(name: &str, results: &Results) -> String {
     charts.extend(cpu_breakdown(&groups));
     let loaded = Loaded::Results(Box::new(results.clone()));
     charts.extend(bars(&samples(&loaded)));
-    let longest = document.runs.iter().max_by_key(|run| run.series.len());
-    let (each, marks) = match &results.soak {
-        Some(soak) => ("window", soak.marks()),
-        None => ("second", Vec::new()),
-    };
-    charts.extend(longest.into_iter().flat_map(|run| time_series(run, each, &marks)));
+    charts.extend(over_time(results));
     body += &plots(&charts);
     if !document.runs.is_empty() {
         body += &section("Runs", &preformatted(&runs_table(&document.runs)));
@@ -64,6 +60,21 @@ pub fn page(name: &str, results: &Results) -> String {
         body += &details(&format!("Configuration: {of}"), text);
     }
     whole(name, &body)
+}
+
+/// The longest run by its seconds, or a soak by its windows.
+fn over_time(results: &Results) -> Vec<Chart> {
+    let runs = &results.document.runs;
+    let longest = runs.iter().max_by_key(|run| run.series.len()).cloned();
+    let (run, each, marks) = match &results.soak {
+        Some(soak) if soak.windows == runs.len() => {
+            (whole_soak(runs, soak.step()), "window", soak.marks())
+        }
+        // Older files have a soak as one run, whose seconds are its windows.
+        Some(soak) => (longest, "window", soak.marks()),
+        None => (longest, "second", Vec::new()),
+    };
+    run.map_or(Vec::new(), |run| time_series(&run, each, &marks))
 }
 
 /// What a comparison looks like.
@@ -181,6 +192,7 @@ const STYLE: &str = include_str!("../../assets/report/page.css");
 mod tests {
     use super::*;
     use crate::figures::{Document, sample};
+    use crate::soak::Soak;
 
     fn results() -> Results {
         let mut evil = sample("<script>alert(1)</script>", 1000.0);
@@ -204,6 +216,25 @@ mod tests {
             assert!(!html.contains(reference), "{reference}");
         }
         assert_eq!(ECHARTS.matches("</script").count(), 0);
+    }
+
+    #[test]
+    fn a_soak_is_drawn_by_its_windows() {
+        let mut results = results();
+        results.document.runs = vec![sample("ringmain", 1000.0); 5];
+        assert!(!page("soak", &results).contains("by window"));
+        results.soak = Some(Soak {
+            seed: 1,
+            length: 50.0,
+            windows: 5,
+            drifts: Vec::new(),
+            tricks: Vec::new(),
+            failed_quiet: 0,
+            failed_disturbed: 0,
+            ended: None,
+            left_out: Vec::new(),
+        });
+        assert!(page("soak", &results).contains("latency by window"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod diff;
 mod failure;
 mod groups;
 mod html;
+mod limits;
 mod metric;
 mod output;
 mod results;

@@ -59,6 +59,18 @@ impl Results {
 }
 
 impl Loaded {
+    /// Limits that were searched for.
+    pub fn capacity(&self) -> &[Capacity] {
+        match self {
+            Self::Results(results) => &results.capacity,
+            Self::Comparison(_) => &[],
+        }
+    }
+
+    pub fn is_soak(&self) -> bool {
+        matches!(self, Self::Results(results) if results.soak.is_some())
+    }
+
     pub fn from_json(text: &str) -> Result<Self, Unreadable> {
         #[derive(Deserialize)]
         struct Mark {
@@ -71,6 +83,30 @@ impl Loaded {
         Document::from_json(text)?;
         let results = serde_json::from_str(text).map_err(Unreadable::Malformed)?;
         Ok(Self::Results(Box::new(results)))
+    }
+}
+
+/// A search for tests, that found this limit and its interval.
+#[cfg(test)]
+pub fn capacity_sample([median, low, high]: [f64; 3]) -> Capacity {
+    use crate::judge::{Confirmed, Ending, Exhausted, Interval, Resource};
+    Capacity {
+        protocol: "tcp-echo".to_owned(),
+        workers: 1,
+        connections: 64,
+        ceiling: None,
+        shared: false,
+        calls: None,
+        limit: Limit {
+            objective: "p99=5ms".to_owned(),
+            ending: Ending::Found,
+            limit: Some(Interval { median, low, high, confidence: 0.95 }),
+            confirmed: Some(Confirmed { rate: low, held: 5, of: 6 }),
+            exhausted: Exhausted { resource: Resource::Cpu, evidence: "98%".to_owned() },
+            knee: None,
+            curve: Vec::new(),
+            trials: Vec::new(),
+        },
     }
 }
 

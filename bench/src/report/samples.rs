@@ -4,8 +4,9 @@
 use super::compared::{Comparison, Row, Work};
 use super::groups::Group;
 use super::metric::Metric;
-use super::results::Loaded;
+use super::results::{Loaded, Results};
 use super::units;
+use crate::figures::Run;
 
 /// Repeated measurements of one figure.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,11 +27,19 @@ impl Sample {
 pub fn samples(loaded: &Loaded) -> Vec<Sample> {
     let all = match loaded {
         Loaded::Results(results) => {
-            Group::all(&results.document.runs).iter().flat_map(of_group).collect()
+            Group::all(&comparable(results)).iter().flat_map(of_group).collect()
         }
         Loaded::Comparison(comparison) => of_comparison(comparison),
     };
     all.into_iter().filter(|sample| !sample.values.is_empty()).collect()
+}
+
+/// The runs; of a soak its quiet windows, as a trick is no property of the proxy.
+fn comparable(results: &Results) -> Vec<Run> {
+    let runs = results.document.runs.iter().enumerate();
+    let soak = results.soak.as_ref().filter(|soak| soak.windows == results.document.runs.len());
+    let kept = runs.filter(|(number, _)| soak.is_none_or(|soak| soak.is_quiet(*number)));
+    kept.map(|(_, run)| run.clone()).collect()
 }
 
 fn of_group(group: &Group) -> Vec<Sample> {
@@ -40,7 +49,7 @@ fn of_group(group: &Group) -> Vec<Sample> {
         metric,
         values,
     };
-    let figure = |figure: fn(&crate::figures::Run) -> Option<f64>| group.values(figure);
+    let figure = |figure: fn(&Run) -> Option<f64>| group.values(figure);
     let quantile = |share: f64| {
         let answered = group.runs.iter().filter(|run| !run.latency.is_empty());
         answered.map(|run| run.latency.quantile(share) as f64).collect()

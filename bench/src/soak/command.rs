@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::course::{Course, Ended, soaked, whole};
+use super::course::{Course, Ended, soaked};
 use super::victim::Soaked;
 use crate::capacity::{Failure, LoadOptions, Site, described, mix};
 use crate::generate::Protocol;
@@ -45,7 +45,24 @@ pub struct Options {
     output: PathBuf,
 }
 
+impl Options {
+    /// Each window is kept, so there is an end to how many there are.
+    fn check_windows(&self) -> Result<(), Failure> {
+        let seconds = self.minutes * 60;
+        if seconds.div_ceil(self.window) <= MOST_WINDOWS {
+            return Ok(());
+        }
+        let least = seconds.div_ceil(MOST_WINDOWS);
+        Err(Failure::NoRuns(format!(
+            "{} windows are more than the {MOST_WINDOWS} that can be kept; give --window {least} \
+             or more",
+            seconds.div_ceil(self.window)
+        )))
+    }
+}
+
 pub fn soak(options: &Options) -> Result<(), Failure> {
+    options.check_windows()?;
     report::check_output(&options.output, report::files_of("soak"))?;
     let site = Site::prepare()?;
     let (order, left_out) = match &options.profile {
@@ -80,11 +97,9 @@ pub fn soak(options: &Options) -> Result<(), Failure> {
         return Err(Failure::NoRuns(soak.ended.unwrap_or_default()));
     }
     print!("{}", soak.table());
-    let step = (load.window + load.warm_up).as_secs_f64();
     let mut host = site.host();
     described(&mut host, "soak", victim.generator());
-    let document = site.document(host, whole(&runs, step).into_iter().collect());
-    let mut results = Results::new(document);
+    let mut results = Results::new(site.document(host, runs));
     results.soak = Some(soak);
     let html = save(&results, &options.output, "soak")?;
     eprintln!("saved {}", html.display());
@@ -107,4 +122,33 @@ fn progress(ended: &Ended, window: Duration) {
         ended.trick.map_or("", |trick| trick.as_str()),
         left,
     );
+}
+
+/// A histogram of a window takes a quarter of a MiB until all are written.
+const MOST_WINDOWS: u32 = 5000;
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn a_soak_has_no_more_windows_than_are_kept() {
+        let checked = |line: &str| {
+            let words = ["soak", "--rate", "10"].into_iter().chain(line.split_ascii_whitespace());
+            let line = Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
+            line.options.check_windows().map_err(|failure| failure.to_string())
+        };
+        assert_eq!(checked("--minutes 60"), Ok(()));
+        let said = checked("--minutes 10080 --window 10").unwrap_err();
+        assert!(said.contains("60480 windows") && said.contains("--window 121"), "{said}");
+        assert_eq!(checked("--minutes 10080 --window 121"), Ok(()));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::drift::{Soak, Window, drifts};
+use super::drift::{Soak, Window, drifts, is_quiet};
 use super::tricks::{Mischief, Trick, schedule};
 use crate::figures::{Moment, Run};
 use crate::judge::{Fault, Load, System};
@@ -44,7 +44,9 @@ pub fn soaked(
     let (mut runs, mut ended) = (Vec::new(), None);
     for (number, &trick) in tricks.iter().enumerate() {
         match one(victim, &course.load, trick) {
-            Ok(run) => {
+            Ok(mut run) => {
+                // A window is one point of the whole.
+                run.series.clear();
                 told(Ended { number, of: count, trick, run: &run });
                 runs.push(run);
             }
@@ -68,8 +70,10 @@ fn one(victim: &mut dyn Victim, load: &Load, trick: Option<Trick>) -> Result<Run
 fn judged(course: &Course, tricks: &[Option<Trick>], runs: &[Run], ended: Option<String>) -> Soak {
     // Each window takes its warm-up as well.
     let step = (course.load.window + course.load.warm_up).as_secs_f64();
-    let is_quiet =
-        |number: usize| tricks[number].is_none() && (number == 0 || tricks[number - 1].is_none());
+    let played = tricks.iter().take(runs.len()).enumerate();
+    let played: Vec<(usize, Trick)> =
+        played.filter_map(|(number, trick)| Some((number, (*trick)?))).collect();
+    let is_quiet = |number: usize| is_quiet(&played, number);
     let windows: Vec<Window> = runs
         .iter()
         .enumerate()
@@ -79,15 +83,14 @@ fn judged(course: &Course, tricks: &[Option<Trick>], runs: &[Run], ended: Option
         let of = windows.iter().filter(|window| window.is_quiet == quiet);
         of.map(|window| window.run.counts.failed()).sum()
     };
-    let played = tricks.iter().take(runs.len()).enumerate();
     Soak {
         seed: course.seed,
         length: runs.len() as f64 * step,
         windows: runs.len(),
         drifts: drifts(&windows),
-        tricks: played.filter_map(|(number, trick)| Some((number, (*trick)?))).collect(),
         failed_quiet: failed(true),
         failed_disturbed: failed(false),
+        tricks: played,
         ended,
         left_out: Vec::new(),
     }

@@ -81,11 +81,25 @@ fn latency(run: &Run, share: f64) -> Option<f64> {
     (!run.latency.is_empty()).then(|| run.latency.quantile(share) as f64)
 }
 
+/// Neither the window nor the one before it had a trick.
+pub fn is_quiet(tricks: &[(usize, Trick)], number: usize) -> bool {
+    let disturbs = |&(at, _): &(usize, Trick)| at == number || at + 1 == number;
+    !tricks.iter().any(disturbs)
+}
+
 impl Soak {
+    /// Seconds from the beginning of a window to that of the next.
+    pub fn step(&self) -> f64 {
+        self.length / self.windows.max(1) as f64
+    }
+
+    pub fn is_quiet(&self, number: usize) -> bool {
+        is_quiet(&self.tricks, number)
+    }
+
     /// Seconds at which the windows with tricks began.
     pub fn marks(&self) -> Vec<f64> {
-        let step = self.length / self.windows.max(1) as f64;
-        self.tricks.iter().map(|(number, _)| *number as f64 * step).collect()
+        self.tricks.iter().map(|(number, _)| *number as f64 * self.step()).collect()
     }
 
     pub fn table(&self) -> String {

@@ -7,4 +7,7 @@ mod tricks;
 mod victim;
 
 pub use command::{Options, soak};
+pub use course::whole;
 pub use drift::Soak;
+#[cfg(test)]
+pub use tricks::Trick;
