@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::asides;
 use super::failure::Failure;
 use super::progress::Progress;
 use super::stand::{LoadOptions, Site, described};
 use crate::figures::{Host, Run};
-use crate::generate::{Generator, Pace, Protocol};
+use crate::generate::{Dialogue, Generator, Pace, Protocol};
 use crate::judge::{Bounds, Ending, Estimate, Event, Fault, Load, Objective, System, search};
 use crate::report::{self, Capacity, Results, save, summary, units};
 
@@ -159,10 +160,18 @@ impl Options {
         // The places of the runs are counted over all searches.
         limit.trials.iter_mut().for_each(|trial| trial.run += runs.len());
         runs.extend(made);
-        let calls = limit.confirmed.and_then(|of| calls(&mut generator, &bounds, of.rate));
+        let load = limit.confirmed.map(|of| bounds.load(of.rate));
+        let calls = load.and_then(|load| asides::calls(&mut generator, &load));
+        // Who connects for each unit holds as many as it takes, whatever is asked for.
+        let lasting = load.filter(|_| protocol.dialogue() != Dialogue::Visit);
+        let memory = lasting.and_then(|load| {
+            let order = self.load.order(protocol);
+            let mut fresh = site.through_ringmain(order, workers, self.load.passthrough);
+            asides::memory(&mut fresh, &load)
+        });
         described(host, &format!("{name}, workers {workers}"), &generator);
         let (connections, shared) = (bounds.connections, generator.is_shared());
-        Capacity { protocol: name, workers, connections, ceiling, shared, calls, limit }
+        Capacity { protocol: name, workers, connections, ceiling, shared, calls, memory, limit }
     }
 
     fn bounds(&self) -> Bounds {
@@ -179,16 +188,6 @@ impl Options {
             warm_up: Duration::from_millis(300),
         }
     }
-}
-
-/// System calls per unit, from one more run, which is not kept: who counts them makes them dearer,
-/// so that the others are made without.
-fn calls(generator: &mut Generator, bounds: &Bounds, rate: f64) -> Option<f64> {
-    generator.count_calls();
-    let Bounds { connections, window, warm_up, .. } = *bounds;
-    // What was found does not hang on it.
-    let run = generator.run(&Load { rate: Some(rate), connections, window, warm_up }).ok()?;
-    run.system_calls_per_unit()
 }
 
 fn each_once<T: Copy + PartialEq>(all: &[T]) -> Vec<T> {

@@ -1,6 +1,7 @@
 //! Owns the search for what this host carries: the command, its progress, and the stand on which
 //! Ringmain is put under load.
 
+mod asides;
 mod command;
 mod failure;
 mod progress;

@@ -166,10 +166,18 @@ impl Run {
         (self.window > 0.0).then(|| cost.cpu_seconds / self.window)
     }
 
-    /// Bytes of the proxy per open connection, its own start among them.
+    /// Bytes of the proxy per open connection, its own start among them: no connection takes more.
     pub fn memory_per_connection(&self) -> Option<f64> {
         let cost = self.cost.as_ref()?;
         (self.connections > 0).then(|| cost.memory_pss as f64 / f64::from(self.connections))
+    }
+
+    /// Bytes that each of the connections takes that `many` had open and `few` had not.
+    pub fn memory_between(few: &Self, many: &Self) -> Option<f64> {
+        let pss = |run: &Self| Some(run.cost.as_ref()?.memory_pss as f64);
+        let (grown, further) = (pss(many)? - pss(few)?, f64::from(many.connections));
+        let further = further - f64::from(few.connections);
+        (grown > 0.0 && further > 0.0).then(|| grown / further)
     }
 
     /// Nanoseconds that the proxy's CPUs were busy per unit.
@@ -240,6 +248,16 @@ mod tests {
         assert!((run.cpus_used().unwrap() - 0.01).abs() < 1e-12);
         assert_eq!(run.system_calls_per_unit(), Some(2.0));
         assert_eq!(run.memory_per_connection(), Some((20 << 20) as f64 / 64.0));
+    }
+
+    #[test]
+    fn memory_of_a_connection_is_what_more_of_them_add() {
+        let few = sample("ringmain", 1000.0);
+        let mut many = Run { connections: 1064, ..few.clone() };
+        assert_eq!(Run::memory_between(&few, &many), None);
+        many.cost.as_mut().unwrap().memory_pss += 2_800_000;
+        assert_eq!(Run::memory_between(&few, &many), Some(2_800.0));
+        assert_eq!(Run::memory_between(&few, &few), None);
     }
 
     #[test]

@@ -112,7 +112,7 @@ impl Bounds {
         self.runs + self.repeats * CONFIRMATIONS + self.points
     }
 
-    fn load(&self, rate: f64) -> Load {
+    pub fn load(&self, rate: f64) -> Load {
         Load {
             rate: Some(rate),
             connections: self.connections,

@@ -80,7 +80,16 @@ pub fn facts(capacity: &Capacity, results: &Results) -> Vec<Fact> {
     };
     costs("CPU per unit", Run::cpu_per_unit, units::time);
     costs("softirq of its CPUs", softirq_share, |share| format!("{:.0} %", share * 100.0));
-    costs("memory per connection", Run::memory_per_connection, units::bytes);
+    match capacity.memory {
+        Some(bytes) => {
+            let each = format!("{}, for each further one, in runs of their own", units::bytes(bytes));
+            facts.push(("memory per connection", each));
+        }
+        // The proxy's own start is in it.
+        None => costs("memory per connection", Run::memory_per_connection, |bytes| {
+            format!("at most {}", units::bytes(bytes))
+        }),
+    }
     if limit.confirmed.is_some() {
         let unknown = "unknown: to count them takes root, and tracefs at /sys/kernel/tracing";
         let calls = capacity.calls.map_or(unknown.to_owned(), |calls| {
@@ -115,5 +124,36 @@ fn ended(ending: &Ending) -> &str {
         Ending::AboveHighest => "the highest rate allowed holds: allow more by --highest",
         Ending::BelowLowest => "the lowest rate allowed does not hold",
         Ending::Fault(why) => why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::results::capacity_sample;
+    use super::*;
+    use crate::figures::{Document, Host, sample};
+    use crate::judge::Trial;
+
+    /// A search whose confirmed rate was run once.
+    fn results() -> Results {
+        let runs = vec![sample("ringmain", 980.0)];
+        let mut results = Results::new(Document::new(vec![], 0, Host::default(), runs));
+        let mut capacity = capacity_sample([1000.0, 980.0, 1030.0]);
+        let misses = Vec::new();
+        capacity.limit.trials = vec![Trial { stage: Stage::Confirm, rate: 980.0, misses, run: 0 }];
+        results.capacity = vec![capacity];
+        results
+    }
+
+    #[test]
+    fn memory_is_of_a_connection_or_at_most() {
+        let mut results = results();
+        // 20 MiB of 64 connections: nearly all of it is the proxy itself.
+        let whole = summary(&results.capacity[0], &results);
+        assert!(whole.contains("at most 320 KiB"), "{whole}");
+        results.capacity[0].memory = Some(2765.0);
+        let each = summary(&results.capacity[0], &results);
+        assert!(each.contains("2.70 KiB, for each further one"), "{each}");
+        assert!(!each.contains("at most"), "{each}");
     }
 }

@@ -14,7 +14,10 @@ pub enum Metric {
     P50,
     P99,
     P999,
+    /// Of each further connection.
     MemoryPerConnection,
+    /// All of the proxy, divided by its connections.
+    MemoryAtMost,
     SystemCalls,
     Failed,
 }
@@ -32,6 +35,7 @@ impl Metric {
             Self::P99 => "p99",
             Self::P999 => "p99.9",
             Self::MemoryPerConnection => "memory per connection",
+            Self::MemoryAtMost => "memory per connection, at most",
             Self::SystemCalls => "system calls per unit",
             Self::Failed => "failed units, share",
         }
@@ -45,7 +49,7 @@ impl Metric {
             Self::CpuPerUnit | Self::CpuPerUnitFull => "ns",
             Self::CpuPerByte | Self::CpuPerByteFull => "ns_per_byte",
             Self::P50 | Self::P99 | Self::P999 => "ns",
-            Self::MemoryPerConnection => "bytes",
+            Self::MemoryPerConnection | Self::MemoryAtMost => "bytes",
             Self::SystemCalls => "number",
             Self::Failed => "share",
         }

@@ -41,6 +41,10 @@ pub struct Capacity {
     /// host does not let them be counted.
     #[serde(default)]
     pub calls: Option<f64>,
+    /// Bytes that each further connection takes of the proxy, from two runs of their own; `None`:
+    /// not measured.
+    #[serde(default)]
+    pub memory: Option<f64>,
     #[serde(flatten)]
     pub limit: Limit,
 }
@@ -97,6 +101,7 @@ pub fn capacity_sample([median, low, high]: [f64; 3]) -> Capacity {
         ceiling: None,
         shared: false,
         calls: None,
+        memory: None,
         limit: Limit {
             objective: "p99=5ms".to_owned(),
             ending: Ending::Found,

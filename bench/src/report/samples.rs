@@ -63,7 +63,7 @@ fn of_group(group: &Group) -> Vec<Sample> {
         of(Metric::Rate, rate),
         of(Metric::CpuPerUnit, figure(|run| run.cpu_per_unit())),
         of(Metric::SystemCalls, figure(|run| run.system_calls_per_unit())),
-        of(Metric::MemoryPerConnection, figure(|run| run.memory_per_connection())),
+        of(Metric::MemoryAtMost, figure(|run| run.memory_per_connection())),
         of(Metric::P50, quantile(0.5)),
         of(Metric::P99, quantile(0.99)),
         of(Metric::P999, quantile(0.999)),
