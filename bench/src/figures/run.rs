@@ -33,6 +33,11 @@ pub struct Run {
     pub generator: Busy,
     /// One per second of the window.
     pub series: Vec<Moment>,
+    /// What the proxy itself counted of what went wrong, from the beginning of the run to its end:
+    /// words of `told`, and others like them. None of what did not occur, nor where it can not be
+    /// asked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub told: BTreeMap<String, u64>,
 }
 
 /// Units of the window, by what became of them.
@@ -129,9 +134,32 @@ pub struct Moment {
     pub open: u32,
 }
 
+/// What a proxy tells that went wrong, as words.
+pub mod told {
+    /// Sessions that ended for the reason that follows.
+    pub const CLOSED: &str = "closed-";
+    /// Times a worker stopped accepting for the reason that follows.
+    pub const ACCEPT_PAUSED: &str = "accept-paused-";
+    /// No source port was free towards a backend.
+    pub const CLOSED_PORTS: &str = "closed-source-ports";
+    pub const CLOSED_DESCRIPTORS: &str = "closed-descriptors";
+    pub const PAUSED_DESCRIPTORS: &str = "accept-paused-descriptors";
+    /// The memory for stalled relays was used up.
+    pub const CLOSED_MEMORY: &str = "closed-relay-memory";
+    /// Limits that were configured.
+    pub const PAUSED_LIMIT: &str = "accept-paused-limit";
+    pub const CLOSED_LIMIT: &str = "closed-backend-limit";
+    /// Backends that could not be connected to, each time.
+    pub const CONNECT_FAILURES: &str = "connect-failures";
+    /// Receives that had to wait for a buffer.
+    pub const BUFFERS: &str = "buffers-exhausted";
+    pub const PIPES: &str = "pipes-exhausted";
+    pub const OVERFLOWS: &str = "completion-queue-overflows";
+}
+
 /// Kinds of errors that say what gave out.
 pub mod kinds {
-    /// No port was left for a connection (EADDRNOTAVAIL), of the generator or of the proxy.
+    /// No port was left for a connection (EADDRNOTAVAIL) of the generator.
     pub const PORTS: &str = "ports_exhausted";
     /// EMFILE or ENFILE.
     pub const DESCRIPTORS: &str = "descriptors_exhausted";
@@ -233,6 +261,7 @@ pub fn sample(candidate: &str, rate: f64) -> Run {
         }),
         generator: Busy { generator: 0.5, backends: 0.5, lag_max: 20_000, ceiling: None },
         series: Vec::new(),
+        told: BTreeMap::new(),
     }
 }
 

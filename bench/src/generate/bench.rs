@@ -22,6 +22,7 @@ use super::cause::Cause;
 use super::directory::Directory;
 use super::failure::Failure;
 use super::ground;
+use super::metrics;
 use super::network::Network;
 use super::order::{Group, Order};
 use super::pair::{Ended, Pair};
@@ -131,6 +132,7 @@ impl Bench {
     ) -> Result<Outcome, Failure> {
         let (beats, heard) = channel();
         let window = SharedWindow::default();
+        let counted_before = standing.counted();
         let mut foundations = self.foundations(order, standing)?;
         let sides = 1 + u32::from(!foundations.is_empty());
         let apart = match standing.placement.is_one_for_both() {
@@ -170,8 +172,10 @@ impl Bench {
             proxy.check()?;
         }
         let described = standing.proxy.as_ref();
+        let mut run = watch.into_run(order, &self.route, &tally, &heard);
+        run.told = metrics::since(&counted_before, &standing.counted());
         Ok(Outcome {
-            run: watch.into_run(order, &self.route, &tally, &heard),
+            run,
             room: standing.doors.iter().filter_map(Doors::room).min(),
             tally,
             placement: standing.placement.clone(),
@@ -292,6 +296,7 @@ impl Bench {
         let addresses = match (&self.route, group.protocol.dialogue()) {
             (Route::Target { backends, .. }, _) => backends.clone(),
             (Route::Ringmain { .. }, Dialogue::Visit) => vec![any; VISITED],
+            (Route::Ringmain { .. }, _) => vec![any; ground::backends_needed(group)],
             _ => vec![any],
         };
         Doors::open(group.protocol, &addresses)

@@ -14,7 +14,7 @@ use super::cause::Cause;
 use super::channel::AgentTls;
 use super::datagrams::LONGEST;
 use super::failure::Failure;
-use super::order::{Order, Pace};
+use super::order::{Group, Order, Pace};
 use super::protocol::Dialogue;
 use super::tls::Trust;
 use super::wire::Mark;
@@ -187,6 +187,15 @@ pub fn sources(order: &Order, target: IpAddr, given: &[IpAddr]) -> Result<Vec<Ip
     Ok(sources)
 }
 
+/// Addresses of backends, so that a proxy with one address has ports for all connections of the
+/// group towards them, with those that have just ended.
+pub fn backends_needed(group: &Group) -> usize {
+    let agents = f64::from(group.agents);
+    let reconnects = group.lifetime.map_or(0.0, |mean| agents / mean.as_secs_f64().max(1e-3));
+    let needed = (agents + reconnects * LINGERING) / ports_each() as f64;
+    (needed.ceil() as usize).clamp(1, BACKENDS)
+}
+
 /// A connection that its agent ends holds its port for a minute; on loopback, where the kernel
 /// reuses them after a second (net.ipv4.tcp_tw_reuse = 2), it is less.
 fn ports_needed(order: &Order) -> u64 {
@@ -223,6 +232,8 @@ const REACH: Duration = Duration::from_secs(2);
 const CALLS: u32 = 5;
 const LISTEN: Duration = Duration::from_millis(200);
 const LOOPBACK_SOURCES: u64 = 200;
+/// As many as there are connections for, at a million and a port each.
+const BACKENDS: usize = 64;
 /// Connections that a closed loop makes per second at most, on one CPU.
 const FASTEST: f64 = 25_000.0;
 /// Seconds in TIME_WAIT.
@@ -236,7 +247,7 @@ mod tests {
     use rustls::pki_types::ServerName;
 
     use super::super::course::Arrivals;
-    use super::super::order::{Group, Sizes};
+    use super::super::order::Sizes;
     use super::super::protocol::Protocol;
     use super::super::tls::Material;
     use super::*;
@@ -378,6 +389,20 @@ mod tests {
         assert!(said.contains("500000100"), "{said}");
         let said = check_connections(1_000_000_000).unwrap_err().to_string();
         assert!(said.contains("2000000100"), "{said}");
+    }
+
+    #[test]
+    fn backends_are_as_many_as_a_proxy_has_ports_for() {
+        let count = |agents, lifetime| {
+            let group = order(Protocol::TcpEcho, agents, 1.0).groups.remove(0);
+            backends_needed(&Group { lifetime, ..group }) as u64
+        };
+        assert_eq!((count(64, None), count(0, None)), (1, 1));
+        let many = count(200_000, None);
+        assert!(many * ports_each() >= 200_000 && (many - 1) * ports_each() < 200_000, "{many}");
+        // A third of them end each second, and are in TIME_WAIT for a minute.
+        let short = count(5_000, Some(Duration::from_secs(3)));
+        assert!(short * ports_each() >= 105_000, "{short}");
     }
 
     #[test]

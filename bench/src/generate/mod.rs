@@ -5,7 +5,7 @@
 //! `wire` (what they look like), `ledger` and `record` (what is counted), `stage`, `channel` and
 //! `tls` (what tasks stand on), `bulk` (long units), `agents` and `backends` (the two sides),
 //! `grpc` (both over HTTP/2), `datagrams` (both over UDP), `pair`, `thread`, `placement`,
-//! `network`, `proxy`, `standing` and `bench` (what makes runs of them), `between` (runs around a
+//! `network`, `proxy`, `metrics`, `standing` and `bench` (what makes runs of them), `between` (runs around a
 //! proxy that is there), `system` (a bench as what is judged), then `options`, `command` and
 //! `screen`.
 
@@ -28,6 +28,7 @@ mod failure;
 mod ground;
 mod grpc;
 mod ledger;
+mod metrics;
 mod network;
 mod options;
 mod order;

@@ -14,6 +14,7 @@ use crate::compare::process::Process;
 use crate::compare::program::Program;
 
 use super::failure::Failure;
+use super::metrics::{self, Counted};
 use super::network::Network;
 
 /// A proxy that runs.
@@ -24,6 +25,8 @@ pub struct Proxy {
     pub configuration: String,
     /// Where the agents of each group go.
     pub listens: Vec<SocketAddr>,
+    /// Where it says what it has counted, if it can be reached from here.
+    admin: Option<SocketAddr>,
     log: PathBuf,
 }
 
@@ -47,9 +50,11 @@ impl Proxy {
         directory: &Path,
     ) -> Result<Proxy, Failure> {
         let program = found()?;
-        let listens = network.proxy_addresses(fronts.len());
-        let listens = listens.map_err(Failure::host("no free port"))?;
-        let configuration = configuration(fronts, &listens, workers, directory);
+        let listens = network.proxy_addresses(fronts.len() + 1);
+        let mut listens = listens.map_err(Failure::host("no free port"))?;
+        // Elsewhere its loopback is none of ours.
+        let admin = listens.pop().filter(|_| *network == Network::Loopback);
+        let configuration = configuration(fronts, &listens, admin, workers, directory);
         let path = directory.join("ringmain.toml");
         let log = directory.join("ringmain.log");
         let prepared = authority.map_or(Ok(()), |authority| authority.write(directory));
@@ -64,7 +69,13 @@ impl Proxy {
         })?;
         let listens = listens.into_iter().map(SocketAddr::V4).collect();
         let version = program.version.clone();
-        Ok(Proxy { process, version, configuration, listens, log })
+        let admin = admin.map(SocketAddr::V4);
+        Ok(Proxy { process, version, configuration, listens, admin, log })
+    }
+
+    /// What it has counted of what went wrong; nothing where it does not say.
+    pub fn counted(&self) -> Counted {
+        self.admin.and_then(|admin| metrics::ask(admin).ok()).unwrap_or_default()
     }
 
     /// Whether it is still there; if not, what it said last.
@@ -91,12 +102,14 @@ pub fn found() -> Result<&'static Program, Failure> {
 fn configuration(
     fronts: &[Front],
     listens: &[SocketAddrV4],
+    admin: Option<SocketAddrV4>,
     workers: u32,
     directory: &Path,
 ) -> String {
+    let admin = admin.map_or("off".to_owned(), |admin| admin.to_string());
     let mut text = format!(
         "[process]\nworkers = {workers}\n\n[log]\nlevel = \"warn\"\naccess = \"off\"\n\n\
-         [admin]\nlisten = \"off\"\n"
+         [admin]\nlisten = \"{admin}\"\n"
     );
     if fronts.iter().any(|front| front.ends_tls) {
         let chain = directory.join(Identity::Ecdsa.as_str()).with_extension("pem");

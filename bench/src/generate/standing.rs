@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 
 use super::backends::Doors;
 use super::directory::Directory;
+use super::metrics::Counted;
 use super::placement::Placement;
 use super::proxy::Proxy;
 use super::tls::Material;
@@ -26,6 +27,11 @@ pub struct Standing {
 }
 
 impl Standing {
+    /// What the proxy has counted of what went wrong, if there is one.
+    pub fn counted(&self) -> Counted {
+        self.proxy.as_ref().map_or_else(Counted::new, Proxy::counted)
+    }
+
     /// The addresses of each group's backends.
     pub fn addresses(&self) -> io::Result<Vec<Vec<SocketAddr>>> {
         self.doors.iter().map(Doors::addresses).collect()

@@ -266,6 +266,7 @@ impl Watch {
             cost: self.cost,
             generator: Busy { lag_max: tally.lag_max, ..self.busy.unwrap_or_default() },
             series: self.series,
+            told: BTreeMap::new(),
         }
     }
 }

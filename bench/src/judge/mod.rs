@@ -17,10 +17,10 @@ pub use difference::{Difference, Verdict, discoveries};
 pub use estimate::Estimate;
 pub use knee::Point;
 pub use objective::Objective;
+pub use posterior::Interval;
+pub use resource::is_generator_limited;
 #[cfg(test)]
 pub use resource::{Exhausted, Resource};
-pub use resource::is_generator_limited;
-pub use posterior::Interval;
 #[cfg(test)]
 pub use search::Confirmed;
 pub use search::{Bounds, Ending, Event, Limit, Stage, Trial, search};

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::figures::{Run, kinds};
+use crate::figures::{Run, kinds, told};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -15,6 +15,8 @@ pub enum Resource {
     Ports,
     Descriptors,
     Memory,
+    /// Connections that the proxy was configured to take at most.
+    Limits,
     /// The measuring side: the figure is a lower bound.
     Generator,
     /// The backends: the figure is a lower bound as well.
@@ -38,6 +40,7 @@ impl Resource {
             Self::Ports => "ports",
             Self::Descriptors => "descriptors",
             Self::Memory => "memory",
+            Self::Limits => "limits",
             Self::Generator => "generator",
             Self::Backends => "backends",
             Self::Nothing => "nothing",
@@ -100,6 +103,9 @@ fn of_one(run: &Run) -> Exhausted {
             return of(resource, format!("{} {what}", errors(kind)));
         }
     }
+    if let Some(told) = told_by_proxy(run) {
+        return told;
+    }
     if is_generator_limited(run) {
         let (generator, proxy) = (run.generator.generator * 100.0, proxy_share(run) * 100.0);
         let text = format!("the generator's CPU was {generator:.0}% busy, the proxy's {proxy:.0}%");
@@ -126,12 +132,47 @@ fn of_one(run: &Run) -> Exhausted {
         let busy = run.generator.backends * 100.0;
         return of(Resource::Backends, format!("the backends' CPU was {busy:.0}% busy"));
     }
+    if let Some(waited) = run.told.get(told::BUFFERS) {
+        let text = format!("{waited} receives of the proxy waited for a buffer");
+        return of(Resource::Memory, text);
+    }
+    let text = match in_words(run) {
+        said if said.is_empty() => text,
+        said => format!("{text}, and the proxy counted {said}"),
+    };
     let others = busy - share.max(softirq);
     if others >= DISTURBED {
         let others = others * 100.0;
         return of(Resource::Nothing, format!("{text}, and {others:.0}% for others: disturbed"));
     }
     of(Resource::Nothing, format!("{text}: none was full"))
+}
+
+/// What the proxy itself lacked: its clients see no more than connections that end.
+fn told_by_proxy(run: &Run) -> Option<Exhausted> {
+    let named = [
+        (Resource::Ports, told::CLOSED_PORTS, "sessions of the proxy found no free port"),
+        (Resource::Descriptors, told::CLOSED_DESCRIPTORS, "sessions of it found no descriptor"),
+        (
+            Resource::Descriptors,
+            told::PAUSED_DESCRIPTORS,
+            "times it could accept no more for want \
+                                                           of descriptors",
+        ),
+        (Resource::Memory, told::CLOSED_MEMORY, "sessions stalled longer than its memory allows"),
+        (Resource::Limits, told::CLOSED_LIMIT, "sessions found all backends at their limit"),
+        (Resource::Limits, told::PAUSED_LIMIT, "times it had as many connections as it may have"),
+    ];
+    named.into_iter().find_map(|(resource, word, what)| {
+        let count = run.told.get(word).filter(|count| **count > 0)?;
+        Some(Exhausted { resource, evidence: format!("{count} {what}") })
+    })
+}
+
+/// All that the proxy says went wrong.
+fn in_words(run: &Run) -> String {
+    let all: Vec<String> = run.told.iter().map(|(word, count)| format!("{count} {word}")).collect();
+    all.join(", ")
 }
 
 fn descriptors(run: &Run) -> Option<Exhausted> {
@@ -203,6 +244,33 @@ mod tests {
         let mut run = busy(0.99, 0.2, 0.5);
         run.counts.errors.insert(kinds::RESET.to_owned(), 3);
         assert_eq!(found(run), Resource::Cpu);
+    }
+
+    #[test]
+    fn the_proxy_is_believed_of_what_its_clients_can_not_see() {
+        for (word, resource) in [
+            (told::CLOSED_PORTS, Resource::Ports),
+            (told::CLOSED_DESCRIPTORS, Resource::Descriptors),
+            (told::PAUSED_DESCRIPTORS, Resource::Descriptors),
+            (told::CLOSED_MEMORY, Resource::Memory),
+            (told::PAUSED_LIMIT, Resource::Limits),
+            (told::CLOSED_LIMIT, Resource::Limits),
+        ] {
+            // All that the agents saw of it is that they were reset.
+            let mut run = busy(0.99, 0.2, 0.5);
+            run.counts.errors.insert(kinds::RESET.to_owned(), 3);
+            run.told.insert(word.to_owned(), 3);
+            assert_eq!(found(run), resource, "{word}");
+        }
+        let mut run = busy(0.99, 0.2, 0.5);
+        run.told.insert(told::BUFFERS.to_owned(), 3);
+        assert_eq!(found(run.clone()), Resource::Cpu);
+        run.cost.as_mut().unwrap().cpu_seconds = run.window * 0.3;
+        assert_eq!(found(run.clone()), Resource::Memory);
+        run.told = [("closed-connect-timeout".to_owned(), 5)].into();
+        let said = exhausted([&run].into_iter());
+        assert_eq!(said.resource, Resource::Nothing);
+        assert!(said.evidence.contains("5 closed-connect-timeout"), "{}", said.evidence);
     }
 
     #[test]

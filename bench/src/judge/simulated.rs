@@ -119,6 +119,7 @@ pub fn quiet_run(rate: f64, window: f64) -> Run {
         cost: Some(Cost { cpu_seconds: sent as f64 * 1e-5, ..Cost::default() }),
         generator: Busy::default(),
         series: Vec::new(),
+        told: std::collections::BTreeMap::new(),
     }
 }
 

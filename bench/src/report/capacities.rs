@@ -82,7 +82,8 @@ pub fn facts(capacity: &Capacity, results: &Results) -> Vec<Fact> {
     costs("softirq of its CPUs", softirq_share, |share| format!("{:.0} %", share * 100.0));
     match capacity.memory {
         Some(bytes) => {
-            let each = format!("{}, for each further one, in runs of their own", units::bytes(bytes));
+            let each =
+                format!("{}, for each further one, in runs of their own", units::bytes(bytes));
             facts.push(("memory per connection", each));
         }
         // The proxy's own start is in it.

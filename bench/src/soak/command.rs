@@ -90,8 +90,7 @@ pub fn soak(options: &Options) -> Result<(), Failure> {
         gap: (options.faults > 0).then(|| Duration::from_secs(options.faults.into())),
         load,
     };
-    let (mut soak, runs) =
-        soaked(&mut victim, &course, &mut |ended| progress(&ended, load.window));
+    let (mut soak, runs) = soaked(&mut victim, &course, &mut |ended| progress(&ended, load.window));
     soak.left_out = left_out;
     if runs.is_empty() {
         return Err(Failure::NoRuns(soak.ended.unwrap_or_default()));

@@ -125,6 +125,9 @@ pub fn whole(runs: &[Run], step: f64) -> Option<Run> {
 
 fn merge_counts(whole: &mut Run, run: &Run) {
     whole.counts.add(&run.counts);
+    for (word, count) in &run.told {
+        *whole.told.entry(word.clone()).or_default() += count;
+    }
     if let (Some(all), Some(of)) = (&mut whole.cost, &run.cost) {
         all.cpu_seconds += of.cpu_seconds;
         all.user += of.user;
