@@ -197,6 +197,7 @@ mod tests {
             windows: 8,
             drifts: Vec::new(),
             tricks: vec![(2, Trick::Pause)],
+            limited: 0,
             failed_quiet: 0,
             failed_disturbed: 0,
             ended: None,

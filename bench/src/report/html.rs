@@ -229,6 +229,7 @@ mod tests {
             windows: 5,
             drifts: Vec::new(),
             tricks: Vec::new(),
+            limited: 0,
             failed_quiet: 0,
             failed_disturbed: 0,
             ended: None,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::drift::{Soak, Window, drifts, is_quiet};
 use super::tricks::{Mischief, Trick, schedule};
 use crate::figures::{Moment, Run};
-use crate::judge::{Fault, Load, System};
+use crate::judge::{Fault, Load, System, is_generator_limited};
 
 /// What a soak is to be.
 #[derive(Clone, Copy, Debug)]
@@ -88,6 +88,7 @@ fn judged(course: &Course, tricks: &[Option<Trick>], runs: &[Run], ended: Option
         length: runs.len() as f64 * step,
         windows: runs.len(),
         drifts: drifts(&windows),
+        limited: runs.iter().filter(|run| is_generator_limited(run)).count(),
         failed_quiet: failed(true),
         failed_disturbed: failed(false),
         tricks: played,
@@ -138,6 +139,7 @@ fn merge_counts(whole: &mut Run, run: &Run) {
         all.system_calls = all.system_calls.zip(of.system_calls).map(|(a, b)| a + b);
     }
     whole.generator.generator = whole.generator.generator.max(run.generator.generator);
+    whole.generator.backends = whole.generator.backends.max(run.generator.backends);
     whole.generator.lag_max = whole.generator.lag_max.max(run.generator.lag_max);
 }
 
@@ -195,6 +197,20 @@ mod tests {
         assert!(soak.table().contains("grows"), "{}", soak.table());
         let first = soak.tricks[0].0;
         assert_eq!(soak.marks()[0], first as f64 * 10.0);
+    }
+
+    #[test]
+    fn windows_that_the_generator_limited_are_marked() {
+        let mut runs = vec![sample("ringmain", 100.0); 20];
+        let soak = judged(&course(), &[None; 20], &runs, None);
+        assert_eq!(soak.limited, 0);
+        assert!(!soak.table().contains('*'), "{}", soak.table());
+        runs[12].generator.backends = 1.0;
+        let soak = judged(&course(), &[None; 20], &runs, None);
+        assert!(soak.table().contains("in 1 of 20 windows the generator"), "{}", soak.table());
+        assert_eq!(whole(&runs, 10.0).unwrap().generator.backends, 1.0);
+        let memory = soak.table().lines().nth(1).unwrap().to_owned();
+        assert!(memory.contains("MiB*"), "{memory}");
     }
 
     #[test]

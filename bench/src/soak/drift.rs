@@ -21,6 +21,9 @@ pub struct Soak {
     /// Units that did not come back whole, in windows without tricks and in the others.
     pub failed_quiet: u64,
     pub failed_disturbed: u64,
+    /// Windows in which the generator was the limit, and not the proxy.
+    #[serde(default)]
+    pub limited: usize,
     /// Why it ended before its time.
     pub ended: Option<String>,
     /// Groups of its profile that Ringmain does not carry.
@@ -104,7 +107,8 @@ impl Soak {
 
     pub fn table(&self) -> String {
         let mut lines = vec![row(["figure", "verdict", "level", "per hour", "[95 %]", "of level"])];
-        lines.extend(self.drifts.iter().map(Drift::cells));
+        let mark = if self.limited > 0 { "*" } else { "" };
+        lines.extend(self.drifts.iter().map(|drift| drift.cells(mark)));
         let mut text = aligned(2, &lines);
         if self.drifts.is_empty() {
             text += "too few windows for slopes: eight after the first minute are the least\n";
@@ -123,6 +127,13 @@ impl Soak {
             self.failed_quiet,
             self.failed_disturbed
         );
+        if self.limited > 0 {
+            text += &format!(
+                "*: in {} of {} windows the generator was the limit, not the proxy: latency and \
+                 CPU per unit are its own there; take a lower --rate\n",
+                self.limited, self.windows
+            );
+        }
         if !self.left_out.is_empty() {
             let names = self.left_out.join(", ");
             text += &format!("left out, as Ringmain does not carry datagrams yet: {names}\n");
@@ -135,7 +146,7 @@ impl Soak {
 }
 
 impl Drift {
-    fn cells(&self) -> Vec<String> {
+    fn cells(&self, mark: &str) -> Vec<String> {
         let Slope { slope, low, high, level } = self.slope;
         let signed = |per_second: f64| {
             let sign = if per_second < 0.0 { "-" } else { "+" };
@@ -150,7 +161,7 @@ impl Drift {
         vec![
             self.figure.clone(),
             verdict.to_owned(),
-            self.unit.write(level),
+            format!("{}{mark}", self.unit.write(level)),
             signed(slope),
             format!("[{}..{}]", signed(low), signed(high)),
             format!("{:+.2} %", part * 100.0),
