@@ -1,6 +1,6 @@
 //! Owns the reading of time: everything else in the bench takes `now`, or this clock, as argument.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 /// Monotonic nanoseconds since the clock was started.
 #[derive(Clone, Copy)]
@@ -18,6 +18,13 @@ impl Clock {
         // 2^64 ns are 584 years.
         self.origin.elapsed().as_nanos() as u64
     }
+}
+
+/// Since 1970.
+#[expect(clippy::disallowed_methods, reason = "results say when they were taken")]
+pub fn seconds() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
 }
 
 pub const SECOND: u64 = 1_000_000_000;

@@ -4,12 +4,12 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use clap::Args;
 
 use super::failure::Failure;
-use crate::clock::Clock;
+use crate::clock::{Clock, seconds};
 use crate::compare::{self, Cpus, Pinned};
 use crate::figures::{Document, Host, Run};
 use crate::fleet;
@@ -163,12 +163,6 @@ pub fn described(host: &mut Host, name: &str, generator: &Generator) {
     let Some(proxy) = generator.proxy() else { return };
     host.versions.insert("ringmain".to_owned(), proxy.version.clone());
     host.configurations.insert(format!("ringmain.toml, {name}"), proxy.configuration.clone());
-}
-
-#[expect(clippy::disallowed_methods, reason = "results say when they were taken")]
-fn seconds() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
 }
 
 /// How long answers are waited for after a window. Who has not answered by then is far beyond any

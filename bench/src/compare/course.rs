@@ -18,14 +18,17 @@ use super::subject::{self, Speed, Subject};
 use super::work::{Shape, Task, Work};
 use super::works::{Figures, Row, WorkReport};
 use crate::certificates::Identity;
-use crate::clock::Clock;
+use crate::clock::{Clock, seconds};
+use crate::figures::{Run, SCHEMA, TOOL};
 use crate::generate::{self, Between, Directory, Material, Middle, Signals};
-use crate::report::check_output;
+use crate::report;
 use crate::sockets;
 
 /// Measures, prints a table per work as it is done, and saves them all.
 pub fn compare(options: &Options) -> Result<(), Failure> {
-    check_output(&options.output, ["compare.json", "compare.html", "compare.txt"])?;
+    report::check_output(&options.output, ["compare.json", "compare.html", "compare.txt"])?;
+    // Before anything is pinned, or the host seems to have one CPU.
+    let survey = report::survey();
     let stop = interrupt::watch()?;
     let cpus = Cpus::choose(options.proxy_cpu, options.load_cpu)?.ok_or(Failure::TwoCpusNeeded)?;
     process::raise_descriptor_limit()?;
@@ -46,13 +49,18 @@ pub fn compare(options: &Options) -> Result<(), Failure> {
     let between = Between { clock: Clock::start(), cpus, signals, material };
     let course = Course { between, venue, options };
     let mut comparison = Comparison {
-        host: Host::describe(cpus)?,
+        schema: SCHEMA,
+        tool: TOOL,
+        command: std::env::args().collect(),
+        begun: seconds(),
+        host: Host::describe(survey, cpus)?,
         rounds: options.rounds(),
         seconds_paced: options.window_paced().as_secs_f64(),
         seconds_full: options.window_full().as_secs_f64(),
         contestants: contenders.iter().map(Contender::describe).collect(),
         works: Vec::new(),
         memory: Vec::new(),
+        runs: Vec::new(),
     };
     println!("{}", comparison.header());
     for subject in subjects {
@@ -61,7 +69,8 @@ pub fn compare(options: &Options) -> Result<(), Failure> {
         let able: Vec<&Contender> = contenders.iter().filter(able).collect();
         match (subject.task(), subject) {
             (Task::Carry(shape), _) => {
-                let report = course.measure(Job { subject, shape }, &able)?;
+                let job = Job { subject, shape };
+                let report = course.measure(job, &able, &mut comparison.runs)?;
                 println!("{}", report.table());
                 comparison.works.push(report);
             }
@@ -124,10 +133,15 @@ struct Course<'a> {
 impl Course<'_> {
     /// First all rounds at full speed; they also tell which rate everybody carries. Then all
     /// rounds at that rate.
-    fn measure(&self, job: Job, contenders: &[&Contender]) -> Result<WorkReport, Failure> {
+    fn measure(
+        &self,
+        job: Job,
+        contenders: &[&Contender],
+        runs: &mut Vec<Run>,
+    ) -> Result<WorkReport, Failure> {
         let mut rows: Vec<Row> =
             contenders.iter().map(|contender| Row::new(contender.candidate())).collect();
-        self.rounds(job, Speed::Full, contenders, &mut rows)?;
+        self.rounds(job, Speed::Full, contenders, &mut rows, &mut |_| ())?;
         let slowest = rows.iter().filter_map(Row::max_rate).map(|rate| rate.median);
         let offered = match self.options.rate(job.subject) {
             Some(rate) => Some(rate),
@@ -135,7 +149,8 @@ impl Course<'_> {
         };
         // Without a rate nobody has carried anything, and the faults say why.
         if let Some(rate) = offered {
-            self.rounds(job, Speed::Rate(rate), contenders, &mut rows)?;
+            let keep = &mut |run| runs.push(run);
+            self.rounds(job, Speed::Rate(rate), contenders, &mut rows, keep)?;
         }
         Ok(WorkReport { work: job.subject, shape: job.shape, offered, rows })
     }
@@ -147,20 +162,24 @@ impl Course<'_> {
         speed: Speed,
         contenders: &[&Contender],
         rows: &mut [Row],
+        keep: &mut dyn FnMut(Run),
     ) -> Result<(), Failure> {
         for round in 1..=self.options.rounds() {
             for (contender, row) in contenders.iter().zip(rows.iter_mut()) {
                 let result = self.run(job, speed, contender)?;
                 let said = match &result {
-                    Ok(figures) => figures.summary(job.shape),
+                    Ok((figures, _)) => figures.summary(job.shape),
                     Err(fault) => fault.clone(),
                 };
                 let speed_name = if speed == Speed::Full { "full speed" } else { "paced" };
                 progress(job.subject.as_str(), speed_name, round, contender, &said);
                 match result {
                     Err(fault) => row.faults.push(fault),
-                    Ok(figures) if speed == Speed::Full => row.full.push(figures),
-                    Ok(figures) => row.paced.push(figures),
+                    Ok((figures, run)) => {
+                        let of = if speed == Speed::Full { &mut row.full } else { &mut row.paced };
+                        of.push(figures);
+                        keep(run);
+                    }
                 }
             }
         }
@@ -173,7 +192,7 @@ impl Course<'_> {
         job: Job,
         speed: Speed,
         contender: &Contender,
-    ) -> Result<Result<Figures, String>, Failure> {
+    ) -> Result<Result<(Figures, Run), String>, Failure> {
         let window = match speed {
             Speed::Full => self.options.window_full(),
             Speed::Rate(_) => self.options.window_paced(),
@@ -188,7 +207,10 @@ impl Course<'_> {
             backends: contender.backends(),
         };
         match self.between.run(&middle, &order) {
-            Ok(carried) => Ok(Figures::of(job.shape, &carried)),
+            Ok(carried) => {
+                let figures = Figures::of(job.shape, &carried);
+                Ok(figures.map(|figures| (figures, carried.run)))
+            }
             Err(generate::Failure::Interrupted) => Err(Failure::Interrupted),
             Err(failure) => Ok(Err(format!("{}: {failure}", failure.as_str()))),
         }

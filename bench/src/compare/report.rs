@@ -11,10 +11,18 @@ use super::cpus::Cpus;
 use super::failure::Failure;
 use super::memory::MemoryReport;
 use super::works::WorkReport;
+use crate::figures::{self, Run};
 use crate::report;
 
+/// Its first fields are those of a document of runs, and are read as one.
 #[derive(Serialize)]
 pub struct Comparison {
+    pub schema: u32,
+    pub tool: &'static str,
+    /// The command line, program first.
+    pub command: Vec<String>,
+    /// Seconds since 1970 when the comparison began.
+    pub begun: u64,
     pub host: Host,
     pub rounds: u32,
     pub seconds_paced: f64,
@@ -22,12 +30,14 @@ pub struct Comparison {
     pub contestants: Vec<Contestant>,
     pub works: Vec<WorkReport>,
     pub memory: Vec<MemoryReport>,
+    /// Those at the offered rates, with all of their latencies.
+    pub runs: Vec<Run>,
 }
 
 #[derive(Serialize)]
 pub struct Host {
-    kernel: String,
-    cpu_model: String,
+    #[serde(flatten)]
+    survey: figures::Host,
     proxy_cpu: usize,
     load_cpu: usize,
     congestion: String,
@@ -47,8 +57,8 @@ impl Comparison {
         let mut text = format!(
             "{}, Linux {}, proxy on CPU {}, load on CPU {}, {}\n\
              {} rounds of {} s paced and {} s at full speed\n",
-            host.cpu_model,
-            host.kernel,
+            host.survey.cpu_model,
+            host.survey.kernel,
             host.proxy_cpu,
             host.load_cpu,
             host.congestion,
@@ -62,11 +72,12 @@ impl Comparison {
         text
     }
 
-    /// Writes compare.json, compare.html and compare.txt.
+    /// Writes compare.json, compare.hlog, compare.html and compare.txt.
     pub fn save(&self, directory: &Path) -> Result<(), Failure> {
         fs::create_dir_all(directory)?;
         let json = serde_json::to_vec_pretty(self).map_err(io::Error::from)?;
         fs::write(directory.join("compare.json"), json)?;
+        report::save_log(&self.runs, self.begun, &directory.join("compare.hlog"))?;
         report::save_page(&directory.join("compare.json"), &directory.join("compare.html"))?;
         let works = self.works.iter().map(WorkReport::table);
         let tables: Vec<String> =
@@ -87,15 +98,81 @@ impl Contestant {
 }
 
 impl Host {
-    pub fn describe(cpus: Cpus) -> io::Result<Self> {
-        let cpuinfo = fs::read_to_string("/proc/cpuinfo")?;
-        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name"));
+    /// `survey` is of before anything was pinned, as it counts the CPUs.
+    pub fn describe(survey: figures::Host, cpus: Cpus) -> io::Result<Self> {
         Ok(Self {
-            kernel: fs::read_to_string("/proc/sys/kernel/osrelease")?.trim().to_owned(),
-            cpu_model: model.unwrap_or("CPU").trim_start_matches([' ', '\t', ':']).to_owned(),
+            survey,
             proxy_cpu: cpus.proxy,
             load_cpu: cpus.load,
             congestion: congestion::current()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::{Document, SCHEMA, TOOL, sample};
+    use crate::report::Loaded;
+
+    fn comparison() -> Comparison {
+        let candidates = [Candidate::Ringmain, Candidate::Haproxy];
+        let mut survey = figures::Host { kernel: "6.18.1".to_owned(), ..Default::default() };
+        survey.sysctls.insert("net.core.somaxconn".to_owned(), "4096".to_owned());
+        let contestant = |candidate: Candidate| Contestant {
+            candidate,
+            version: "1.2.3".to_owned(),
+            configuration: format!("# of {}", candidate.as_str()),
+        };
+        let congestion = "cubic".to_owned();
+        Comparison {
+            schema: SCHEMA,
+            tool: TOOL,
+            command: vec!["ringmain-bench".to_owned(), "compare".to_owned()],
+            begun: 1_800_000_000,
+            host: Host { survey, proxy_cpu: 1, load_cpu: 0, congestion },
+            rounds: 1,
+            seconds_paced: 1.0,
+            seconds_full: 0.25,
+            contestants: candidates.map(contestant).into(),
+            works: Vec::new(),
+            memory: Vec::new(),
+            runs: candidates.map(|of| sample(of.as_str(), 1000.0)).into(),
+        }
+    }
+
+    #[test]
+    fn the_file_is_a_document_of_runs_as_well() {
+        let json = serde_json::to_string(&comparison()).unwrap();
+        let document = Document::from_json(&json).unwrap();
+        assert_eq!((document.runs.len(), document.begun), (2, 1_800_000_000));
+        assert_eq!(document.host.kernel, "6.18.1");
+        assert!(matches!(Loaded::from_json(&json), Ok(Loaded::Comparison(_))));
+        let other = json.replacen("\"schema\":1", "\"schema\":7", 1);
+        let Err(error) = Loaded::from_json(&other) else { panic!("schema 7 was read") };
+        assert!(error.to_string().contains("schema 7"), "{error}");
+    }
+
+    #[test]
+    fn a_comparison_can_be_repeated_by_its_files() {
+        let name = format!("ringmain-compare-{}", std::process::id());
+        let directory = std::env::temp_dir().join(name);
+        comparison().save(&directory).unwrap();
+        let read = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
+        let (html, text, log) = (read("compare.html"), read("compare.txt"), read("compare.hlog"));
+        fs::remove_dir_all(&directory).unwrap();
+        for fact in [
+            "Linux 6.18.1",
+            "net.core.somaxconn = 4096",
+            "ringmain-bench compare",
+            "# of haproxy",
+            "1.2.3",
+            "cubic",
+            "tcp-echo: latency by percentile",
+        ] {
+            assert!(html.contains(fact), "{fact}");
+        }
+        assert!(text.contains("# of ringmain"), "{text}");
+        assert!(log.contains("haproxy/tcp-echo"), "{log}");
     }
 }

@@ -10,6 +10,9 @@ use super::run::Run;
 /// Raised when a field changes its meaning or goes; a new field that may be missing raises nothing.
 pub const SCHEMA: u32 = 1;
 
+/// Who writes such files.
+pub const TOOL: &str = concat!("ringmain-bench ", env!("CARGO_PKG_VERSION"));
+
 /// What one command of the bench measured, whole: whatever is said of it can be worked out again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Document {
@@ -35,8 +38,7 @@ pub enum Unreadable {
 
 impl Document {
     pub fn new(command: Vec<String>, begun: u64, host: Host, runs: Vec<Run>) -> Self {
-        let tool = concat!("ringmain-bench ", env!("CARGO_PKG_VERSION")).to_owned();
-        Self { schema: SCHEMA, tool, command, begun, host, runs }
+        Self { schema: SCHEMA, tool: TOOL.to_owned(), command, begun, host, runs }
     }
 
     pub fn to_json(&self) -> serde_json::Result<String> {

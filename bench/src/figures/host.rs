@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 
 /// All that another person needs to repeat a measurement on a host like it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+// Files from before there was such a survey have but some of it.
+#[serde(default)]
 pub struct Host {
     pub kernel: String,
     pub cpu_model: String,

@@ -6,7 +6,7 @@ mod latency;
 mod log;
 mod run;
 
-pub use document::{Document, Unreadable};
+pub use document::{Document, SCHEMA, TOOL, Unreadable};
 pub use host::Host;
 pub use latency::{Latency, PERCENTILES};
 pub use log::write_log;

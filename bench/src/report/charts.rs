@@ -26,8 +26,9 @@ pub fn whisker(from: Value, to: Value) -> Value {
 }
 
 /// Latency by percentile, a line for each of a few groups: the more nines, the further right.
-pub fn latency_by_percentile(groups: &[Group]) -> Option<Chart> {
-    let answered: Vec<&Group> = groups.iter().filter(|group| group.latency().count() > 0).collect();
+pub fn latency_by_percentile(groups: &[&Group]) -> Option<Chart> {
+    let answered = groups.iter().copied().filter(|group| group.latency().count() > 0);
+    let answered: Vec<&Group> = answered.collect();
     let shown = spread_out(&answered, MOST_LINES);
     if shown.is_empty() {
         return None;
@@ -276,7 +277,8 @@ impl OverTime<'_> {
     }
 }
 
-const MOST_LINES: usize = 6;
+/// As many as there are candidates of a comparison.
+const MOST_LINES: usize = 7;
 const MOST_BARS: usize = 12;
 const FEWEST_MOMENTS: usize = 3;
 
@@ -307,7 +309,7 @@ mod tests {
     fn what_was_not_measured_is_not_drawn() {
         let run = Run { latency: Latency::new(), cost: None, ..sample("direct", 10.0) };
         let groups = Group::all(std::slice::from_ref(&run));
-        assert!(latency_by_percentile(&groups).is_none());
+        assert!(latency_by_percentile(&groups.iter().collect::<Vec<_>>()).is_none());
         assert!(cpu_breakdown(&groups).is_none());
         assert!(time_series(&run, "second", &[]).is_empty());
     }

@@ -2,9 +2,16 @@
 
 use serde::Deserialize;
 
+use crate::figures::{self, Run};
+
 /// What `compare` found; fields that are not shown are not read.
 #[derive(Debug, Deserialize)]
 pub struct Comparison {
+    /// Older files do not say who wrote them, nor by which command.
+    #[serde(default)]
+    pub tool: String,
+    #[serde(default)]
+    pub command: Vec<String>,
     pub host: Host,
     pub rounds: u32,
     pub contestants: Vec<Contestant>,
@@ -12,12 +19,15 @@ pub struct Comparison {
     /// Older files have none.
     #[serde(default)]
     pub memory: Vec<Memory>,
+    /// Those at the offered rates, with all of their latencies. Older files have none.
+    #[serde(default)]
+    pub runs: Vec<Run>,
 }
 
 #[derive(Debug, Deserialize)]
 pub struct Host {
-    pub kernel: String,
-    pub cpu_model: String,
+    #[serde(flatten)]
+    pub survey: figures::Host,
     pub proxy_cpu: u32,
     pub load_cpu: u32,
     pub congestion: String,
@@ -27,6 +37,8 @@ pub struct Host {
 pub struct Contestant {
     pub candidate: String,
     pub version: String,
+    #[serde(default)]
+    pub configuration: String,
 }
 
 #[derive(Debug, Deserialize)]

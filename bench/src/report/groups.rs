@@ -27,6 +27,10 @@ impl<'a> Group<'a> {
         &self.runs[0].candidate
     }
 
+    pub fn protocol(&self) -> &'a str {
+        &self.runs[0].protocol
+    }
+
     pub fn offered(&self) -> Option<f64> {
         self.runs[0].offered
     }

@@ -40,7 +40,7 @@ pub fn page(name: &str, results: &Results) -> String {
             .map_or(0.99, |of: crate::judge::Objective| of.quantile());
         charts.push(rate_and_latency(capacity, &document.runs, quantile));
     }
-    charts.extend(latency_by_percentile(&groups));
+    charts.extend(latency_by_percentile(&groups.iter().collect::<Vec<_>>()));
     charts.extend(cpu_breakdown(&groups));
     let loaded = Loaded::Results(Box::new(results.clone()));
     charts.extend(bars(&samples(&loaded)));
@@ -79,25 +79,46 @@ fn over_time(results: &Results) -> Vec<Chart> {
 
 /// What a comparison looks like.
 pub fn comparison_page(name: &str, comparison: &Comparison) -> String {
-    let host = &comparison.host;
-    let about = vec![
-        ("CPU".to_owned(), host.cpu_model.clone()),
-        ("kernel".to_owned(), format!("Linux {}", host.kernel)),
+    let (host, groups) = (&comparison.host, Group::all(&comparison.runs));
+    let mut about = vec![
+        ("command".to_owned(), comparison.command.join(" ")),
+        ("written by".to_owned(), comparison.tool.clone()),
+    ];
+    about.extend(host_facts(&host.survey));
+    about.extend([
         ("proxy on CPU".to_owned(), host.proxy_cpu.to_string()),
         ("load on CPU".to_owned(), host.load_cpu.to_string()),
         ("congestion control".to_owned(), host.congestion.clone()),
         ("rounds".to_owned(), comparison.rounds.to_string()),
-    ];
-    let versions: Vec<(String, String)> = comparison
-        .contestants
-        .iter()
-        .map(|of| (of.candidate.clone(), of.version.clone()))
-        .collect();
-    let samples = super::samples::of_comparison(comparison);
-    let body = plots(&bars(&samples))
+    ]);
+    // Older files know less.
+    about.retain(|(_, value)| !value.is_empty());
+    let contestants = &comparison.contestants;
+    let versions: Vec<(String, String)> =
+        contestants.iter().map(|of| (of.candidate.clone(), of.version.clone())).collect();
+    let mut charts = bars(&super::samples::of_comparison(comparison));
+    charts.extend(latencies(&groups));
+    let mut body = plots(&charts)
         + &section("Measured on", &list(&about))
-        + &section("Candidates", &list(&versions));
+        + &section("Candidates", &list(&versions))
+        + &details("Kernel settings", &pairs(&host.survey.sysctls));
+    for of in contestants.iter().filter(|of| !of.configuration.is_empty()) {
+        body += &details(&format!("Configuration: {}", of.candidate), &of.configuration);
+    }
     whole(name, &body)
+}
+
+/// A plot for each work, with a line for each candidate.
+fn latencies(groups: &[Group]) -> Vec<Chart> {
+    let mut works: Vec<&str> = groups.iter().map(|group| group.protocol()).collect();
+    works.dedup();
+    let chart = |work: &str| {
+        let of_work: Vec<&Group> = groups.iter().filter(|of| of.protocol() == work).collect();
+        let mut chart = latency_by_percentile(&of_work)?;
+        chart.title = format!("{work}: latency by percentile");
+        Some(chart)
+    };
+    works.into_iter().filter_map(chart).collect()
 }
 
 fn host_facts(host: &Host) -> Vec<(String, String)> {

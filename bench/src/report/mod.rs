@@ -26,5 +26,5 @@ pub use diff::{DiffOptions, diff};
 pub use failure::Failure;
 pub use output::{check_files, check_output, files_of};
 pub use results::{Capacity, Loaded, Results};
-pub use store::{load, save};
+pub use store::{load, save, save_log};
 pub use survey::survey;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::compared::Comparison;
 use crate::calibrate::Calibration;
-use crate::figures::{Document, Unreadable};
+use crate::figures::{Document, SCHEMA, Unreadable};
 use crate::judge::Limit;
 use crate::plan::Plan;
 use crate::soak::Soak;
@@ -79,9 +79,13 @@ impl Loaded {
         #[derive(Deserialize)]
         struct Mark {
             contestants: Option<serde::de::IgnoredAny>,
+            schema: Option<u64>,
         }
-        // The results of a comparison came before schemas; their contestants are a mark of them.
-        if let Ok(Mark { contestants: Some(_) }) = serde_json::from_str(text) {
+        // Comparisons are marked by their contestants; the first ones had no schema.
+        if let Ok(Mark { contestants: Some(_), schema }) = serde_json::from_str(text) {
+            if let Some(other) = schema.filter(|schema| *schema != u64::from(SCHEMA)) {
+                return Err(Unreadable::Schema(other));
+            }
             return serde_json::from_str(text).map(Self::Comparison).map_err(Unreadable::Malformed);
         }
         Document::from_json(text)?;
