@@ -47,7 +47,7 @@ pub struct Options {
     /// CPU of generator and backends (default: the first one left)
     #[arg(long)]
     pub load_cpu: Option<usize>,
-    /// Where compare.json, compare.txt and compare.html go
+    /// Where compare.json, compare.hlog, compare.txt and compare.html go
     #[arg(long, default_value = "target/bench")]
     pub output: PathBuf,
     /// One round of one second, to see that everything works
