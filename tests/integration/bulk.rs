@@ -76,6 +76,22 @@ fn bulk_and_small_messages_alternate_without_loss() {
 }
 
 #[test]
+fn a_spliced_session_that_falls_quiet_holds_no_pipe() {
+    let backend = Backend::listen();
+    let proxy = Plan::of(&[backend.address]).start();
+    let [client, server] = backend.session(&proxy);
+    let mut place = 0;
+    eventually("splice", || {
+        pass(&client, &server, place..place + BULK);
+        place += BULK;
+        (proxy.metric("splice_promotions_total", "") > 0).then_some(())
+    });
+    proxy.await_metric("worker_pipes_held", |held| held == 0);
+    assert_eq!(proxy.metric("splice_demotions_total", ""), 0);
+    pass(&client, &server, place..place + 100);
+}
+
+#[test]
 fn the_smallest_buffers_carry_many_sessions() {
     let backend = Backend::listen();
     let process = "workers = 1\nbuffer_size = \"4KiB\"\nrelay_memory = \"256KiB\"\npipes = 0";

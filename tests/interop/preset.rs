@@ -22,7 +22,7 @@ use super::rsyslog;
 #[ignore = "needs Debian packages; .ci/run installs them"]
 fn tls_passthrough_serves_as_it_is() {
     let pools = [("vector", 19093, 19092, 2), ("prometheus", 19094, 19090, 2)];
-    let Some(mut preset) = Preset::start("tls-passthrough", 9602, &pools) else { return };
+    let mut preset = Preset::start("tls-passthrough", 9602, &pools);
     let certificate = Certificate::make();
     let _servers = preset.serve(|at| Server::start(&certificate, &at.to_string(), "-www"));
     preset.visit(|target| {
@@ -43,9 +43,7 @@ fn tls_termination_serves_as_it_is() {
     ]);
     let pools =
         [("vector", 6443, 26000, 2), ("otlp-grpc", 4319, 24317, 2), ("otlp-http", 4319, 24318, 2)];
-    let Some(mut preset) = Preset::start_with("tls-termination", 9608, &pools, &files) else {
-        return;
-    };
+    let mut preset = Preset::start_with("tls-termination", 9608, &pools, &files);
     let (mut receivers, mut webs) = (Vec::new(), Vec::new());
     preset.serve(|at| match at.port() {
         26000 => receivers.push(GrpcServer::start(at, None)),
@@ -84,9 +82,7 @@ fn tls_reencrypt_serves_as_it_is() {
         ("balancer.key", balancer.key()),
     ]);
     let pools = [("vector", 6444, 26444, 2)];
-    let Some(mut preset) = Preset::start_with("tls-reencrypt", 9609, &pools, &files) else {
-        return;
-    };
+    let mut preset = Preset::start_with("tls-reencrypt", 9609, &pools, &files);
     let [file, key, trusted] = [inner.file(), inner.key(), balancer.file()];
     let (file, key, trusted) = (file.display(), key.display(), trusted.display());
     let _servers = preset.serve(|at| {
@@ -113,7 +109,7 @@ fn tls_reencrypt_serves_as_it_is() {
 #[test]
 #[ignore = "needs Debian packages; .ci/run installs them"]
 fn tcp_serves_as_it_is() {
-    let Some(mut preset) = Preset::start("tcp", 9601, &[("tcp", 7000, 17000, 2)]) else { return };
+    let mut preset = Preset::start("tcp", 9601, &[("tcp", 7000, 17000, 2)]);
     let _servers = preset.serve(|at| web(at, ""));
     preset.visit(|target| fetch(target, "--http1.1"));
 }
@@ -122,7 +118,7 @@ fn tcp_serves_as_it_is() {
 #[ignore = "needs Debian packages; .ci/run installs them"]
 fn datadog_serves_as_it_is() {
     let pools = [("datadog", 8282, 18282, 2)];
-    let Some(mut preset) = Preset::start("datadog", 9605, &pools) else { return };
+    let mut preset = Preset::start("datadog", 9605, &pools);
     let _servers = preset.serve(|at| web(at, ""));
     preset.visit(|target| fetch(target, "--http1.1"));
 }
@@ -131,7 +127,7 @@ fn datadog_serves_as_it_is() {
 #[ignore = "needs Debian packages; .ci/run installs them"]
 fn otlp_serves_as_it_is() {
     let pools = [("otlp-grpc", 4317, 14317, 2), ("otlp-http", 4318, 14318, 2)];
-    let Some(mut preset) = Preset::start("otlp", 9606, &pools) else { return };
+    let mut preset = Preset::start("otlp", 9606, &pools);
     let _servers = preset.serve(|at| web(at, if at.port() == 14317 { "http2" } else { "" }));
     preset.visit(|target| {
         let is_grpc = target.port() == 4317;
@@ -143,7 +139,7 @@ fn otlp_serves_as_it_is() {
 #[ignore = "needs Debian packages; .ci/run installs them"]
 fn vector_serves_as_it_is() {
     let pools = [("aggregators", 6000, 16000, 3)];
-    let Some(mut preset) = Preset::start("vector", 9603, &pools) else { return };
+    let mut preset = Preset::start("vector", 9603, &pools);
     let _servers = preset.serve(|at| GrpcServer::start(at, None));
     preset.visit(|target| {
         let mut curl = plain_curl();
@@ -157,7 +153,7 @@ fn vector_serves_as_it_is() {
 #[ignore = "needs Debian packages; .ci/run installs them"]
 fn syslog_serves_as_it_is() {
     let pools = [("syslog", 9000, 15140, 2), ("syslog-tls", 6514, 16514, 2)];
-    let Some(mut preset) = Preset::start("syslog", 9604, &pools) else { return };
+    let mut preset = Preset::start("syslog", 9604, &pools);
     let certificate = Certificate::make();
     let mut receivers = Vec::new();
     let _servers = preset.serve(|at| match at.port() {
@@ -197,24 +193,22 @@ struct Preset {
 type Pool = (&'static str, u16, u16, u8);
 
 impl Preset {
-    /// None if another program has one of the preset's ports.
-    fn start(name: &str, admin: u16, pools: &[Pool]) -> Option<Preset> {
+    fn start(name: &str, admin: u16, pools: &[Pool]) -> Preset {
         Preset::of(&text(name), name, admin, pools)
     }
 
     /// With its files in this folder.
-    fn start_with(name: &str, admin: u16, pools: &[Pool], files: &Files) -> Option<Preset> {
+    fn start_with(name: &str, admin: u16, pools: &[Pool], files: &Files) -> Preset {
         let folder = format!("{}/", files.0.path().display());
         Preset::of(&text(name).replace("/etc/ringmain/", &folder), name, admin, pools)
     }
 
-    fn of(text: &str, name: &str, admin: u16, pools: &[Pool]) -> Option<Preset> {
+    fn of(text: &str, name: &str, admin: u16, pools: &[Pool]) -> Preset {
         let own = pools.iter().map(|(_, port, ..)| SocketAddr::from(([0, 0, 0, 0], *port)));
         let backends = pools.iter().flat_map(backends);
         let mut all = own.chain(backends).chain([SocketAddr::from(([127, 0, 0, 1], admin))]);
         if let Some(taken) = all.find(|address| TcpListener::bind(address).is_err()) {
-            eprintln!("not tested: another program has {taken}, which {name}.toml names");
-            return None;
+            panic!("another program has {taken}, which {name}.toml names: stop it and try again");
         }
         let proxy = Proxy::with_text(text);
         let mut checks = Checks::of(proxy);
@@ -223,7 +217,7 @@ impl Preset {
                 checks.expect(pool, "is down", "the connection was refused");
             }
         }
-        Some(Preset { checks, pools: pools.to_vec() })
+        Preset { checks, pools: pools.to_vec() }
     }
 
     /// Has a server at every backend's address, and waits until the checks have found it.

@@ -26,7 +26,10 @@ use crate::sockets;
 
 /// Measures, prints a table per work as it is done, and saves them all.
 pub fn compare(options: &Options) -> Result<(), Failure> {
-    report::check_output(&options.output, ["compare.json", "compare.hlog", "compare.html", "compare.txt"])?;
+    report::check_output(
+        &options.output,
+        ["compare.json", "compare.hlog", "compare.html", "compare.txt"],
+    )?;
     // Before anything is pinned, or the host seems to have one CPU.
     let survey = report::survey();
     let stop = interrupt::watch()?;
