@@ -1,15 +1,13 @@
 //! The peers of a simulated run: clients and backends that check every byte they receive.
 //!
-//! A stream is its number in 8 bytes, then a pattern made from the number and the offset, so that a
-//! byte that is lost, repeated, out of order or in the wrong connection shows where it arrives: the
-//! actor panics. What became of a connection is for the test to judge, from `Outcome` and `Log`.
+//! Where a byte arrives that is not the stream's, the actor panics. What became of a connection is for
+//! the test to judge, from `Outcome` and `Log`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -18,6 +16,7 @@ use ringmain::engine::driver::simulated::{Actor, ListenerId, Next, Peers};
 
 use crate::channel::Channel;
 use crate::security::Wire;
+use crate::stream::{NUMBER, answer_to, check, fill, greeting_to, number};
 
 /// What a client does, and what it expects.
 #[derive(Clone, Debug)]
@@ -45,6 +44,8 @@ pub enum Answer {
     Echo,
     /// Those of a `Kind::Source`.
     Source,
+    /// Those of a `Kind::Greeter`: which stream it is shows in them.
+    Greeting,
 }
 
 /// What a client does when it has sent all its bytes.
@@ -74,6 +75,8 @@ pub enum Ending {
 pub struct Outcome {
     pub sent: u64,
     pub received: u64,
+    /// The stream that it was greeted with.
+    pub greeting: Option<u64>,
     /// The end of the other side's stream was seen.
     pub end_seen: bool,
     /// What was seen is where it was cut, and no end.
@@ -97,6 +100,8 @@ pub struct Client {
     next_write: Time,
     /// It has ended its stream.
     shut: bool,
+    /// The first bytes that came back, as far as they name their stream.
+    answer: Vec<u8>,
     outcome: Rc<Cell<Outcome>>,
 }
 
@@ -106,6 +111,7 @@ impl Client {
         let outcome = Rc::new(Cell::new(Outcome {
             sent: 0,
             received: 0,
+            greeting: None,
             end_seen: false,
             cut_seen: false,
             fate: Fate::Connecting,
@@ -116,6 +122,7 @@ impl Client {
             channel: None,
             next_write: Time::default(),
             shut: false,
+            answer: Vec::new(),
             outcome: outcome.clone(),
         };
         (client, outcome)
@@ -133,7 +140,7 @@ impl Client {
             }
             outcome.fate = Fate::Open;
         }
-        self.plan.read(peers, channel, outcome)?;
+        self.plan.read(peers, channel, &mut self.answer, outcome)?;
         let next = self.write(peers, outcome)?;
         if outcome.sent == self.plan.length && self.finish(peers, outcome)? {
             outcome.fate = Fate::Done;
@@ -206,12 +213,9 @@ impl Plan {
         &self,
         peers: &mut Peers<'_>,
         channel: &mut Channel,
+        answer: &mut Vec<u8>,
         outcome: &mut Outcome,
     ) -> io::Result<()> {
-        let stream = match self.answer {
-            Answer::Echo => self.stream,
-            Answer::Source => answer_to(self.stream),
-        };
         let mut buffer = [0; 4096];
         while !outcome.end_seen && !outcome.cut_seen && peers.now() >= self.deaf_until {
             match unless_blocked(channel.read(peers, &mut buffer))? {
@@ -219,12 +223,27 @@ impl Plan {
                 Some(0) if channel.is_cut() => outcome.cut_seen = true,
                 Some(0) => outcome.end_seen = true,
                 Some(length) => {
-                    check(stream, outcome.received, &buffer[..length]);
+                    answer.extend(&buffer[..length.min(NUMBER - answer.len())]);
+                    if self.answer == Answer::Greeting {
+                        outcome.greeting = number(answer);
+                    }
+                    if let Some(stream) = self.expected(outcome) {
+                        check(stream, outcome.received, &buffer[..length]);
+                    }
                     outcome.received += length as u64;
                 }
             }
         }
         Ok(())
+    }
+
+    /// The stream that comes back, as far as it is known.
+    fn expected(&self, outcome: &Outcome) -> Option<u64> {
+        match self.answer {
+            Answer::Echo => Some(self.stream),
+            Answer::Source => Some(answer_to(self.stream)),
+            Answer::Greeting => outcome.greeting,
+        }
     }
 }
 
@@ -254,6 +273,15 @@ pub enum Kind {
     },
     /// Like `Source`, but ends when the client has ended.
     StayingSource {
+        length: u64,
+    },
+    /// Sends so many bytes of a stream of its own as soon as it has accepted, then the end; reads
+    /// all.
+    Greeter {
+        length: u64,
+    },
+    /// Resets when it has sent them, and reads nothing.
+    RudeGreeter {
         length: u64,
     },
     /// Reads all, and ends when the client has ended.
@@ -286,6 +314,8 @@ pub enum Kind {
 #[derive(Debug, Default)]
 pub struct Log {
     pub accepted: u64,
+    /// The streams that its connections were to be greeted with.
+    pub greetings: BTreeSet<u64>,
     /// Received bytes, by stream.
     pub received: BTreeMap<u64, u64>,
     /// Streams whose end was seen.
@@ -309,6 +339,8 @@ pub struct Backend {
 /// One connection of a backend.
 struct Conversation {
     channel: Channel,
+    /// The stream that it greets with.
+    greeting: u64,
     /// The first 8 bytes, as far as they came.
     number: Vec<u8>,
     received: u64,
@@ -349,8 +381,11 @@ impl Backend {
             return;
         }
         while let Some(end) = peers.accept(listener) {
-            self.log.borrow_mut().accepted += 1;
-            self.conversations.push(Conversation::new(Channel::new(end, &self.wire)));
+            let greeting = greeting_to(peers.remote_address(end));
+            let mut log = self.log.borrow_mut();
+            log.accepted += 1;
+            log.greetings.insert(greeting);
+            self.conversations.push(Conversation::new(Channel::new(end, &self.wire), greeting));
         }
     }
 }
@@ -391,9 +426,10 @@ impl Actor for Backend {
 }
 
 impl Conversation {
-    fn new(channel: Channel) -> Conversation {
+    fn new(channel: Channel, greeting: u64) -> Conversation {
         Conversation {
             channel,
+            greeting,
             number: Vec::new(),
             received: 0,
             end_seen: false,
@@ -408,6 +444,14 @@ impl Conversation {
     fn proceed(&mut self, peers: &mut Peers<'_>, kind: Kind, log: &mut Log) -> io::Result<bool> {
         if kind == Kind::NeverRead {
             return Ok(true);
+        }
+        if let Kind::RudeGreeter { length } = kind {
+            self.channel.flush(peers)?;
+            let said = self.send_own(peers, self.greeting, length)?;
+            if said {
+                self.channel.reset(peers);
+            }
+            return Ok(!said);
         }
         self.read(peers, kind, log)?;
         self.channel.flush(peers)?;
@@ -494,7 +538,7 @@ impl Conversation {
     }
 
     fn stream(&self) -> Option<u64> {
-        self.number.as_slice().try_into().ok().map(u64::from_le_bytes)
+        number(&self.number)
     }
 
     /// Whether all that there is to send was written.
@@ -504,6 +548,7 @@ impl Conversation {
                 Some(stream) => self.send_own(peers, answer_to(stream), length),
                 None => Ok(self.end_seen),
             },
+            Kind::Greeter { length } => self.send_own(peers, self.greeting, length),
             Kind::StayingSource { length } => {
                 if let (Some(stream), false) = (self.stream(), self.end_seen) {
                     self.send_own(peers, answer_to(stream), length)?;
@@ -548,52 +593,3 @@ fn unless_blocked(result: io::Result<usize>) -> io::Result<Option<usize>> {
         Err(error) => Err(error),
     }
 }
-
-/// The stream that a source answers with.
-pub fn answer_to(stream: u64) -> u64 {
-    !stream
-}
-
-/// Panics where `bytes`, received at `offset`, are not those of the stream.
-fn check(stream: u64, offset: u64, bytes: &[u8]) {
-    let mut expected = vec![0; bytes.len()];
-    fill(stream, offset, &mut expected);
-    if bytes != expected {
-        let at = bytes.iter().zip(&expected).take_while(|(got, wanted)| got == wanted).count();
-        panic!("stream {stream:#x}: a wrong byte at offset {}", offset + at as u64);
-    }
-}
-
-/// The bytes of a stream from `offset` on.
-fn fill(stream: u64, offset: u64, mut into: &mut [u8]) {
-    let mut offset = offset as usize;
-    while !into.is_empty() {
-        let number = stream.to_le_bytes();
-        let run = if offset < NUMBER { &number[offset..] } else { block_from(stream, offset) };
-        let length = run.len().min(into.len());
-        let (now, later) = into.split_at_mut(length);
-        now.copy_from_slice(&run[..length]);
-        into = later;
-        offset += length;
-    }
-}
-
-/// Each block of a stream is another piece of the noise: comparing a block is one comparison of
-/// memory, and still every offset of every stream has its own surroundings.
-fn block_from(stream: u64, offset: usize) -> &'static [u8] {
-    let (block, within) = (offset / BLOCK, offset % BLOCK);
-    let mut random = Rng::with_seed(stream.rotate_left(32) ^ block as u64);
-    let start = random.usize(..NOISE.len() - BLOCK);
-    &NOISE[start + within..start + BLOCK]
-}
-
-static NOISE: LazyLock<Vec<u8>> = LazyLock::new(|| {
-    let mut noise = vec![0; 1 << 16];
-    Rng::with_seed(0).fill(&mut noise);
-    noise
-});
-
-const BLOCK: usize = 1024;
-
-/// The length of a stream's number.
-const NUMBER: usize = 8;

@@ -2,24 +2,24 @@
 //! have become of each of them. How the worker is set up and wound up is `stage`'s affair.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ringmain::balance::{Member, Pool, PoolId, Queue};
+use ringmain::balance::{Member, PoolId};
+use ringmain::engine::Time;
 use ringmain::engine::driver::simulated::Faults;
-use ringmain::engine::{BufferSizes, EngineSettings, PipeSizes, Time};
 use ringmain::observe::CloseReason;
 use ringmain::proxy::Command;
 
-use crate::actors::{Answer, Backend, Client, Ending, Fate, Kind, Log, Outcome, Plan};
-use crate::security::{Keyring, Security, Wire};
-use crate::stage::{
-    ANYWHERE, HOUR, ListenerSettings, Settings, Stage, address, front, is_over, pool, queued,
-    with_members,
+use crate::actors::{Backend, Client, Ending, Fate, Kind, Log, Outcome, Plan};
+use crate::drawing::{
+    Cast, MOST_CLIENTS, Traits, cast, draw_listener, draw_pool, drawn_patience, engine, plan,
 };
+use crate::security::{Keyring, Security};
+use crate::stage::{HOUR, Settings, Stage, address, front, is_over, listener_name};
 
 pub struct Scene {
     pub stage: Stage,
@@ -28,41 +28,6 @@ pub struct Scene {
     /// By listener.
     securities: Vec<Security>,
     traits: Traits,
-}
-
-/// What was drawn and matters for what may happen.
-#[derive(Clone, Copy, Debug)]
-struct Traits {
-    faults: Faults,
-    /// Everyone behaves, and everything suffices: each byte and each end must arrive.
-    healthy: bool,
-    /// Descriptors may run out.
-    few_descriptors: bool,
-    /// Backends take so many connections each.
-    backend_limit: Option<u32>,
-    /// Sessions wait for a place on a backend when all are at their limit.
-    queue: bool,
-    /// Sessions are closed at some age.
-    ages: bool,
-    /// So many commands to close sessions are given.
-    commands: u32,
-    /// The worker drains whether the clients are done or not.
-    early_drain: bool,
-}
-
-impl Traits {
-    /// Sessions are closed that would go on.
-    fn is_moving(&self) -> bool {
-        self.commands > 0 || self.ages
-    }
-}
-
-/// A pool as drawn.
-struct Cast {
-    answer: Answer,
-    /// None refuses.
-    kinds: Vec<Option<Kind>>,
-    security: Security,
 }
 
 impl Scene {
@@ -92,7 +57,8 @@ impl Scene {
     /// The same, with those faults that the proxy has to get over.
     pub fn healthy_but_bumpy(seed: u64) -> Scene {
         let faults = Faults::from_seed(seed);
-        let faults = Faults { no_port: 0, cut_reset: 0, cut_timeout: 0, ..faults };
+        let died = Faults { cut_reset: 0, cut_timeout: 0, ..faults };
+        let faults = Faults { no_port: 0, unreachable: 0, gives_up: 0, ..died };
         Scene::peaceful(seed, |_, traits| traits.faults = faults)
     }
 
@@ -236,6 +202,7 @@ impl Scene {
             self.judge_client(plan, outcome.get());
         }
         self.judge_ends();
+        self.judge_tries();
         if self.traits.healthy {
             self.judge_backends();
             self.judge_cuts();
@@ -340,7 +307,7 @@ impl Scene {
             // A client that has heard the end before may leave without another word.
             let last_word = |plan: &Plan| {
                 let served = self.served(plan).map(|(kind, _)| kind);
-                moved || matches!(served, Some(Kind::Source { .. }))
+                moved || matches!(served, Some(Kind::Source { .. } | Kind::Greeter { .. }))
             };
             let least =
                 most.saturating_sub(cut.iter().filter(|plan| last_word(plan)).count() as u64);
@@ -352,8 +319,51 @@ impl Scene {
         }
     }
 
+    /// Each try is one of another backend, and counted once: it failed, became the session's, or was
+    /// the last of a session that came to nothing.
+    fn judge_tries(&self) {
+        let records = self.stage.records();
+        for (index, pool) in self.stage.pools.iter().enumerate() {
+            let listener = listener_name(index);
+            let records = records.iter().filter(|record| record.listener == listener);
+            for record in records.clone() {
+                let names = record.tried.iter().chain(&record.backend);
+                let distinct: BTreeSet<_> = names.clone().collect();
+                assert_eq!(distinct.len(), names.count(), "{record:?}");
+                assert!(distinct.len() <= pool.settings.tries, "{record:?}");
+            }
+            let mut unsettled = 0;
+            for Member { backend, .. } in pool.members() {
+                let tally = self.stage.session(index, backend);
+                let in_vain = records
+                    .clone()
+                    .flat_map(|record| &record.tried)
+                    .filter(|&name| *name == backend.name);
+                let in_vain = in_vain.count() as u64;
+                let counted = (tally.connect_attempts.get(), tally.connect_failures.get());
+                let (attempts, failures) = counted;
+                let settled = in_vain + tally.sessions_opened.get();
+                assert!(
+                    attempts >= settled && failures <= in_vain,
+                    "{counted:?}, {in_vain} in vain"
+                );
+                let others = self.traits.faults.no_port > 0
+                    || self.traits.commands > 0
+                    || self.securities[index].begins_here();
+                assert!(others || failures == in_vain, "{counted:?}, {in_vain} in vain");
+                unsettled += attempts - settled;
+            }
+            let routeless = records.filter(|record| record.backend.is_none()).count() as u64;
+            let most = if self.traits.healthy && self.traits.commands == 0 { 0 } else { routeless };
+            assert!(unsettled <= most, "{unsettled} tries of {most} sessions led nowhere");
+        }
+    }
+
     /// Whether a client that saw the end has what its backend meant it to have.
     fn is_complete(&self, plan: &Plan, outcome: Outcome) -> bool {
+        if let Some(Kind::Greeter { length }) = self.greeter(outcome) {
+            return outcome.received == length;
+        }
         let Some((kind, received)) = self.served(plan) else { return false };
         match kind {
             Kind::Echo => outcome.received == plan.length,
@@ -361,7 +371,11 @@ impl Scene {
             Kind::Sink | Kind::SlowReader { .. } => received == plan.length,
             Kind::ResetAfter { received: limit } => limit > plan.length && received == plan.length,
             Kind::CloseAfter { .. } | Kind::CutAfter { .. } => true,
-            Kind::NeverRead | Kind::NeverAccept | Kind::BlackHole => false,
+            Kind::Greeter { .. }
+            | Kind::RudeGreeter { .. }
+            | Kind::NeverRead
+            | Kind::NeverAccept
+            | Kind::BlackHole => false,
         }
     }
 
@@ -390,6 +404,14 @@ impl Scene {
         self.backends.iter().find_map(|(kind, log)| {
             log.borrow().received.get(&plan.stream).map(|received| (*kind, *received))
         })
+    }
+
+    /// The backend that a client was greeted by; it may never have heard of the client.
+    fn greeter(&self, outcome: Outcome) -> Option<Kind> {
+        let greeting = outcome.greeting?;
+        let greets = |log: &Log| log.greetings.contains(&greeting);
+        let (kind, _) = self.backends.iter().find(|(_, log)| greets(&log.borrow()))?;
+        Some(*kind)
     }
 
     fn limits_places(&self) -> bool {
@@ -427,164 +449,6 @@ impl Scene {
         }
     }
 }
-
-fn cast(random: &mut Rng, secret: &mut Rng, traits: &Traits) -> Cast {
-    let answer = if random.bool() { Answer::Echo } else { Answer::Source };
-    let mut kinds: Vec<Option<Kind>> = (0..random.usize(1..=5))
-        .map(|_| match random.u8(0..4) {
-            0 if traits.healthy => None,
-            0 => unhealthy(random),
-            _ => Some(healthy(random, answer)),
-        })
-        .collect();
-    if traits.healthy {
-        kinds.push(Some(healthy(random, answer)));
-    }
-    let security = match secret.u8(0..8) {
-        0 => Security::Passthrough,
-        1 => Security::Termination,
-        2 => Security::Origination,
-        3 => Security::Reencryption,
-        _ => Security::Nowhere,
-    };
-    if security.of_backends() {
-        for kind in kinds.iter_mut().flatten() {
-            // Some of those that close do so without a word.
-            if let (Kind::CloseAfter { received }, true) = (*kind, secret.bool()) {
-                *kind = Kind::CutAfter { received };
-            }
-        }
-    }
-    Cast { answer, kinds, security }
-}
-
-/// How long a hello or a handshake may take.
-fn drawn_patience(secret: &mut Rng) -> Duration {
-    Duration::from_millis(1 << secret.u32(6..=13))
-}
-
-fn healthy(random: &mut Rng, answer: Answer) -> Kind {
-    match random.u8(0..6) {
-        0 => Kind::Sink,
-        1 => Kind::SlowReader {
-            chunk: random.usize(256..=4096),
-            pause: Duration::from_micros(random.u64(1..=10_000)),
-        },
-        _ if answer == Answer::Echo => Kind::Echo,
-        _ => Kind::Source { length: length(random) },
-    }
-}
-
-fn unhealthy(random: &mut Rng) -> Option<Kind> {
-    // Behind its number, so that it is known whose stream it was.
-    let received = length(random);
-    Some(match random.u8(0..6) {
-        0 => Kind::NeverRead,
-        1 => Kind::NeverAccept,
-        2 => Kind::BlackHole,
-        3 => Kind::ResetAfter { received },
-        4 => Kind::CloseAfter { received },
-        _ => return None,
-    })
-}
-
-/// Mostly small, at times large enough to be spliced.
-fn length(random: &mut Rng) -> u64 {
-    let most = 1 << random.u32(4..=18);
-    random.u64(8..=most)
-}
-
-fn draw_pool(index: usize, cast: &Cast, random: &mut Rng, traits: &Traits) -> Pool {
-    let mut pool = with_members(pool(index, cast.kinds.len()), |members| {
-        for Member { backend, .. } in members {
-            let mut drawn = backend.renewed();
-            (drawn.weight, drawn.limit) = (random.u16(1..=3), traits.backend_limit);
-            *backend = Arc::new(drawn);
-        }
-    });
-    pool.settings.tries = if traits.healthy { cast.kinds.len() } else { random.usize(1..=5) };
-    pool.settings.connect_timeout = match traits.healthy {
-        true => HOUR,
-        false => Duration::from_millis(1 << random.u32(6..=12)),
-    };
-    let queue = match traits.healthy {
-        true => Queue { limit: MOST_CLIENTS, timeout: HOUR },
-        false => Queue {
-            limit: random.u32(1..=MOST_CLIENTS),
-            timeout: Duration::from_millis(1 << random.u32(6..=12)),
-        },
-    };
-    if traits.queue { queued(pool, traits.backend_limit, queue) } else { pool }
-}
-
-fn draw_listener(random: &mut Rng, traits: &Traits) -> ListenerSettings {
-    let mut timeout = || match random.bool() && !traits.healthy {
-        true => Duration::from_millis(1 << random.u32(6..=13)),
-        false => HOUR,
-    };
-    let (idle, half_closed_timeout) = (timeout(), timeout());
-    ListenerSettings {
-        limit: random.bool().then(|| random.u32(1..=20)),
-        // In a full backlog a client may wait until its connect times out.
-        backlog: if traits.healthy { MOST_CLIENTS as usize } else { random.usize(1..=64) },
-        idle_timeout: random.bool().then_some(idle),
-        half_closed_timeout,
-        max_connection_age: traits.ages.then(|| Duration::from_millis(1 << random.u32(0..=12))),
-        max_connection_age_jitter: random.u8(0..=50),
-        failure_window: random.bool().then(|| Duration::from_millis(1 << random.u32(0..=12))),
-    }
-}
-
-fn engine(random: &mut Rng, traits: &Traits, sessions: u32) -> EngineSettings {
-    // A direction holds at most three buffers, one on its way and two behind it: with these nobody
-    // waits for one for ever.
-    let least = if traits.healthy { 6 * sessions as u16 } else { 4 };
-    let more = if random.bool() { 4 } else { 60 };
-    let count = random.u16(least..=least + more);
-    EngineSettings {
-        buffers: BufferSizes {
-            size: 1 << random.u32(8..=14),
-            count,
-            offered: random.u16(1..=count.min(8)),
-        },
-        pipes: PipeSizes { count: random.u32(0..=8), size: 4096 << random.u32(0..=4) },
-        stall_after: Duration::from_millis(1 << random.u32(6..=12)),
-        stalled_share: match traits.healthy {
-            true => usize::from(count),
-            false => random.usize(1..=usize::from(count)),
-        },
-    }
-}
-
-fn plan(number: u64, index: usize, cast: &Cast, random: &mut Rng, traits: &Traits) -> Plan {
-    let length = length(random);
-    let least = (length / 64).max(1) as usize;
-    Plan {
-        stream: random.u64(..) & !0xff | number,
-        target: front(index),
-        source: ANYWHERE,
-        length,
-        chunk: random.usize(least..=least + 4096),
-        pause: Duration::from_micros(1 << random.u32(0..=13)),
-        deaf_until: Time::default(),
-        answer: cast.answer,
-        ending: if traits.healthy { Ending::HalfClose } else { ending(length, random) },
-        wire: Wire::Plain,
-    }
-}
-
-fn ending(length: u64, random: &mut Rng) -> Ending {
-    match random.u8(0..8) {
-        0 => Ending::Close,
-        1 => Ending::Reset,
-        2 => Ending::Stay,
-        3 => Ending::CloseAfter { received: random.u64(0..=length) },
-        4 => Ending::ResetAfter { received: random.u64(0..=length) },
-        _ => Ending::HalfClose,
-    }
-}
-
-const MOST_CLIENTS: u32 = 40;
 
 /// Keeps the draws here apart from the world's.
 const SALT: u64 = 0x5ce1_e000_0000_0000;

@@ -477,7 +477,7 @@ pub fn address(pool: usize, number: usize) -> SocketAddr {
     SocketAddr::from(([10, 0, 1, pool as u8], 9000 + number as u16))
 }
 
-fn listener_name(index: usize) -> Arc<str> {
+pub fn listener_name(index: usize) -> Arc<str> {
     format!("listener-{index}").into()
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
-use super::super::Completion;
+use super::super::{Completion, Token};
 use super::{ActorId, EndpointId, RingId};
 use crate::engine::time::Time;
 
@@ -46,6 +46,12 @@ pub(super) enum Event {
         end: EndpointId,
         errno: Errno,
     },
+    /// Who asked for a connection waits for the answer no longer.
+    GivenUp {
+        end: EndpointId,
+    },
+    /// A thread that was busy gets to an operation whose descriptor was ready before.
+    Look(RingId, Token),
     /// Something changed at one of an actor's ends.
     Stir(ActorId),
     /// The time that an actor asked for, unless it asked for another since.

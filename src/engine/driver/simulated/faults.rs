@@ -34,6 +34,23 @@ pub struct Faults {
     pub small_pipe: u16,
     /// A connect finds no local port: EADDRNOTAVAIL.
     pub no_port: u16,
+    /// A request to connect is lost, and repeated a second later, then two, then four. The last of
+    /// these comes through.
+    pub lost_request: u16,
+    /// The answer to a request, be it a grant or a refusal, is lost. It comes when the request is
+    /// repeated.
+    pub lost_answer: u16,
+    /// The answer takes up to four seconds: about a power of two in milliseconds, as time-outs are
+    /// that tests draw, so that both often come at once.
+    pub late_answer: u16,
+    /// A connect of the process is answered by a router: EHOSTUNREACH.
+    pub unreachable: u16,
+    /// A connect of the process without an answer fails with ETIMEDOUT after such a time, as with
+    /// TCP_USER_TIMEOUT.
+    pub gives_up: u16,
+    /// A connect that was answered is looked at some time later, as where the thread is busy: the
+    /// first bytes, an end or a reset may be there by then.
+    pub late_look: u16,
     /// An established connection dies after a while with ECONNRESET.
     pub cut_reset: u16,
     /// An established connection dies after a while with ETIMEDOUT.
@@ -61,6 +78,12 @@ impl Faults {
             overflow: 0,
             small_pipe: 0,
             no_port: 0,
+            lost_request: 0,
+            lost_answer: 0,
+            late_answer: 0,
+            unreachable: 0,
+            gives_up: 0,
+            late_look: 0,
             cut_reset: 0,
             cut_timeout: 0,
             caps_receives: true,
@@ -94,8 +117,22 @@ impl Faults {
             cut_timeout: draw(50),
             submission_capacity: if random.bool() { random.usize(1..=8) } else { 1024 },
             caps_receives: random.bool(),
-            // Drawn last, so that the others are what they were before there was this one.
             empty_again: if random.bool() { random.u16(1..=1000) } else { 0 },
+            ..Faults::of_connects(&mut random)
+        }
+    }
+
+    /// Those alone that have to do with how a connection comes about.
+    fn of_connects(random: &mut Rng) -> Faults {
+        let mut draw = |bound: u16| if random.bool() { random.u16(1..=bound) } else { 0 };
+        Faults {
+            lost_request: draw(200),
+            lost_answer: draw(200),
+            late_answer: draw(500),
+            unreachable: draw(100),
+            gives_up: draw(300),
+            late_look: draw(700),
+            ..Faults::none()
         }
     }
 }

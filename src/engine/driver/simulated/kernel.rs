@@ -104,10 +104,16 @@ impl Kernel {
     }
 
     /// A send that moved bytes completes with their number; a connect goes on without its
-    /// operation, as in Linux.
+    /// operation, as in Linux. One that was answered may be beyond cancelling.
     fn cancel_started(&mut self, ring: RingId, token: Token) {
-        let Some(operation) = self.ring(ring).started(token) else { return };
-        let result = if operation.sent > 0 { Ok(operation.sent) } else { Err(Errno::CANCELED) };
+        let Some(&mut InFlight { sent, to_be_looked_at, .. }) = self.ring(ring).started(token)
+        else {
+            return;
+        };
+        if to_be_looked_at && self.dice.random.bool() {
+            return;
+        }
+        let result = if sent > 0 { Ok(sent) } else { Err(Errno::CANCELED) };
         self.finish(ring, token, Attempt::Completed(result));
     }
 
@@ -133,14 +139,33 @@ impl Kernel {
 
     /// Attempts an operation that waits when its descriptor is ready for it.
     fn wake(&mut self, ring: RingId, token: Token) {
-        let Some(operation) = self.ring(ring).started(token) else { return };
-        let operation = operation.operation;
+        let Some(InFlight { operation, to_be_looked_at: false, .. }) =
+            self.ring(ring).started(token).copied()
+        else {
+            return;
+        };
         let interest = match operation {
             Operation::Accept { .. } | Operation::Receive { .. } => Interest::READ,
             Operation::Connect { .. } | Operation::Send { .. } => Interest::WRITE,
             Operation::Poll { interest, .. } => interest,
         };
-        if self.ready(operation.descriptor(), interest) != 0 {
+        if self.ready(operation.descriptor(), interest) == 0 {
+            return;
+        }
+        let connects = matches!(operation, Operation::Connect { .. });
+        if connects && self.dice.strikes(|faults| faults.late_look) {
+            let delay = Duration::from_micros(1 << self.dice.random.u32(0..=LATEST_LOOK));
+            self.ring(ring).in_flight(token).to_be_looked_at = true;
+            return self.network.agenda.after(delay, Event::Look(ring, token));
+        }
+        self.attempt(ring, token);
+    }
+
+    /// The thread gets to an operation that it was late for, unless that was cancelled meanwhile.
+    pub(super) fn look(&mut self, ring: RingId, token: Token) {
+        let Some(live) = &mut self.rings[ring.0] else { return };
+        if let Some(operation) = live.started(token) {
+            operation.to_be_looked_at = false;
             self.attempt(ring, token);
         }
     }
@@ -553,6 +578,9 @@ impl Kernel {
         })
     }
 }
+
+/// A thread is busy with other things for at most 2 to the power of so many microseconds.
+const LATEST_LOOK: u32 = 14;
 
 /// A completion is held back for at most so long.
 const LONGEST_DELAY_MICROS: u64 = 300;

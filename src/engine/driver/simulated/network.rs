@@ -123,6 +123,10 @@ impl Network {
         }
         endpoint.remote = target;
         endpoint.phase = Phase::Connecting;
+        if self.is_of_process(end) && self.dice.strikes(|faults| faults.gives_up) {
+            let patience = self.drawn_time();
+            self.agenda.after(patience, Event::GivenUp { end });
+        }
         self.send(end, Event::Request { from: end, attempt: 0 });
         Ok(())
     }
@@ -210,7 +214,11 @@ impl Network {
                 self.touch(to);
             }
             Event::Cut { end, errno } => self.cut(end, errno),
-            Event::Stir(_) | Event::Alarm(_) | Event::Publish(..) => {
+            Event::GivenUp { end } if self.endpoints[end.0].phase == Phase::Connecting => {
+                self.cut(end, Errno::TIMEDOUT);
+            }
+            Event::GivenUp { .. } => {}
+            Event::Stir(_) | Event::Alarm(_) | Event::Publish(..) | Event::Look(..) => {
                 unreachable!("this event does not travel")
             }
         }
@@ -221,14 +229,20 @@ impl Network {
         if phase != Phase::Connecting {
             return;
         }
-        if self.black_holes.contains(&target) {
+        let lost = attempt < MOST_LOST && self.dice.strikes(|faults| faults.lost_request);
+        if lost || self.black_holes.contains(&target) {
             return self.ask_again(from, attempt);
+        }
+        let delay = link.latency + self.delay_of_answer();
+        if self.is_of_process(from) && self.dice.strikes(|faults| faults.unreachable) {
+            let event = Event::Cut { end: from, errno: Errno::HOSTUNREACH };
+            return self.agenda.after(delay, event);
         }
         let serving: Vec<usize> = (0..self.listeners.len())
             .filter(|index| self.listeners[*index].serves(target))
             .collect();
         let Some(&chosen) = self.dice.random.choice(&serving) else {
-            return self.agenda.after(link.latency, Event::Reset { to: from });
+            return self.agenda.after(delay, Event::Reset { to: from });
         };
         if self.listeners[chosen].is_full() {
             return self.ask_again(from, attempt);
@@ -239,9 +253,35 @@ impl Network {
         accepted.peer = Some(from);
         accepted.phase = Phase::Open;
         accepted.link.latency = link.latency;
+        // Nothing from there overtakes the answer.
+        accepted.last_arrival = self.agenda.now() + delay;
         self.listeners[chosen].queue.push_back(to);
         self.tell(self.listeners[chosen].owner);
         self.send(to, Event::Granted { to: from, by: to });
+    }
+
+    /// What keeps an answer longer than its way takes.
+    fn delay_of_answer(&mut self) -> Duration {
+        let mut delay = Duration::ZERO;
+        if self.dice.strikes(|faults| faults.lost_answer) {
+            // Lost once or twice.
+            delay += Duration::from_secs(if self.dice.random.bool() { 1 } else { 3 });
+        }
+        if self.dice.strikes(|faults| faults.late_answer) {
+            delay += self.drawn_time();
+        }
+        delay
+    }
+
+    /// From 32 milliseconds to four seconds: a power of two, or little beside it. A timer for that
+    /// time strikes just before or just after.
+    fn drawn_time(&mut self) -> Duration {
+        let around = 1000 << self.dice.random.u64(5..=12);
+        Duration::from_micros(around - 1000 + self.dice.random.u64(0..=3000))
+    }
+
+    fn is_of_process(&self, end: EndpointId) -> bool {
+        matches!(self.endpoints[end.0].owner, Owner::Process(_))
     }
 
     /// The request got no answer: Linux repeats it with doubled pauses, then gives up.
@@ -408,6 +448,9 @@ const FIRST_PORT: u16 = 32768;
 
 /// tcp_syn_retries: with the doubled pauses a connect gives up after 127 seconds.
 const REQUEST_REPEATS: u32 = 6;
+
+/// A request is lost at most so often where somebody would answer.
+const MOST_LOST: u32 = 3;
 
 /// The longest an actor takes to notice a change.
 const REACTION_NANOS: u64 = 20_000;

@@ -46,6 +46,8 @@ pub(super) struct InFlight {
     pub(super) received: usize,
     /// Completions of one operation stay in order: none is seen before this.
     pub(super) visible_at: Time,
+    /// Its descriptor was ready, and the thread has not got to it yet.
+    pub(super) to_be_looked_at: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +92,7 @@ impl Ring {
             sent: 0,
             received: 0,
             visible_at: Time::default(),
+            to_be_looked_at: false,
         };
         if let Some(other) = self.operations.insert(token.0, operation) {
             panic!("{token:?} is submitted again while in flight as {other:?}");

@@ -227,6 +227,7 @@ impl State {
             }
             Event::Alarm(actor) => self.ring_alarm(actor),
             Event::Publish(ring, completion) => self.kernel.publish(ring, completion),
+            Event::Look(ring, token) => self.kernel.look(ring, token),
             travelled => self.kernel.network.arrive(travelled),
         }
         self.kernel.settle();
