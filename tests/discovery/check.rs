@@ -30,7 +30,7 @@ fn write(folder: &TempDir, server: &DnsServer, process: &str, pool: &str) -> std
     let nameserver = server.address();
     let text = format!(
         "[process]\nworkers = 1\n{process}\n\
-         [resolver]\nnameservers = [\"{nameserver}\"]\ntimeout = \"1s\"\ntries = 1\nsearch = []\n\
+         [resolver]\nnameservers = [\"{nameserver}\"]\ntimeout = \"3s\"\ntries = 1\nsearch = []\n\
          [listener.front]\nlisten = \"127.0.0.1:0\"\npool = \"aggregators\"\n\
          [pool.aggregators]\n{pool}\n"
     );

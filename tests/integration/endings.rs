@@ -141,7 +141,7 @@ fn a_reset_after_a_half_close_is_no_end_of_stream() {
 #[test]
 fn an_idle_session_is_closed_in_order() {
     let backend = Backend::listen();
-    let plan = Plan { listener: "idle_timeout = \"300ms\"", ..Plan::of(&[backend.address]) };
+    let plan = Plan { listener: "idle_timeout = \"2s\"", ..Plan::of(&[backend.address]) };
     let proxy = plan.start();
     let [client, server] = backend.session(&proxy);
     pass(&client, &server, 0..10);

@@ -101,7 +101,8 @@ fn sessions_of_a_drained_backend_stay_or_are_closed_in_order_at_once_or_later() 
     let lost = |sessions: &[Value]| {
         sessions.iter().filter(|session| session["reason"] == "backend-lost").count()
     };
-    assert_eq!(lost(&proxy.sessions(5)), 2);
+    // Asking until the backup serves has left any number of lines.
+    eventually("both are logged", || (lost(&proxy.sessions(0)) == 2).then_some(()));
 }
 
 #[test]
@@ -137,8 +138,10 @@ fn a_file_drains_and_the_operator_has_the_last_word_until_it_says_something_new(
     let change = now();
     write(std::slice::from_ref(&a_in));
     proxy.await_words(&format!("backend {} removed", b.address));
-    let page: Value = serde_json::from_str(&proxy.get("/pools").1).unwrap();
-    assert_eq!(page["pools"][0]["draining_absent"], json!([b_in]));
+    eventually("the page shows it", || {
+        let page: Value = serde_json::from_str(&proxy.get("/pools").1).unwrap();
+        (page["pools"][0]["draining_absent"] == json!([b_in])).then_some(())
+    });
     write(&[a_in, b_in]);
     proxy.await_words(&format!("{} is draining (was new)", b.address));
     load.await_answers(&["a"], change);

@@ -152,6 +152,15 @@ impl Proxy {
         self.access.wait(&what, |lines| (lines.len() >= count).then(|| lines.to_vec()))
     }
 
+    /// Waits for the line of the session of this client.
+    #[track_caller]
+    pub fn session_of(&self, client: SocketAddr) -> Value {
+        let name = client.to_string();
+        self.access.wait(&format!("line of {name} in the access log"), |lines| {
+            lines.iter().find(|session| session["client"] == name).cloned()
+        })
+    }
+
     /// Waits until so many sessions in a row have had the first backend that they tried.
     pub fn await_first_tries(&self, count: usize) {
         self.access.wait("sessions that tried one backend alone", |lines| {

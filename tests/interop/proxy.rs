@@ -70,7 +70,9 @@ impl Proxy {
         serde_json::from_str(&line).unwrap()
     }
 
-    /// Lets the sessions finish and ends the proxy in order; gives the lines of the access log.
+    /// Lets the sessions finish and ends the proxy in order; gives the lines of the access log, in
+    /// the order in which their clients came. A session whose backend is slow to leave may end
+    /// behind one that began after it.
     pub fn stop(self) -> Vec<Value> {
         self.end(&["\"ERROR\"", "\"WARN\""])
     }
@@ -87,7 +89,10 @@ impl Proxy {
         assert!(status.success(), "{status}: {log:#?}");
         let is_complaint = |line: &&String| complaints.iter().any(|mark| line.contains(mark));
         assert_eq!(log.iter().find(is_complaint), None);
-        sessions.iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+        let mut sessions: Vec<Value> =
+            sessions.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+        sessions.sort_by_key(|session| session["accepted"].as_str().map(str::to_owned));
+        sessions
     }
 
     /// As `stop`, and asserts that every session came to an orderly end.

@@ -128,7 +128,7 @@ fn a_backend_that_speaks_no_tls_is_passed_over() {
     let authority = Authority::new("the authority");
     let plain = super::super::peer::Echo::start();
     let silent = Backend::listen();
-    let lines = "handshake_timeout = \"300ms\"";
+    let lines = "handshake_timeout = \"2s\"";
     let proxy = encrypting(&authority, &[plain.address, silent.address], lines);
     connect_in_vain(proxy.address());
     assert_fields(&proxy.session(), json!({ "reason": "backend-tls", "backend": null }));

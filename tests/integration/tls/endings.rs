@@ -159,7 +159,7 @@ fn at_its_age_a_session_is_closed_by_a_notice_and_nothing_is_lost() {
 
 #[test]
 fn an_idle_session_is_closed() {
-    let listener = "idle_timeout = \"300ms\"";
+    let listener = "idle_timeout = \"2s\"";
     let scene = Scene::start_with("", Settings { listener, ..Settings::default() });
     let (client, server) = scene.session(&scene.client());
     pass(&client, &server, 0..10);

@@ -84,7 +84,7 @@ fn stalled(scene: &Scene) -> Tls {
 
 #[test]
 fn a_handshake_that_stalls_is_cut_at_its_deadline() {
-    let scene = Scene::start("handshake_timeout = \"300ms\"");
+    let scene = Scene::start("handshake_timeout = \"2s\"");
     let (other, its_server) = scene.session(&scene.client());
     let client = stalled(&scene);
     // The answer to its hello may be read, then there is nothing more.
