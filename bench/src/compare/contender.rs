@@ -136,3 +136,32 @@ fn free_addresses() -> io::Result<Listen> {
     let [plain, ecdsa, rsa] = &listeners;
     Ok(Listen { plain: address(plain)?, ecdsa: address(ecdsa)?, rsa: address(rsa)? })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::Directory;
+
+    #[test]
+    fn backends_of_two_candidates_share_no_address() {
+        let addresses = |network| {
+            let listen = listen_at(network).unwrap();
+            listen.into_iter().map(|(address, _)| *address.ip()).collect::<Vec<_>>()
+        };
+        let (first, second) = (addresses(3), addresses(4));
+        assert_eq!((first.len(), second.len()), (16, 16));
+        let all: std::collections::HashSet<_> = first.iter().chain(&second).collect();
+        assert_eq!(all.len(), 32);
+    }
+
+    #[test]
+    fn a_candidate_that_does_not_start_is_told_with_what_it_said() {
+        let directory = Directory::create().unwrap();
+        let cpu = super::super::cpus::allowed().unwrap()[0];
+        let cpus = Cpus { proxy: cpu, load: cpu };
+        let venue = Venue { cpus, directory: directory.path().to_owned(), with_tls: false };
+        // The peers are a command of this executable, which is the tests' here and has none.
+        let Err(told) = Contender::start(Candidate::Tokio, 5, &venue) else { panic!("it runs") };
+        assert!(told.starts_with("exited\n") && told.contains("listen"), "{told}");
+    }
+}

@@ -151,6 +151,9 @@ const MIB: f64 = 1024.0 * 1024.0;
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+
     use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
     use super::*;
@@ -185,12 +188,38 @@ mod tests {
     }
 
     #[test]
+    fn what_a_process_has_started_is_added_up() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "(sh -c 'echo; read end'); true"]);
+        let mut outer = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        // All of them wait for something from then on.
+        outer.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let each: Vec<Footprint> = usage::tree_of(outer.id())
+            .unwrap()
+            .into_iter()
+            .map(|id| fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap())
+            .map(|text| Footprint::parse(&text).unwrap())
+            .collect();
+        let whole = Footprint::take(outer.id()).unwrap();
+        outer.kill().unwrap();
+        drop(outer.stdin.take());
+        outer.wait().unwrap();
+        assert!(each.len() > 1, "{each:?}");
+        assert_eq!(whole.rss, each.iter().map(|of| of.rss).sum::<u64>());
+        // With whom pages are shared may change meanwhile.
+        let pss = each.iter().map(|of| of.pss).sum::<u64>() as f64;
+        assert!((whole.pss as f64 / pss - 1.0).abs() < 0.2, "{whole:?} {each:?}");
+    }
+
+    #[test]
     fn the_ratio_is_to_the_least_of_haproxy_and_nginx() {
         let row = |candidate, all| {
-            let few = Footprint { pss: 1 << 20, rss: 1 << 20 };
-            let all = Footprint { pss: all, rss: all };
+            let few = Footprint { pss: 1 << 20, rss: 3 << 20 };
+            let all = Footprint { pss: all, rss: (3 << 20) + 2 * (all - few.pss) };
             let runs = vec![Memory::of(few, all, 1024)];
-            MemoryRow { candidate, runs, faults: Vec::new() }
+            assert!(runs[0].summary().ends_with(".0 KiB/connection"));
+            let faults = vec!["not_held".to_owned()];
+            MemoryRow { candidate, runs, faults }
         };
         let rows = vec![
             row(Candidate::Ringmain, 5 << 20),
@@ -202,7 +231,8 @@ mod tests {
             let line = table.lines().find(|line| line.starts_with(name)).unwrap();
             line.split_ascii_whitespace().map(str::to_owned).collect::<Vec<_>>()
         };
-        assert_eq!(cells("ringmain")[1..], ["4.0", "[4.0..4.0]", "0.50", "4.0", "1.0", "5.0"]);
+        assert_eq!(cells("ringmain")[1..], ["4.0", "[4.0..4.0]", "0.50", "8.0", "1.0", "5.0"]);
         assert_eq!(cells("nginx")[3], "2.00");
+        assert!(table.contains("haproxy: 1 of 2 runs failed: not_held\n"), "{table}");
     }
 }

@@ -184,6 +184,39 @@ mod tests {
     }
 
     #[test]
+    fn a_quick_comparison_has_one_round_of_a_second() {
+        let options = parsed("--quick").unwrap();
+        assert_eq!((options.rounds(), options.window_paced()), (1, Duration::from_secs(1)));
+        assert_eq!(options.window_full(), Duration::from_millis(250));
+        let options = parsed("--rounds 7 --seconds 2").unwrap();
+        assert_eq!((options.rounds(), options.window_paced()), (7, Duration::from_secs(2)));
+        assert!(parsed("--quick --rounds 7").is_err());
+    }
+
+    #[test]
+    fn the_last_rate_of_a_work_is_taken_for_it_alone() {
+        let options = parsed("--rate bulk=5 --rate idle=9 --rate bulk=7").unwrap();
+        assert_eq!(options.rate(Subject::Work(Work::Bulk)), Some(7.0));
+        assert_eq!(options.rate(Subject::Work(Work::ConnectFin)), None);
+    }
+
+    #[test]
+    fn candidates_are_those_asked_for_in_the_order_of_the_tables() {
+        let of = |line| parsed(line).unwrap().candidates().collect::<Vec<_>>();
+        assert_eq!(of(""), Candidate::ALL);
+        let some = of("--candidates tokio,nginx,tokio");
+        assert_eq!(some, [Candidate::Nginx, Candidate::Tokio]);
+    }
+
+    #[test]
+    fn a_protocol_has_the_connections_and_the_size_asked_for() {
+        let options = parsed("--protocols ndjson --connections 9 --size 300").unwrap();
+        let protocol = Protocol::Ndjson;
+        let subject = Subject::Protocol { protocol, connections: 9, size: 300 };
+        assert_eq!(options.subjects(), [subject]);
+    }
+
+    #[test]
     fn a_run_has_bounded_seconds() {
         assert_eq!(parse_seconds("4"), Ok(4.0));
         assert!(parse_seconds("0").is_err());

@@ -146,6 +146,9 @@ mod tests {
     use rustix::process::test_kill_process;
     use rustix::thread::sched_getaffinity;
     use std::net::TcpListener;
+    use std::time::{Duration, Instant};
+
+    use crate::compare::usage::tree_of;
 
     fn first_cpu() -> usize {
         let set = sched_getaffinity(None).unwrap();
@@ -170,6 +173,62 @@ mod tests {
         assert_eq!(sched_getaffinity(Some(pid)).unwrap().count(), 1);
         drop(process);
         assert_eq!(test_kill_process(pid), Err(Errno::SRCH));
+    }
+
+    #[test]
+    fn all_that_a_process_has_started_ends_with_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 600 & sleep 600"]);
+        let process = Process::start(command, first_cpu(), null(), address(&listener)).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let mut members = tree_of(process.id()).unwrap();
+        while members.len() < 3 {
+            assert!(Instant::now() < deadline, "{members:?}");
+            thread::yield_now();
+            members = tree_of(process.id()).unwrap();
+        }
+        drop(process);
+        // They have ended as well, whoever waits for them.
+        while members.iter().any(|&id| is_alive(id)) {
+            assert!(Instant::now() < deadline, "{members:?}");
+            thread::yield_now();
+        }
+    }
+
+    fn is_alive(id: u32) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{id}/stat"));
+        status.is_ok_and(|text| !text.contains(") Z "))
+    }
+
+    #[test]
+    fn a_process_runs_until_it_has_ended() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let start = |command| Process::start(command, first_cpu(), null(), address(&listener));
+        let mut command = Command::new("sleep");
+        command.arg("600");
+        assert!(start(command).unwrap().is_running());
+        let mut short = start(Command::new("true")).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while short.is_running() {
+            assert!(Instant::now() < deadline);
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn what_a_process_says_is_in_its_log() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let closed = address(&listener);
+        drop(listener);
+        let directory = crate::generate::Directory::create().unwrap();
+        let path = directory.path().join("log");
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo the reason >&2; exit 1"]);
+        let log = File::create(&path).unwrap();
+        let error = Process::start(command, first_cpu(), log, closed).err().unwrap();
+        assert_eq!(error.to_string(), "exited");
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "the reason\n");
     }
 
     #[test]

@@ -252,6 +252,8 @@ impl From<io::Error> for Missing {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::generate::Directory;
 
@@ -308,5 +310,43 @@ mod tests {
         assert_eq!(load_stream_module("configure arguments: --with-stream").unwrap(), "");
         let dynamic = "configure arguments: --with-stream=dynamic --modules-path=/nowhere";
         assert!(matches!(load_stream_module(dynamic), Err(Missing::NginxStream)));
+    }
+
+    #[test]
+    fn a_stream_module_of_its_own_is_loaded_from_where_it_is() {
+        let directory = Directory::create().unwrap();
+        let folder = directory.path().display();
+        fs::write(directory.path().join("ngx_stream_module.so"), "").unwrap();
+        let build = format!("--with-stream=dynamic --modules-path={folder} --with-http");
+        let line = load_stream_module(&build).unwrap();
+        assert_eq!(line, format!("load_module {folder}/ngx_stream_module.so;"));
+    }
+
+    #[test]
+    fn a_program_is_found_along_the_path_and_a_missing_one_named_with_its_remedy() {
+        let directory = Directory::create().unwrap();
+        let file = directory.path().join("haproxy");
+        make_program(&file);
+        let path = directory.path().as_os_str();
+        assert_eq!(in_path("haproxy", path), Some(file));
+        // Where servers are, and this one is everywhere.
+        assert!(in_path("chroot", path).is_some());
+        assert_eq!(in_path("no-such-program", path), None);
+        let told = |missing: Missing| missing.to_string();
+        let remedy = "not_installed: apt-get install no-such-program";
+        assert_eq!(told(Missing::Program("no-such-program")), remedy);
+        let stream = told(Missing::NginxStream);
+        assert_eq!(stream, "no_stream_module: apt-get install libnginx-mod-stream");
+    }
+
+    #[test]
+    fn the_version_is_the_first_line_on_either_output() {
+        let directory = Directory::create().unwrap();
+        let file = directory.path().join("version");
+        fs::write(&file, "first\nsecond\n").unwrap();
+        let cat = Path::new("cat");
+        assert_eq!(version(cat, file.to_str().unwrap()), "first");
+        // What it says then, it says on standard error.
+        assert!(version(cat, "/no/such/file").contains("/no/such/file"));
     }
 }

@@ -111,6 +111,10 @@ impl Host {
 
 #[cfg(test)]
 mod tests {
+    use super::super::memory::{Footprint, Memory, MemoryRow};
+    use super::super::subject::Subject;
+    use super::super::work::{Task, Work};
+    use super::super::works::Row;
     use super::*;
     use crate::figures::{Document, SCHEMA, TOOL, sample};
     use crate::report::Loaded;
@@ -157,7 +161,15 @@ mod tests {
     fn a_comparison_can_be_repeated_by_its_files() {
         let name = format!("ringmain-compare-{}", std::process::id());
         let directory = std::env::temp_dir().join(name);
-        comparison().save(&directory).unwrap();
+        let Task::Carry(shape) = Work::ConnectFin.task() else { panic!("it carries") };
+        let work = Subject::Work(Work::ConnectFin);
+        let rows = vec![Row::new(Candidate::Haproxy)];
+        let works = vec![WorkReport { work, shape, offered: Some(5.0), rows }];
+        let sizes = Footprint { pss: 1 << 20, rss: 1 << 20 };
+        let runs = vec![Memory::of(sizes, sizes, 10)];
+        let row = MemoryRow { runs, ..MemoryRow::new(Candidate::Haproxy) };
+        let memory = vec![MemoryReport { work: Work::Idle, connections: 10, rows: vec![row] }];
+        Comparison { works, memory, ..comparison() }.save(&directory).unwrap();
         let read = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
         let (html, text, log) = (read("compare.html"), read("compare.txt"), read("compare.hlog"));
         fs::remove_dir_all(&directory).unwrap();
@@ -172,7 +184,15 @@ mod tests {
         ] {
             assert!(html.contains(fact), "{fact}");
         }
-        assert!(text.contains("# of ringmain"), "{text}");
+        for part in [
+            "proxy on CPU 1, load on CPU 0",
+            "connect-fin, offered 5 connections/s",
+            "idle, 10 quiet connections",
+            "configuration of haproxy",
+            "# of ringmain",
+        ] {
+            assert!(text.contains(part), "{part} is missing in {text}");
+        }
         assert!(log.contains("haproxy/tcp-echo"), "{log}");
     }
 }

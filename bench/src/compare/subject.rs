@@ -150,9 +150,26 @@ mod tests {
         };
         assert_eq!(unit(Protocol::SyslogTls), Unit::Message);
         assert_eq!(unit(Protocol::SplunkHec), Unit::Request);
+        assert_eq!(unit(Protocol::TlsConnect), Unit::Connection);
         assert!(subject(Protocol::SyslogTls).terms().is_some());
         assert!(subject(Protocol::Ndjson).terms().is_none());
         let order = order(subject(Protocol::Ndjson), Speed::Rate(50.0));
         assert_eq!((order.groups[0].agents, order.groups[0].pace.rate()), (9, Some(50.0)));
+    }
+
+    #[test]
+    fn a_run_has_the_name_the_terms_and_the_times_of_its_subject() {
+        let subject = Subject::Work(Work::TlsConnectRsa);
+        let Task::Carry(shape) = subject.task() else { panic!("it carries") };
+        let (warm_up, window) = (Duration::from_secs(2), Duration::from_secs(3));
+        let order = subject.order(shape, Speed::Full, warm_up, window);
+        assert_eq!(
+            (&*order.name, order.warm_up, order.window),
+            ("tls-connect-rsa", warm_up, window)
+        );
+        // What has begun may end, so that a slow proxy is not taken for one that loses.
+        assert!(order.patience >= Duration::from_secs(5));
+        let group = &order.groups[0];
+        assert_eq!((Some(group.terms), &group.pace), (subject.terms(), &Pace::Closed { depth: 1 }));
     }
 }

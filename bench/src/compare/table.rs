@@ -27,3 +27,22 @@ pub fn faults(name: &str, faults: &[String], succeeded: usize) -> String {
     let (failed, runs) = (faults.len(), faults.len() + succeeded);
     format!("{name}: {failed} of {runs} runs failed: {}\n", faults.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_stand_to_the_left_and_figures_to_the_right() {
+        let line = |cells: [&str; 3]| cells.map(str::to_owned);
+        let text = aligned(&[line(["name", "a", "b"]), line(["x", "12345", "-"])]);
+        assert_eq!(text, "name      a  b\nx     12345  -\n");
+    }
+
+    #[test]
+    fn failed_runs_are_counted_among_all_and_each_is_told() {
+        assert_eq!(faults("nginx", &[], 5), "");
+        let two = ["lost", "closed"].map(str::to_owned);
+        assert_eq!(faults("nginx", &two, 3), "nginx: 2 of 5 runs failed: lost, closed\n");
+    }
+}

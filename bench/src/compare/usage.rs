@@ -169,6 +169,9 @@ const PROCESS_ERROR: u64 = 40_000_000;
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::process::{Command, Stdio};
+
     use super::*;
 
     #[test]
@@ -220,9 +223,59 @@ mod tests {
     }
 
     #[test]
-    fn a_reading_of_this_process_finds_its_threads() {
-        let cpus = Cpus { proxy: 0, load: 0 };
-        let reading = Reading::take(std::process::id(), cpus).unwrap();
-        assert!(!reading.tasks.is_empty());
+    fn what_the_ticks_alone_may_have_missed_is_no_other_time() {
+        let before = reading(&[(1, 0)], 0);
+        for (processes, proxy) in [(540_000_000, 500_000_000), (540_000_001, 540_000_001)] {
+            let after = reading(&[(1, 500_000_000)], processes);
+            assert_eq!(before.until(&after).proxy, proxy);
+        }
+    }
+
+    #[test]
+    fn a_cpu_is_as_busy_as_the_share_of_its_time() {
+        let before = CpuTimes { busy: 10, total: 100 };
+        assert_eq!(before.share_until(CpuTimes { busy: 35, total: 150 }), 0.5);
+        assert_eq!(before.share_until(before), 0.0);
+    }
+
+    #[test]
+    fn each_cpu_has_its_own_times() {
+        let allowed = crate::compare::cpus::allowed().unwrap();
+        let (first, last) = (allowed[0], allowed[allowed.len() - 1]);
+        for (proxy, load) in [(first, last), (last, first)] {
+            let take = |cpus| Reading::take(std::process::id(), cpus).unwrap();
+            let reading = take(Cpus { proxy, load });
+            let later = take(Cpus { proxy: load, load: proxy });
+            // What a CPU has done is never less than it was.
+            assert!(reading.proxy_cpu.busy <= later.load_cpu.busy);
+            assert!(reading.load_cpu.busy <= later.proxy_cpu.busy);
+        }
+    }
+
+    #[test]
+    fn a_reading_has_what_a_process_has_started() {
+        let cpu = crate::compare::cpus::allowed().unwrap()[0];
+        let take = |root| Reading::take(root, Cpus { proxy: cpu, load: cpu }).unwrap();
+        // The inner one works for a while and then waits for the end of its input.
+        let work = "i=0; while [ $i -lt 400000 ]; do i=$((i + 1)); done; echo; read end";
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("(sh -c '{work}'); true"));
+        let mut outer = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        outer.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        let reading = take(outer.id());
+        let members = tree_of(outer.id()).unwrap();
+        outer.kill().unwrap();
+        drop(outer.stdin.take());
+        outer.wait().unwrap();
+        assert!(members.len() > 1, "{members:?}");
+        assert!(members.iter().all(|id| reading.tasks.contains_key(id)), "{members:?}");
+        let tasks: u64 = reading.tasks.values().sum();
+        assert!(tasks > 2 * PROCESS_ERROR, "{tasks}");
+        // Both count the same, one of them in ticks.
+        assert!(
+            tasks.abs_diff(reading.processes) <= PROCESS_ERROR,
+            "{} {tasks}",
+            reading.processes
+        );
     }
 }

@@ -199,6 +199,34 @@ const VISITS: u32 = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generate::Dialogue;
+
+    #[test]
+    fn works_differ_in_what_their_names_say() {
+        for work in Work::ALL {
+            let (name, Task::Carry(shape)) = (work.as_str(), work.task()) else { continue };
+            let dialogue = shape.protocol.dialogue();
+            let (upload, download) = (Dialogue::Upload, Dialogue::Download);
+            assert_eq!(dialogue == upload, name.contains("upload"), "{name}");
+            let is_download = name.contains("download") || work == Work::Bulk;
+            assert_eq!(dialogue == download, is_download, "{name}");
+            let streams = [upload, download].contains(&dialogue);
+            assert_eq!(shape.unit == Unit::Byte, streams, "{name}");
+            let visits = dialogue == Dialogue::Visit;
+            assert_eq!(shape.unit == Unit::Connection, visits, "{name}");
+            assert_eq!(visits, name.contains("connect") || name.ends_with("resume"), "{name}");
+            assert_eq!(shape.ending == Ending::Reset, name.ends_with("reset"), "{name}");
+            assert_eq!(shape.connections == 2_000, name.ends_with("2000"), "{name}");
+            let is_sealed = shape.protocol.handshakes().is_some();
+            assert_eq!(is_sealed, name.starts_with("tls"), "{name}");
+            let resumes = shape.protocol == Protocol::TlsResume;
+            assert_eq!(resumes, name.ends_with("resume"), "{name}");
+            assert_eq!(work.terms().is_some(), is_sealed, "{name}");
+            let Some(terms) = work.terms() else { continue };
+            assert_eq!(terms.suite == Some(Suite::Aes256), name.ends_with("256"), "{name}");
+            assert_eq!(terms.identity == Identity::Rsa, name.ends_with("rsa"), "{name}");
+        }
+    }
 
     #[test]
     fn a_work_has_one_name_everywhere() {

@@ -276,6 +276,7 @@ const DISTURBANCE: f64 = 0.2;
 
 #[cfg(test)]
 mod tests {
+    use super::super::usage::Usage;
     use super::super::work::{Task, Work};
     use super::*;
     use crate::figures::sample;
@@ -338,13 +339,136 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_lost_or_changed_something_does_not_count() {
+    fn each_of_haproxy_and_nginx_may_be_the_best() {
+        let references = Candidate::ALL.into_iter().filter(|of| {
+            let others = [Candidate::Ringmain, Candidate::TokioUring, Candidate::Tokio];
+            !others.contains(of)
+        });
+        for best in references {
+            let rows = vec![
+                row(best, 8_000.0, 50_000.0, 1.0),
+                row(Candidate::Tokio, 4_000.0, 50_000.0, 1.0),
+            ];
+            let table = table(Some(50_000.0), rows);
+            assert_eq!(cells(&table, best.as_str())[3], "1.00");
+            assert_eq!(cells(&table, "tokio")[3], "0.50?");
+        }
+    }
+
+    /// So many runs of this candidate, each a little dearer than the one before it.
+    fn repeated(candidate: Candidate, cheapest: f64, runs: u32) -> Row {
+        let row = row(candidate, cheapest, 50_000.0, 1.0);
+        let cost = |round| cheapest + 5.0 * f64::from(round);
+        let paced = (0..runs).map(|round| Figures { cpu: cost(round), ..row.paced[0] });
+        Row { paced: paced.collect(), ..row }
+    }
+
+    #[test]
+    fn what_is_looked_for_together_is_judged_together() {
+        let pair = || vec![repeated(Candidate::Nginx, 8e3, 4), repeated(Candidate::Tokio, 4e3, 4)];
+        assert_eq!(cells(&table(Some(5e4), pair()), "tokio")[3], "0.50");
+        // The same runs, among others: that one of so many looks like this may be chance.
+        let others = [Candidate::Haproxy, Candidate::HaproxyBufsize, Candidate::HaproxySplice];
+        let rows = pair().into_iter().chain(others.map(|other| repeated(other, 8_001.0, 4)));
+        let table = table(Some(5e4), rows.collect());
+        assert_eq!(cells(&table, "tokio")[3], "0.50?");
+        assert_eq!(cells(&table, "haproxy-bufsize")[3], "1.00~");
+    }
+
+    #[test]
+    fn the_interval_of_few_runs_is_all_of_them() {
+        let mut row = repeated(Candidate::Nginx, 80_000.0, 3);
+        for (run, cpu) in row.paced.iter_mut().zip([70_000.0, 120_000.0, 90_000.0]) {
+            run.cpu = cpu;
+        }
+        let table = table(Some(5e4), vec![row]);
+        // From three digits before the point on there are none behind it.
+        assert_eq!(cells(&table, "nginx")[1..3], ["90.0", "[70.0..120]"]);
+    }
+
+    #[test]
+    fn figures_at_the_offered_rate_and_at_full_speed_are_told_apart() {
+        let mut row = row(Candidate::Nginx, 9_000.0, 50_000.0, 1.0);
+        row.full[0].cpu = 6_000.0;
+        let table = table(Some(50_000.0), vec![row]);
+        assert!(table.starts_with("pingpong-64, offered 50000 requests/s\n"), "{table}");
+        assert_eq!(cells(&table, "nginx")[1], "9.0");
+        assert_eq!(cells(&table, "nginx")[4..6], ["90000", "6.0"]);
+    }
+
+    #[test]
+    fn streams_are_shown_by_the_gigabyte() {
+        let work = Subject::Work(Work::Bulk);
+        let shape = shape_of(Work::Bulk);
+        let rows = vec![row(Candidate::Nginx, 0.25, 1.5e9, 1.0)];
+        let table = WorkReport { work, shape, offered: Some(1.5e9), rows }.table();
+        assert!(table.starts_with("bulk, offered 1.50 GB/s\n"), "{table}");
+        assert!(table.contains("CPU ms/GB") && table.contains("max GB/s"), "{table}");
+        assert_eq!(cells(&table, "nginx")[1], "250");
+        let run = figures(0.25, 1.5e9, 1.0);
+        assert_eq!(run.summary(shape), "1.50 GB/s, 250 ms/GB");
+    }
+
+    fn shape_of(work: Work) -> Shape {
+        let Task::Carry(shape) = work.task() else { panic!("{work:?} carries nothing") };
+        shape
+    }
+
+    /// A run whose proxy had the CPU for two of its ten seconds.
+    fn carried(run: Run) -> Carried {
+        let (proxy, proxy_cpu_busy, load_cpu_busy) = (2_000_000_000, 0.25, 0.5);
+        let usage = Some(Usage { proxy, proxy_cpu_busy, load_cpu_busy });
+        Carried { run, usage, spoiled: 0 }
+    }
+
+    #[test]
+    fn figures_are_those_of_the_units_that_ended_in_the_window() {
         let mut run = sample("nginx", 100.0);
-        assert_eq!(fault(&run), None);
-        run.counts.lost = 3;
-        assert!(fault(&run).unwrap().starts_with("lost: 3 of "));
-        run.counts.errors.insert("reset".to_owned(), 2);
-        assert!(fault(&run).unwrap().starts_with("reset: 2 of "));
+        run.latency = crate::figures::Latency::new();
+        for (nanoseconds, count) in [(10_000, 500), (20_000, 490), (30_000, 9), (40_000, 1)] {
+            run.latency.record_n(nanoseconds, count);
+        }
+        let requests = Figures::of(shape_of(Work::PingPong64), &carried(run.clone())).unwrap();
+        assert_eq!((requests.rate, requests.cpu), (100.0, 2_000_000.0));
+        assert_eq!((requests.proxy_share, requests.proxy_cpu_busy), (0.2, 0.25));
+        assert_eq!(requests.load_cpu_busy, 0.5);
+        let Some(Latency { p50, p99, p99_9 }) = requests.latency else { panic!("it was timed") };
+        for (measured, known) in [(p50, 10_000u64), (p99, 20_000), (p99_9, 30_000)] {
+            assert!(measured.abs_diff(known) < known / 100, "{measured} for {known}");
+        }
+        // Of a stream a unit is a byte, and its messages are timed.
+        let bytes = Figures::of(shape_of(Work::Bulk), &carried(run.clone())).unwrap();
+        let message = f64::from(256 << 10);
+        assert_eq!((bytes.rate, bytes.cpu), (100.0 * message, 2_000_000.0 / message));
+        run.latency = crate::figures::Latency::new();
+        let untimed = Figures::of(shape_of(Work::PingPong64), &carried(run)).unwrap();
+        assert!(untimed.latency.is_none());
+    }
+
+    #[test]
+    fn a_run_in_which_anything_was_wrong_gives_no_figures() {
+        let told = |spoil: fn(&mut Carried)| {
+            let mut carried = carried(sample("nginx", 100.0));
+            spoil(&mut carried);
+            Figures::of(shape_of(Work::PingPong64), &carried).err().unwrap_or_default()
+        };
+        assert_eq!(told(|_| ()), "");
+        // Outside of the window they spoil it as well.
+        assert_eq!(told(|carried| carried.spoiled = 3), "wrong_bytes: in 3 units");
+        assert_eq!(told(|carried| carried.usage = None), "the proxy has ended");
+        assert_eq!(told(|carried| carried.run.achieved = 0.0), "stalled");
+        assert_eq!(told(|carried| carried.run.counts.lost = 3), "lost: 3 of 1000 units");
+        let duplicated = told(|carried| carried.run.counts.duplicated = 2);
+        assert_eq!(duplicated, "duplicated: 2 of 1000 units");
+        let reordered = told(|carried| carried.run.counts.reordered = 1);
+        assert_eq!(reordered, "reordered: 1 of 1000 units");
+        // What failed most often tells most.
+        let errors = told(|carried| {
+            let kinds = [("closed".to_owned(), 5), ("reset".to_owned(), 1)];
+            carried.run.counts.errors.extend(kinds);
+            carried.run.counts.lost = 6;
+        });
+        assert_eq!(errors, "closed: 5 of 1000 units");
     }
 
     #[test]
@@ -356,18 +480,27 @@ mod tests {
         let table = table(Some(50_000.0), rows);
         assert_eq!(cells(&table, "haproxy")[4], "90000");
         assert_eq!(cells(&table, "tokio")[4], "90000*");
+        // Where neither CPU was busy, something else was the limit.
+        let mut idle = row(Candidate::Tokio, 9_000.0, 50_000.0, 0.80);
+        idle.full[0].load_cpu_busy = 0.90;
+        let table = self::table(Some(50_000.0), vec![idle]);
+        assert_eq!(cells(&table, "tokio")[4], "90000");
     }
 
     #[test]
     fn who_does_not_carry_the_offered_rate_is_marked() {
-        let rows = vec![row(Candidate::Nginx, 9_000.0, 40_000.0, 1.0)];
-        let table = table(Some(50_000.0), rows);
-        assert_eq!(cells(&table, "nginx")[1], "9.0!");
+        for (rate, shown) in [(40_000.0, "9.0!"), (48_900.0, "9.0!"), (49_100.0, "9.0")] {
+            let mut row = row(Candidate::Nginx, 9_000.0, 50_000.0, 1.0);
+            row.paced.push(Figures { rate, ..row.paced[0] });
+            let table = table(Some(50_000.0), vec![row]);
+            assert_eq!(cells(&table, "nginx")[1], shown, "{rate}");
+        }
     }
 
     #[test]
     fn runs_that_shared_the_cpu_of_the_proxy_are_told() {
         let mut rows = vec![row(Candidate::Nginx, 9_000.0, 50_000.0, 0.9)];
+        rows[0].full[0].proxy_share = 0.75;
         let quiet = table(None, rows.clone());
         rows[0].paced[0].proxy_share = 0.5;
         let shared = table(None, rows);
@@ -382,5 +515,9 @@ mod tests {
         let table = table(None, vec![row]);
         assert_eq!(cells(&table, "nginx  ")[1..], ["-"; 8]);
         assert!(table.contains("nginx: 1 of 1 runs failed: wrong_bytes"), "{table}");
+        let faults = ["lost", "closed"].map(str::to_owned).to_vec();
+        let some = Row { faults, ..self::row(Candidate::Nginx, 9e3, 5e4, 1.0) };
+        let table = self::table(None, vec![some]);
+        assert!(table.contains("nginx: 2 of 4 runs failed: lost, closed"), "{table}");
     }
 }
