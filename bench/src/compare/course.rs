@@ -49,7 +49,8 @@ pub fn compare(options: &Options) -> Result<(), Failure> {
     cpus::pin(cpus.load)?;
 
     let signals = Signals { interrupted: Arc::clone(&stop), ..Signals::default() };
-    let between = Between { clock: Clock::start(), cpus, signals, material };
+    let clock = Clock::start();
+    let between = Between { clock, cpus, signals, material, lingering: LINGERING };
     let course = Course { between, venue, options };
     let mut comparison = Comparison {
         schema: SCHEMA,
@@ -277,6 +278,8 @@ fn progress(work: &str, kind: &str, round: u32, contender: &Contender, said: &st
 
 /// Half of what the slowest carries: nobody queues, and everybody does the same work.
 const OFFERED_SHARE: f64 = 0.5;
+/// How long a candidate may take to end what its clients have ended.
+const LINGERING: Duration = Duration::from_secs(10);
 const WARM_UP: Duration = Duration::from_millis(200);
 /// Memory varies little from round to round.
 const MEMORY_ROUNDS: u32 = 3;

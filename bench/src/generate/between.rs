@@ -39,6 +39,8 @@ pub struct Between {
     pub signals: Signals,
     /// Whose certificates the proxies show.
     pub material: Material,
+    /// How long a proxy may take to end what its clients have ended.
+    pub lingering: Duration,
 }
 
 /// One proxy, with its backends.
@@ -71,7 +73,7 @@ impl Between {
             sites: self.sites(middle, order)?,
             foundations: self.foundations(middle, order)?,
             signals: self.signals.clone(),
-            lingering: Some(LINGERING),
+            lingering: Some(self.lingering),
         };
         let sites = pair.sites.clone();
         let (ending, done) = channel();
@@ -139,7 +141,7 @@ impl Between {
         };
         let sites = self.sites(middle, &order)?;
         let foundation = self.foundation(middle, &group, order.seed)?;
-        let signals = self.signals.clone();
+        let (signals, lingering) = (self.signals.clone(), self.lingering);
         let work = move |stage: Rc<Stage>| async move {
             let house = foundation.build(&stage.beside());
             let mut holding = Holding::new(sites[0].clone(), terms, signals);
@@ -154,7 +156,7 @@ impl Between {
                 readings.push(meter().map_err(Failure::host("the memory of the proxy"))?);
             }
             drop(holding);
-            match all_end(&[house], &stage, LINGERING).await {
+            match all_end(&[house], &stage, lingering).await {
                 0 => Ok(readings),
                 open => Err(Failure::Lingering(open)),
             }
@@ -226,6 +228,4 @@ impl Between {
     }
 }
 
-/// How long a proxy may take to end what its clients have ended.
-const LINGERING: Duration = Duration::from_secs(10);
 const SOURCES: u8 = 64;

@@ -17,9 +17,22 @@ use super::super::work::{Task, Work};
 use super::super::works::Figures;
 use crate::certificates::Identity;
 use crate::clock::Clock;
-use crate::generate::{Between, Failure, Material, Middle, Signals};
+use crate::generate::{Between, Carried, Failure, Material, Middle, Order, Signals};
 use crate::peer::{self, Front};
 use crate::sockets;
+
+/// Where a proxy is found.
+pub struct Places {
+    pub plain: SocketAddrV4,
+    pub ecdsa: SocketAddrV4,
+    pub rsa: SocketAddrV4,
+}
+
+impl Places {
+    pub fn all_at(target: SocketAddrV4) -> Places {
+        Places { plain: target, ecdsa: target, rsa: target }
+    }
+}
 
 /// A generator with one backend.
 pub struct Stage {
@@ -38,18 +51,34 @@ impl Stage {
         let stop = Arc::clone(&signals.interrupted);
         let (clock, cpus) = (Clock::start(), Cpus { proxy: cpu, load: cpu });
         let material = Material::generate().unwrap();
-        let between = Between { clock, cpus, signals, material };
+        let between = Between { clock, cpus, signals, material, lingering: PATIENCE };
         let (listener, backend) = listener();
         Stage { between, backend: backend.into(), stop, backends: vec![listener] }
     }
 
     /// What came of a short run.
     pub fn run(&self, work: Work, speed: Speed, target: SocketAddrV4) -> Result<Figures, String> {
-        let Task::Carry(shape) = work.task() else { panic!("{work:?} carries nothing") };
+        self.run_subject(Subject::Work(work), speed, &Places::all_at(target))
+    }
+
+    /// The same of anything that can be carried.
+    pub fn run_subject(
+        &self,
+        subject: Subject,
+        speed: Speed,
+        places: &Places,
+    ) -> Result<Figures, String> {
+        let Task::Carry(shape) = subject.task() else { panic!("{subject:?} carries nothing") };
         let (warm_up, window) = (Duration::from_millis(20), Duration::from_millis(200));
-        let order = Subject::Work(work).order(shape, speed, warm_up, window);
-        let carried = self.with_middle(target, |middle| self.between.run(middle, &order));
+        let order = subject.order(shape, speed, warm_up, window);
+        let carried = self.with_middle(places, |middle| self.between.run(middle, &order));
         Figures::of(shape, &carried.map_err(|failure| failure.as_str().to_owned())?)
+    }
+
+    /// A run, with all that is known of it.
+    pub fn carry(&self, order: &Order, target: SocketAddrV4) -> Result<Carried, Failure> {
+        let places = Places::all_at(target);
+        self.with_middle(&places, |middle| self.between.run(middle, order))
     }
 
     /// One word on what was wrong with a run at full speed.
@@ -68,15 +97,18 @@ impl Stage {
         let hold = |middle: &Middle<'_>| {
             self.between.hold(middle, work.terms(), counts, Duration::ZERO, meter)
         };
-        self.with_middle(target, hold)
+        self.with_middle(&Places::all_at(target), hold)
     }
 
-    fn with_middle<T>(&self, target: SocketAddrV4, run: impl FnOnce(&Middle<'_>) -> T) -> T {
-        let sealed = |_: Identity| target.into();
+    fn with_middle<T>(&self, places: &Places, run: impl FnOnce(&Middle<'_>) -> T) -> T {
+        let sealed = |identity| match identity {
+            Identity::Ecdsa => places.ecdsa.into(),
+            Identity::Rsa => places.rsa.into(),
+        };
         run(&Middle {
             name: "plain",
             process: std::process::id(),
-            plain: target.into(),
+            plain: places.plain.into(),
             sealed: &sealed,
             backends: &self.backends,
         })
@@ -139,6 +171,38 @@ pub fn broken_proxy(backend: SocketAddr, there: Spoil, back: Spoil) -> SocketAdd
     address
 }
 
+/// Carries a connection like any other until so many bytes have come back on it; then it ends the
+/// one to the backend, and keeps that of the client. Until then it ends none: what the client ends
+/// stays open at the backend.
+pub fn hoarding_proxy(backend: SocketAddr, most: usize) -> SocketAddrV4 {
+    let (listener, address) = listener();
+    thread::spawn(move || {
+        for client in listener.incoming() {
+            let client = client.unwrap();
+            let server = TcpStream::connect(backend).unwrap();
+            let ends = (server.try_clone().unwrap(), client.try_clone().unwrap());
+            thread::spawn(move || pass_on(client, server, usize::MAX));
+            thread::spawn(move || pass_on(ends.0, ends.1, most));
+        }
+    });
+    address
+}
+
+fn pass_on(mut source: TcpStream, mut target: TcpStream, most: usize) {
+    let (mut buffer, mut carried) = ([0; 4096], 0);
+    while let Ok(length @ 1..) = source.read(&mut buffer) {
+        carried += length;
+        if carried >= most {
+            source.shutdown(Shutdown::Both).unwrap();
+        }
+        if target.write_all(&buffer[..length]).is_err() {
+            break;
+        }
+    }
+    // Open as long as the process is.
+    std::mem::forget((source, target));
+}
+
 fn relay(mut source: TcpStream, mut target: TcpStream, spoil: Spoil) {
     let mut buffer = [0; 4096];
     while let Ok(length @ 1..) = source.read(&mut buffer) {
@@ -149,3 +213,6 @@ fn relay(mut source: TcpStream, mut target: TcpStream, spoil: Spoil) {
     }
     target.shutdown(Shutdown::Write).ok();
 }
+
+/// How long connections may stay open at a backend once their clients have ended them.
+const PATIENCE: Duration = Duration::from_secs(10);

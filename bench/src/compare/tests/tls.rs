@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, cipher_suite};
-use rustls::server::{ProducesTickets, WantsServerCert};
+use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert, WantsServerCert};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::version::TLS13;
 use rustls::{ConfigBuilder, ServerConfig};
 
-use super::super::subject::Speed;
+use super::super::subject::{Speed, Subject};
 use super::super::work::{Task, Work};
-use super::stage::{CHANGED, INTACT, Spoil, Stage, broken_proxy, plain_proxy, tls_proxy};
+use super::stage::{CHANGED, INTACT, Places, Spoil, Stage, broken_proxy, plain_proxy, tls_proxy};
 use crate::certificates::{Authority, Identity};
 use crate::peer;
 
@@ -122,6 +122,81 @@ fn a_server_that_does_not_have_the_suite_is_told() {
     let target = tls_proxy(stage.backend, config);
     assert_eq!(stage.fault(Work::TlsConnect, target), "tls_alert");
     assert_eq!(stage.fault(Work::TlsPingPong64, target), "not_connected");
+}
+
+#[test]
+fn each_work_takes_the_suite_that_its_name_says() {
+    let stage = Stage::new();
+    let (certificate, key) = stage.between.material.authority.server(Identity::Ecdsa);
+    let provider = CryptoProvider {
+        cipher_suites: vec![cipher_suite::TLS13_AES_256_GCM_SHA384],
+        ..aws_lc_rs::default_provider()
+    };
+    let config = builder(provider).with_single_cert(vec![certificate], key).unwrap();
+    let target = tls_proxy(stage.backend, config);
+    for work in [Work::TlsDownload256, Work::TlsUpload256] {
+        assert_eq!(stage.fault(work, target), "", "{work:?}");
+    }
+}
+
+#[test]
+fn each_certificate_is_asked_for_where_it_is_shown() {
+    let stage = Stage::new();
+    let proxy = |identity| tls_proxy(stage.backend, stage.server_config(identity));
+    let nowhere = plain_proxy(stage.backend);
+    let ecdsa = Places { ecdsa: proxy(Identity::Ecdsa), ..Places::all_at(nowhere) };
+    let rsa = Places { rsa: proxy(Identity::Rsa), ..Places::all_at(nowhere) };
+    for (work, places) in [(Work::TlsConnect, ecdsa), (Work::TlsConnectRsa, rsa)] {
+        let figures = stage.run_subject(Subject::Work(work), Speed::Full, &places);
+        assert!(figures.is_ok(), "{work:?}: {:?}", figures.err());
+    }
+}
+
+/// Shows one certificate so many times, and then another.
+#[derive(Debug)]
+struct Changing {
+    first: Arc<CertifiedKey>,
+    then: Arc<CertifiedKey>,
+    shown: AtomicUsize,
+}
+
+impl ResolvesServerCert for Changing {
+    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let is_first = self.shown.fetch_add(1, Ordering::Relaxed) < 10;
+        Some(Arc::clone(if is_first { &self.first } else { &self.then }))
+    }
+}
+
+/// What is said of a server that begins well, and then has another key: that of its certificate,
+/// which nobody has signed whom clients trust, or one that is not.
+fn fault_of_a_change(has_other_certificate: bool) -> String {
+    let stage = Stage::new();
+    let known = stage.between.material.authority.server(Identity::Ecdsa);
+    let other = Authority::generate().unwrap().server(Identity::Ecdsa);
+    let shown = |certificate, key| {
+        Arc::new(CertifiedKey::new(
+            vec![certificate],
+            aws_lc_rs::sign::any_ecdsa_type(key).unwrap(),
+        ))
+    };
+    let certificate = if has_other_certificate { &other.0 } else { &known.0 };
+    let resolver = Changing {
+        first: shown(known.0.clone(), &known.1),
+        then: shown(certificate.clone(), &other.1),
+        shown: AtomicUsize::new(0),
+    };
+    let config = builder(aws_lc_rs::default_provider()).with_cert_resolver(Arc::new(resolver));
+    stage.fault(Work::TlsConnect, tls_proxy(stage.backend, config))
+}
+
+#[test]
+fn a_certificate_that_changes_is_verified_anew() {
+    assert_eq!(fault_of_a_change(true), "tls_certificate");
+}
+
+#[test]
+fn signatures_are_looked_at_again_and_again() {
+    assert_eq!(fault_of_a_change(false), "tls_certificate");
 }
 
 #[test]
