@@ -58,11 +58,11 @@ impl Identity {
         let mut bare = None;
         look_at_chain(chain, &facts, now, findings);
         let first = facts.into_iter().next()?;
-        if let Some((at, response)) = response {
-            if let Some((response, until)) = fitting(at, response?, &first.serial, now, findings) {
-                bare = until.map(|until| (until, Arc::new(certified.clone())));
-                certified.ocsp = Some(response);
-            }
+        if let Some((at, response)) = response
+            && let Some((response, until)) = fitting(at, response?, &first.serial, now, findings)
+        {
+            bare = until.map(|until| (until, Arc::new(certified.clone())));
+            certified.ocsp = Some(response);
         }
         Some(Identity {
             schemes: schemes(&certified),

@@ -53,7 +53,7 @@ pub struct Capacity {
 pub enum Loaded {
     Results(Box<Results>),
     /// A compare.json.
-    Comparison(Comparison),
+    Comparison(Box<Comparison>),
 }
 
 impl Results {
