@@ -55,8 +55,19 @@ pub(super) fn answer(output: &[u8], failure: &Failure) -> Option<AlertDescriptio
     match (last_record(output)?, failure) {
         ((ALERT, &[_level, description]), _) => Some(description.into()),
         (_, Failure::Certificate(error)) => Some(error.clone().into()),
-        (_, Failure::Protocol(Error::NoCertificatesPresented)) => {
-            Some(AlertDescription::CertificateRequired)
+        (_, Failure::Protocol(error)) => only_answer(error),
+        _ => None,
+    }
+}
+
+/// The alert that rustls answers this with, wherever in a handshake it comes about.
+fn only_answer(error: &Error) -> Option<AlertDescription> {
+    match error {
+        Error::NoCertificatesPresented => Some(AlertDescription::CertificateRequired),
+        Error::NoApplicationProtocol => Some(AlertDescription::NoApplicationProtocol),
+        Error::PeerSentOversizedRecord => Some(AlertDescription::RecordOverflow),
+        Error::InappropriateMessage { .. } | Error::InappropriateHandshakeMessage { .. } => {
+            Some(AlertDescription::UnexpectedMessage)
         }
         _ => None,
     }

@@ -221,9 +221,6 @@ fn a_hello_that_comes_with_the_first_bytes_of_a_wrong_handshake_is_answered() {
     drop(client);
     let session = scene.proxy.session();
     assert_eq!(session["reason"], "client-tls");
-    let failure = &session["tls"]["failure"];
-    assert_eq!(failure["word"], "protocol");
-    let text = failure["text"].as_str().unwrap();
-    assert!(text.starts_with("the alert unexpected_message was sent: "), "{text}");
+    assert_eq!(session["tls"]["failure"]["word"], "decrypt", "{session}");
     scene.await_rest();
 }
