@@ -202,6 +202,26 @@ fn a_lapsed_certificate_serves_with_a_warning_and_gives_way() {
 }
 
 #[test]
+fn check_says_that_it_looks_at_files_once_the_text_is_in_order() {
+    let more = "[tls.edge]\ncertificates = [{ chain = \"/nonexistent\", key = \"/nonexistent\" }]\n\
+                unknown = 1\n";
+    let address = super::super::peer::vacant();
+    let plan = Plan { listener: "tls = \"edge\"", more, ..Plan::of(&[address]) };
+    let refusal = refusal(&plan.text("127.0.0.1:0"), |config| {
+        let mut ringmain = Command::new(env!("CARGO_BIN_EXE_ringmain"));
+        ringmain.args(["check", "--config"]).arg(config);
+        ringmain
+    });
+    assert_eq!(refusal.code, 78);
+    for sentence in [
+        "tls.edge.unknown: unknown key",
+        "the files that a configuration names are looked at once its text is in order",
+    ] {
+        assert!(refusal.reason.contains(sentence), "{}", refusal.reason);
+    }
+}
+
+#[test]
 fn check_and_run_refuse_files_that_cannot_be_used() {
     let authority = Authority::new("the authority");
     let [chain, _] = authority.pair("one", &authority.issue(&["one.test"]));
