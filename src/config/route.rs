@@ -276,7 +276,8 @@ mod tests {
             )
         };
         let routes = "{ alpn = [\"h2\", \"smtp\"], pool = \"p\" },\n\
-                      { server_names = [\"a.b\"], alpn = [\"imap\"], pool = \"p\", tls = \"inner\" },\n\
+                      { server_names = [\"a.b\"], alpn = [\"imap\"], pool = \"p\", \
+                      tls = \"inner\" },\n\
                       { alpn = [\"pop3\"], pool = \"p\", tls = \"off\" },\n\
                       { alpn = [\"irc\"], reject = true }";
         assert_eq!(
