@@ -112,7 +112,7 @@ impl Stock {
             let line = |expiry: &Expiry| {
                 let (key, file) = (&expiry.key, expiry.file.display());
                 let what = expiry.subject();
-                format!("{}.{key}: {file}: {what} valid until {}", table.path, expiry.date())
+                format!("{}.{key}: {file}: {what} is valid until {}", table.path, expiry.date())
             };
             table.expiries().iter().map(line).collect()
         };

@@ -237,12 +237,12 @@ fn remind(key: &str, expiry: &Expiry, left: Left) {
     let (what, date, file) = (expiry.subject(), expiry.date(), expiry.file.display());
     match left {
         Left::Days(days @ 2..) => {
-            tracing::warn!("{key}: {file}: the {what} lapses in {days} days, on {date}; {remedy}");
+            tracing::warn!("{key}: {file}: {what} lapses in {days} days, on {date}; {remedy}");
         }
         Left::Days(_) => {
-            tracing::error!("{key}: {file}: the {what} lapses soon, on {date}; {remedy}");
+            tracing::error!("{key}: {file}: {what} lapses soon, on {date}; {remedy}");
         }
-        Left::Lapsed => tracing::error!("{key}: {file}: the {what} has lapsed on {date}; {remedy}"),
+        Left::Lapsed => tracing::error!("{key}: {file}: {what} has lapsed on {date}; {remedy}"),
     }
 }
 

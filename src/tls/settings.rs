@@ -41,16 +41,16 @@ impl Expiry {
         date(self.until)
     }
 
-    /// What it is that lapses, such as `certificate 2 of the file`.
+    /// What it is that lapses, such as `the certificate` or `certificate 2 of the file`.
     pub fn subject(&self) -> String {
         let place = self.place;
         match self.kind {
-            Kind::Certificate if place == 1 => "certificate".to_owned(),
+            Kind::Certificate if place == 1 => "the certificate".to_owned(),
             Kind::Certificate => format!("certificate {place} of the file"),
             Kind::Authority => format!("authority {place} of the file"),
-            Kind::RevocationList if place == 1 => "revocation list".to_owned(),
+            Kind::RevocationList if place == 1 => "the revocation list".to_owned(),
             Kind::RevocationList => format!("revocation list {place} of the file"),
-            Kind::Staple => "OCSP response".to_owned(),
+            Kind::Staple => "the OCSP response".to_owned(),
         }
     }
 }

@@ -132,7 +132,7 @@ fn an_authority_that_has_lapsed_is_told_and_believed() {
     let told = sentences(&gate.folder, server.warnings());
     assert_eq!(told, [format!("client_ca: ca.pem: {lapsed}")]);
     let subjects: Vec<_> = server.expiries().iter().map(|expiry| expiry.subject()).collect();
-    assert_eq!(subjects, ["certificate", "authority 1 of the file", "authority 2 of the file"]);
+    assert_eq!(subjects, ["the certificate", "authority 1 of the file", "authority 2 of the file"]);
     assert_eq!(server.expiries()[2].until, at(NOW - DAY));
     assert_eq!(gate.outcome(Some(&late.issue(&["agent.test"]))), Ok(()));
     // The same for the authorities of backends.

@@ -272,7 +272,7 @@ fn every_certificate_of_a_chain_is_looked_at() {
     let loaded = load(&options).unwrap();
     let expiries: Vec<_> = loaded.expiries().iter().map(|it| (it.subject(), it.until)).collect();
     let expected = [
-        ("certificate".to_owned(), at(NOW + 364 * DAY)),
+        ("the certificate".to_owned(), at(NOW + 364 * DAY)),
         ("certificate 2 of the file".to_owned(), at(NOW - DAY)),
     ];
     assert_eq!(expiries, expected);

@@ -168,7 +168,7 @@ fn a_staple_that_lapses_while_it_is_shown_is_left_out_from_then_on() {
     let server = site.load().unwrap();
     let [_, staple] = server.expiries() else { panic!("{:?}", server.expiries()) };
     assert_eq!((staple.kind, &*staple.key), (Kind::Staple, "certificates[0].staple"));
-    assert_eq!((staple.until, staple.subject()), (at(NOW + DAY), "OCSP response".to_owned()));
+    assert_eq!((staple.until, staple.subject()), (at(NOW + DAY), "the OCSP response".to_owned()));
     site.clock.set(NOW + DAY - 1);
     assert_eq!(stapled(server.config()), bytes);
     site.clock.set(NOW + DAY);
