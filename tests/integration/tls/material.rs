@@ -202,6 +202,26 @@ fn a_lapsed_certificate_serves_with_a_warning_and_gives_way() {
 }
 
 #[test]
+fn what_lapses_beside_the_certificate_is_told_and_exported() {
+    let authority = Authority::new("the authority");
+    let late = authority.issue_expired(&["an old authority"]).certificate;
+    let ca = authority.write("ca.pem", &format!("{}{late}", authority.pem()));
+    let [chain, _] = authority.pair("edge", &authority.issue(&[NAME]));
+    let lines = format!("client_auth = \"optional\"\nclient_ca = {ca:?}");
+    let scene = Scene::of(authority, &lines, Settings::default());
+    scene.proxy.await_words("client_ca: ");
+    scene.proxy.await_words("authority 2 of the file was valid until 2020-02-01 00:00:00 UTC");
+    scene.proxy.await_words("authority 2 of the file has lapsed on 2020-02-01 00:00:00 UTC");
+    scene.proxy.await_metric("tls_authority_expiry_seconds", |until| until == 1_580_515_200);
+    let leaf = std::fs::read_to_string(&chain).unwrap();
+    scene.authority.write("edge.pem", &(leaf + &late));
+    // It would be refused by whoever verifies it.
+    scene.proxy.await_words(STAYS);
+    scene.proxy.await_words("certificate 2 of the file was valid until 2020-02-01 00:00:00 UTC");
+    scene.proxy.await_metric("tls_certificate_expiry_seconds", |until| until > 1_790_000_000);
+}
+
+#[test]
 fn check_says_that_it_looks_at_files_once_the_text_is_in_order() {
     let more = "[tls.edge]\ncertificates = [{ chain = \"/nonexistent\", key = \"/nonexistent\" }]\n\
                 unknown = 1\n";
