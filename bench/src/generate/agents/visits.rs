@@ -55,11 +55,11 @@ impl Visits {
             stage.engine.spawn(async move {
                 while tickets.len() < wanted && !visits.team.stage.is_ending() {
                     let visited = visits.visit(visits.team.stage.now(), 0).await;
-                    visits.visited.set(visits.visited.get() + 1);
                     if let Err(cause) = visited {
                         visits.team.failed(cause);
                         break;
                     }
+                    visits.visited.set(visits.visited.get() + 1);
                     if tickets.len() == 0 {
                         break;
                     }

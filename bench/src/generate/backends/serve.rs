@@ -212,12 +212,11 @@ async fn send(house: &House, channel: &Channel) -> Result<(), Cause> {
         house.stand_still().await;
         bytes.clear();
         let work = place.as_ref().map(Place::work);
-        let mut is_done = true;
+        let mut has_left = false;
         while bytes.len() < AT_ONCE {
-            let Some(due) = place.as_ref().map_or_else(|| flood(stage, window), Place::next) else {
-                break;
-            };
-            is_done = false;
+            let due = place.as_ref().map_or_else(|| flood(stage, window), Place::next);
+            let Some(due) = due else { break };
+            has_left = true;
             stage.recorder.borrow_mut().departed(stage.instant());
             let size = house.group.sizes.draw(&mut house.random.borrow_mut());
             let mark = Mark { stream, sequence, due };
@@ -229,8 +228,7 @@ async fn send(house: &House, channel: &Channel) -> Result<(), Cause> {
             format.encode(&mark, size, &mut bytes);
         }
         match work {
-            _ if !bytes.is_empty() => channel.send(&bytes).await?,
-            _ if !is_done => {}
+            _ if has_left => channel.send(&bytes).await?,
             Some(work) => work.await,
             // Everything has left; the agent ends the connection.
             None => std::future::pending().await,

@@ -95,16 +95,18 @@ fn a_stall_of_a_backend_that_takes_long_units_shows_up_in_full() {
     let stall = Outage { at: Duration::from_secs(1), length: Duration::from_secs(1) };
     for protocol in [Protocol::StreamUp, Protocol::StreamDown, Protocol::TlsStreamUp] {
         let behaviour = Behaviour { stall: Some(stall), ..Behaviour::default() };
-        let mut order = order(protocol, 4, open(100.0, Arrivals::Constant), 4);
+        let mut order = order(protocol, 4, open(20.0, Arrivals::Constant), 4);
         order.groups[0].sizes = Sizes::Constant(64 << 10);
         assert!(order.groups[0].is_bulk());
         let tally = play(&order, behaviour).tally;
         let (counts, latency) = (tally.counts(), &tally.latency);
-        assert!(counts.sent.abs_diff(400) <= 1, "{protocol:?}: {counts:?}");
+        assert!(counts.sent.abs_diff(80) <= 1, "{protocol:?}: {counts:?}");
         assert_eq!((counts.lost, counts.failed()), (0, 0), "{protocol:?}: {counts:?}");
-        assert!(latency.max().abs_diff(1_000_000_000) < 30_000_000, "{}", latency.max());
+        // What has piled up takes a while on its way.
+        let longest = latency.max() / 1_000_000;
+        assert!((900..1_200).contains(&longest), "{protocol:?}: {longest} ms");
         let waited = latency.share_above(500_000_000);
-        assert!((waited - 0.125).abs() < 0.01, "{protocol:?}: {waited}");
+        assert!((0.11..0.2).contains(&waited), "{protocol:?}: {waited}");
     }
 }
 
@@ -121,7 +123,8 @@ fn what_a_backend_can_not_send_is_late_or_lost() {
         assert!(counts.sent.abs_diff(units) <= 2, "{protocol:?}: {counts:?}");
         assert!(counts.lost.abs_diff(units * 6 / 10) <= 20, "{protocol:?}: {counts:?}");
         // Those that a backend did not even send are told apart, and their wait counts.
-        assert!(tally.unanswered.abs_diff(3_000) <= 20, "{protocol:?}: {}", tally.unanswered);
+        let unsent = 2_980..=counts.lost;
+        assert!(unsent.contains(&tally.unanswered), "{protocol:?}: {}", tally.unanswered);
         assert!(tally.latency.max() > 5_900_000_000, "{protocol:?}: {}", tally.latency.max());
 
         let death = Outage { at: Duration::from_secs(3), length: Duration::from_secs(2) };
