@@ -189,6 +189,7 @@ impl Bench {
         ground::check_descriptors(order, sides)?;
         ground::check_datagrams(order, &self.route)?;
         ground::check_tls(order, &self.route)?;
+        ground::check_backends(order, &self.route)?;
         ground::sources(order, self.goal(), &self.sources)?;
         match &self.route {
             Route::Target { target, backends, terminus } => {

@@ -93,6 +93,22 @@ pub fn check_tls(order: &Order, route: &Route) -> Result<(), Failure> {
     Err(Failure::Options(said))
 }
 
+/// Whether the backends behind a target can be opened: those of one group are at all of the addresses
+/// that were given.
+pub fn check_backends(order: &Order, route: &Route) -> Result<(), Failure> {
+    match route {
+        Route::Target { backends, .. } if !backends.is_empty() && order.groups.len() > 1 => {
+            let names: Vec<&str> = order.groups.iter().map(|group| group.name.as_str()).collect();
+            Err(Failure::Options(format!(
+                "several groups can not share the addresses of --backend-listen; run {} one by \
+                 one, each with the others as --without",
+                names.join(", ")
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether somebody is there who takes what the groups send, and somebody who counts it.
 pub fn check_target(order: &Order, target: SocketAddr, has_backends: bool) -> Result<(), Failure> {
     let protocols = || order.groups.iter().map(|group| group.protocol);
@@ -352,6 +368,18 @@ mod tests {
         check_tls(&sealed, &route(&[], blind())).unwrap();
         check_tls(&plain, &route(&[], Terminus::Unknown)).unwrap();
         check_tls(&sealed, &Route::Direct).unwrap();
+    }
+
+    #[test]
+    fn groups_share_no_backends_behind_a_target() {
+        let mut order = order(Protocol::TcpEcho, 1, 1.0);
+        let at = SocketAddr::from(([127, 0, 0, 1], 9));
+        let route = |backends| Route::Target { target: at, backends, terminus: Terminus::Unknown };
+        check_backends(&order, &route(vec![at])).unwrap();
+        order.groups.push(Group { name: "web".to_owned(), ..order.groups[0].clone() });
+        check_backends(&order, &route(Vec::new())).unwrap();
+        let said = check_backends(&order, &route(vec![at])).unwrap_err().to_string();
+        assert!(said.contains("tcp-echo, web") && said.contains("--without"), "{said}");
     }
 
     #[test]

@@ -32,15 +32,15 @@ pub struct Options {
     /// Units per second, whatever comes back; `closed`: the next leaves when one has come back
     #[arg(long, default_value = "10000", value_parser = parse_rate)]
     rate: Rate,
-    /// How units lie between each other
-    #[arg(long, value_enum, default_value = "constant")]
-    arrivals: Arrivals,
+    /// How units of an open loop lie between each other (default: constant)
+    #[arg(long, value_enum)]
+    arrivals: Option<Arrivals>,
     /// Open at a time
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     connections: u32,
-    /// Units under way on each connection of a closed loop
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    depth: u32,
+    /// Units under way on each connection of a closed loop (default: 1)
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    depth: Option<u32>,
     /// Bytes of a unit
     #[arg(long, default_value_t = 128,
         value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
@@ -63,9 +63,9 @@ pub struct Options {
     /// Where backends are opened behind the target; without it the target has its own
     #[arg(long, requires = "target", value_delimiter = ',')]
     backend_listen: Vec<SocketAddr>,
-    /// Threads of a Ringmain that the run starts
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    workers: u32,
+    /// Threads of a Ringmain that the run starts (default: 1)
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    workers: Option<u32>,
     /// TLS is ended by the backends, and not by the proxy or the target
     #[arg(long)]
     passthrough: bool,
@@ -142,11 +142,12 @@ impl Options {
                     .to_owned(),
             ));
         }
+        self.check_pace()?;
         let pace = match self.rate {
-            Rate::Closed => Pace::Closed { depth: self.depth },
+            Rate::Closed => Pace::Closed { depth: self.depth.unwrap_or(1) },
             Rate::Open(rate) => {
-                let (arrivals, ramp) = (self.arrivals, Duration::ZERO);
-                Pace::Open { rate, arrivals, ramp, spikes: None }
+                let arrivals = self.arrivals.unwrap_or(Arrivals::Constant);
+                Pace::Open { rate, arrivals, ramp: Duration::ZERO, spikes: None }
             }
         };
         let sizes = Sizes::Constant(self.size as usize);
@@ -161,7 +162,31 @@ impl Options {
         })
     }
 
+    /// Refuses what the other kind of loop is for.
+    fn check_pace(&self) -> Result<(), Failure> {
+        let said = match (self.rate, self.protocol.dialogue()) {
+            (Rate::Open(_), _) if self.depth.is_some() => {
+                "--depth is of a closed loop; leave it out, or give --rate closed"
+            }
+            (Rate::Closed, _) if self.arrivals.is_some() => {
+                "--arrivals are of an open loop; leave it out, or give units per second with --rate"
+            }
+            (Rate::Closed, dialogue) if self.depth.is_some() && dialogue != Dialogue::Exchange => {
+                "--depth is of units that are answered on connections that last; leave it out"
+            }
+            _ => return Ok(()),
+        };
+        Err(Failure::Options(said.to_owned()))
+    }
+
     pub fn route(&self) -> Result<Route, Failure> {
+        if self.workers.is_some() && (self.target.is_some() || self.via == Via::Direct) {
+            return Err(Failure::Options(
+                "--workers are those of a Ringmain that the run starts; leave it out, or give \
+                 --via ringmain"
+                    .to_owned(),
+            ));
+        }
         Ok(match (self.target, self.via) {
             (Some(target), _) => Route::Target {
                 target,
@@ -177,7 +202,8 @@ impl Options {
             }
             (None, Via::Direct) => Route::Direct,
             (None, Via::Ringmain) => {
-                Route::Ringmain { workers: self.workers, passthrough: self.passthrough }
+                let workers = self.workers.unwrap_or(1);
+                Route::Ringmain { workers, passthrough: self.passthrough }
             }
         })
     }
@@ -478,10 +504,25 @@ mod tests {
             ("--target 127.0.0.1:1 --server-name a.example", "whom to believe"),
             ("--target 127.0.0.1:1 --ca /nowhere/ca.pem", "/nowhere/ca.pem can not be read"),
             ("--passthrough", "nobody is between"),
+            ("--workers 2", "--via ringmain"),
         ] {
             let refused = parse(line).unwrap().route().unwrap_err().to_string();
             assert!(refused.contains(said), "{line}: {refused}");
         }
+    }
+
+    #[test]
+    fn what_is_of_the_other_loop_is_refused() {
+        for (line, said) in [
+            ("--depth 4", "--rate closed"),
+            ("--rate closed --arrivals constant", "an open loop"),
+            ("--rate closed --depth 4 --protocol tcp-connect", "connections that last"),
+        ] {
+            let refused = parse(line).unwrap().order().unwrap_err().to_string();
+            assert!(refused.contains(said), "{line}: {refused}");
+        }
+        let closed = parse("--rate closed --depth 4").unwrap().order().unwrap();
+        assert_eq!(closed.groups[0].pace, Pace::Closed { depth: 4 });
     }
 
     #[test]
