@@ -143,8 +143,8 @@ impl Template {
     }
 }
 
-/// Sessions that a candidate with a limit may have, unless there are more clients; and how many more
-/// than clients, for those whose end is on its way.
+/// Sessions that a candidate with a limit may have, unless there are more clients; and how many
+/// more than clients, for those whose end is on its way.
 const SESSIONS: u32 = 7680;
 const SPARE: u32 = 1024;
 

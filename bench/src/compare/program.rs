@@ -146,8 +146,8 @@ fn load_stream_module(build: &str) -> Result<String, Missing> {
     Ok(format!("load_module {};", module.display()))
 }
 
-/// The one that was named. Else, where cargo has built this program, the one that cargo builds of the
-/// same sources, since what lies there may be older than they are. Else one that was installed.
+/// The one that was named. Else, where cargo has built this program, the one that cargo builds of
+/// the same sources, since what lies there may be older than they are. Else one that was installed.
 fn ringmain() -> Result<PathBuf, Missing> {
     if let Some(named) = NAMED.get() {
         return Ok(named.clone());

@@ -151,27 +151,10 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Unreachable { target, error } => write!(
-                f,
-                "{target} can not be reached ({error}); start what listens there, or give its \
-                 address as --target"
-            ),
-            Failure::NotConnected { target, wanted, connected, cause } => write!(
-                f,
-                "only {connected} of {wanted} connections to {target} came about in time \
-                 ({cause}); ask for fewer with --connections, or raise the target's limits"
-            ),
-            Failure::Untrusted { target, reason } => write!(
-                f,
-                "the certificate of {target} is not trusted: {reason}; give another --ca or \
-                 --server-name, or --insecure to verify nothing"
-            ),
-            Failure::NoHandshake { target, cause } => write!(
-                f,
-                "no handshake with {target} succeeded ({cause}); see that it ends TLS 1.3 there, \
-                 asks clients for no certificate, and knows the name it is asked for \
-                 (--server-name)"
-            ),
+            Failure::Unreachable { .. }
+            | Failure::NotConnected { .. }
+            | Failure::Untrusted { .. }
+            | Failure::NoHandshake { .. } => self.say_of_target(f),
             Failure::Descriptors { needed, limit } => write!(
                 f,
                 "the run needs {needed} descriptors and may open {limit}; raise the limit \
@@ -233,6 +216,37 @@ impl fmt::Display for Failure {
                  proxy says, and its time-outs"
             ),
             Failure::Interrupted => f.write_str("interrupted"),
+        }
+    }
+}
+
+impl Failure {
+    /// The sentence where somebody could not be reached as was meant.
+    fn say_of_target(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Unreachable { target, error } => write!(
+                f,
+                "{target} can not be reached ({error}); start what listens there, or give its \
+                 address as --target"
+            ),
+            Failure::NotConnected { target, wanted, connected, cause } => write!(
+                f,
+                "only {connected} of {wanted} connections to {target} came about in time \
+                 ({cause}); ask for fewer with --connections, or raise the target's limits"
+            ),
+            Failure::Untrusted { target, reason } => write!(
+                f,
+                "the certificate of {target} is not trusted: {reason}; give another --ca or \
+                 --server-name, or --insecure to verify nothing"
+            ),
+            Failure::NoHandshake { target, cause } => write!(
+                f,
+                "no handshake with {target} succeeded ({cause}); see that it ends TLS 1.3 there, \
+                 asks clients for no certificate, and knows the name it is asked for \
+                 (--server-name)"
+            ),
+            // The others have their own.
+            _ => f.write_str(self.as_str()),
         }
     }
 }

@@ -93,8 +93,8 @@ pub fn check_tls(order: &Order, route: &Route) -> Result<(), Failure> {
     Err(Failure::Options(said))
 }
 
-/// Whether the backends behind a target can be opened: those of one group are at all of the addresses
-/// that were given.
+/// Whether the backends behind a target can be opened: those of one group are at all of the
+/// addresses that were given.
 pub fn check_backends(order: &Order, route: &Route) -> Result<(), Failure> {
     match route {
         Route::Target { backends, .. } if !backends.is_empty() && order.groups.len() > 1 => {

@@ -5,9 +5,9 @@
 //! `wire` (what they look like), `ledger` and `record` (what is counted), `stage`, `channel` and
 //! `tls` (what tasks stand on), `bulk` (long units), `agents` and `backends` (the two sides),
 //! `grpc` (both over HTTP/2), `datagrams` (both over UDP), `pair`, `thread`, `placement`,
-//! `network`, `proxy`, `metrics`, `standing` and `bench` (what makes runs of them), `between` (runs around a
-//! proxy that is there), `system` (a bench as what is judged), then `options`, `command` and
-//! `screen`.
+//! `network`, `proxy`, `metrics`, `standing` and `bench` (what makes runs of them), `between` (runs
+//! around a proxy that is there), `system` (a bench as what is judged), then `options`, `command`
+//! and `screen`.
 
 mod agents;
 mod backends;

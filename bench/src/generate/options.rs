@@ -35,8 +35,8 @@ pub struct Options {
     /// How units of an open loop lie between each other (default: constant)
     #[arg(long, value_enum)]
     arrivals: Option<Arrivals>,
-    /// Open at a time; of connections that are a unit each, those that find no place wait, and their
-    /// time runs
+    /// Open at a time; of connections that are a unit each, those that find no place wait, and
+    /// their time runs
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     connections: u32,
     /// Units under way on each connection of a closed loop (default: 1)

@@ -1,5 +1,5 @@
-//! Owns the check that results find room where they are to go, for whoever measures for hours before
-//! there are any; it writes none.
+//! Owns the check that results find room where they are to go, for whoever measures for hours
+//! before there are any; it writes none.
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};

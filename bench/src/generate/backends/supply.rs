@@ -11,8 +11,8 @@ use super::super::course::Schedule;
 use super::super::record::Recorder;
 use super::super::stage::Stage;
 
-/// The schedule of a group, dealt out to as many seats as it has agents. What is due at a seat waits
-/// there while nobody has it, or whoever has it can not send, and its time runs.
+/// The schedule of a group, dealt out to as many seats as it has agents. What is due at a seat
+/// waits there while nobody has it, or whoever has it can not send, and its time runs.
 pub struct Supply {
     seats: Vec<Seat>,
     /// Those that no connection has; the last of them is the next to be taken.

@@ -12,8 +12,9 @@ use crate::certificates::{Authority, Identity, SERVER_NAME};
 use super::super::channel::AgentTls;
 use super::super::failure::Failure;
 use super::super::protocol::{Handshakes, Protocol};
+use super::Trust;
 use super::terms::Terms;
-use super::{Trust, failure};
+use super::trust::failure;
 
 /// An authority that lives as long as the run.
 pub struct Material {

@@ -8,14 +8,8 @@ mod tickets;
 mod trust;
 mod verifier;
 
-use super::failure::Failure;
-
 pub use audit::{Audit, Disagreed};
 pub use material::Material;
 pub use terms::{Suite, Terms};
 pub use tickets::Tickets;
 pub use trust::Trust;
-
-fn failure(error: impl std::fmt::Display) -> Failure {
-    Failure::Certificates(error.to_string())
-}

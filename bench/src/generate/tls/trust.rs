@@ -17,8 +17,8 @@ use super::super::channel::AgentTls;
 use super::super::failure::Failure;
 use super::super::protocol::{Handshakes, Protocol};
 use super::terms::{Suite, Terms};
+use super::tickets::Tickets;
 use super::verifier::{Credulous, Verifier};
-use super::{Tickets, failure};
 
 /// A server by its name, and who vouches for it.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,6 +98,11 @@ impl Trust {
         let strict = WebPkiServerVerifier::builder_with_provider(roots.into(), provider);
         Ok(Arc::new(Verifier::new(strict.build().map_err(failure)?)))
     }
+}
+
+/// Of rustls, or of whoever signs.
+pub fn failure(error: impl std::fmt::Display) -> Failure {
+    Failure::Certificates(error.to_string())
 }
 
 fn offered(terms: Terms) -> CryptoProvider {
