@@ -78,10 +78,12 @@ impl From<io::Error> for Cause {
 
 impl From<Failure> for Cause {
     fn from(failure: Failure) -> Cause {
-        match (&failure, failure.as_str()) {
-            (Failure::Certificate(error), _) => Cause::Certificate(reason(error)),
-            (Failure::Alert(_), _) => Cause::Tls("tls_alert"),
-            (_, "decrypt") => Cause::Tls("tls_decrypt"),
+        match &failure {
+            // The alert is for the other side.
+            Failure::Answered(failure, _) => Cause::from(Failure::clone(failure)),
+            Failure::Certificate(error) => Cause::Certificate(reason(error)),
+            Failure::Alert(_) => Cause::Tls("tls_alert"),
+            other if other.as_str() == "decrypt" => Cause::Tls("tls_decrypt"),
             _ => Cause::Tls("tls"),
         }
     }

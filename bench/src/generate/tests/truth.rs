@@ -133,8 +133,9 @@ fn what_a_backend_can_not_send_is_late_or_lost() {
         let (counts, latency) = (tally.counts(), &tally.latency);
         assert!(counts.sent.abs_diff(units) <= 2, "{protocol:?}: {counts:?}");
         // What was due meanwhile comes when there is a connection again, but for what was written
-        // to those that were reset.
-        assert!(counts.lost <= 40, "{protocol:?}: {counts:?}");
+        // to those that were reset; agents go on to write to such.
+        let written = if protocol == Protocol::StreamBoth { 1_040 } else { 40 };
+        assert!(counts.lost <= written, "{protocol:?}: {counts:?}");
         assert!(latency.max() > 1_900_000_000, "{protocol:?}: {}", latency.max());
         let waited = latency.share_above(500_000_000);
         assert!((0.14..0.4).contains(&waited), "{protocol:?}: {waited}");
