@@ -57,7 +57,9 @@ pub struct Options {
 pub fn capacity(options: &Options) -> Result<(), Failure> {
     report::check_output(&options.output, report::files_of("capacity"))?;
     let site = Site::prepare()?;
-    options.check(&site)?;
+    let generators = options.able(&site)?;
+    let no_runs = |fault: Fault| Failure::NoRuns(fault.to_string());
+    generators.first().map_or(Ok(()), Generator::find_proxy).map_err(no_runs)?;
     let mut host = site.host();
     let (mut runs, mut found) = (Vec::new(), Vec::new());
     'all: for protocol in each_once(&options.protocol) {
@@ -96,8 +98,9 @@ pub fn capacity(options: &Options) -> Result<(), Failure> {
 }
 
 impl Options {
-    /// All that is asked for, before the first of it takes its minutes.
-    fn check(&self, site: &Site) -> Result<(), Failure> {
+    /// A generator for each protocol, all of which can make their runs: what can not be is found out
+    /// before the first takes its minutes.
+    fn able(&self, site: &Site) -> Result<Vec<Generator>, Failure> {
         let Bounds { start, connections, window, warm_up, .. } = self.bounds();
         let load = Load { rate: Some(start), connections, window, warm_up };
         let (workers, passthrough) = (self.workers[0], self.load.passthrough);
@@ -105,9 +108,8 @@ impl Options {
             site.through_ringmain(self.load.order(protocol), workers, passthrough)
         });
         let generators: Vec<Generator> = generators.collect();
-        let no_runs = |fault: Fault| Failure::NoRuns(fault.to_string());
-        generators.iter().try_for_each(|one| one.check(&load)).map_err(no_runs)?;
-        generators.first().map_or(Ok(()), Generator::find_proxy).map_err(no_runs)
+        let checked = generators.iter().try_for_each(|one| one.check(&load));
+        checked.map(|()| generators).map_err(|fault| Failure::NoRuns(fault.to_string()))
     }
 
     /// Units per second that agents and backends carry with nobody between them, as fast as they
@@ -243,13 +245,20 @@ mod tests {
         Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}")).options
     }
 
+    fn refused(options: &Options) -> String {
+        match options.able(&Site::bare()) {
+            Ok(_) => panic!("nothing is refused"),
+            Err(failure) => failure.to_string(),
+        }
+    }
+
     #[test]
     fn what_can_not_be_searched_is_refused_before_the_first_search() {
         let options = options("--protocol tcp-echo,ndjson,syslog-udp --workers 1");
-        let said = options.check(&Site::bare()).unwrap_err().to_string();
+        let said = refused(&options);
         assert!(said.contains("syslog-udp") && said.contains("protocol over TCP"), "{said}");
         let many = self::options("--protocol tcp-echo --connections 1000000");
-        let said = many.check(&Site::bare()).unwrap_err().to_string();
+        let said = refused(&many);
         assert!(said.contains("1000000"), "{said}");
     }
 }
