@@ -15,6 +15,8 @@ mod system;
 
 pub use difference::{Difference, Verdict, discoveries};
 pub use estimate::Estimate;
+#[cfg(test)]
+pub use knee::Knee;
 pub use knee::Point;
 pub use objective::Objective;
 pub use posterior::Interval;

@@ -108,6 +108,13 @@ fn of_one(run: &Run) -> Exhausted {
     }
     if is_generator_limited(run) {
         let (generator, proxy) = (run.generator.generator * 100.0, proxy_share(run) * 100.0);
+        let backends = run.generator.backends * 100.0;
+        // With a CPU of their own it may be they alone.
+        if run.generator.backends >= FULL && run.generator.generator < FULL {
+            let text =
+                format!("the backends' CPU was {backends:.0}% busy, the proxy's {proxy:.0}%");
+            return of(Resource::Backends, text);
+        }
         let text = format!("the generator's CPU was {generator:.0}% busy, the proxy's {proxy:.0}%");
         return of(Resource::Generator, text);
     }
@@ -127,10 +134,6 @@ fn of_one(run: &Run) -> Exhausted {
     }
     if share >= PROXY_FULL {
         return of(Resource::Cpu, text);
-    }
-    if run.generator.backends >= FULL {
-        let busy = run.generator.backends * 100.0;
-        return of(Resource::Backends, format!("the backends' CPU was {busy:.0}% busy"));
     }
     if let Some(waited) = run.told.get(told::BUFFERS) {
         let text = format!("{waited} receives of the proxy waited for a buffer");
@@ -243,6 +246,19 @@ mod tests {
         }
         let mut run = busy(0.99, 0.2, 0.5);
         run.counts.errors.insert(kinds::RESET.to_owned(), 3);
+        assert_eq!(found(run), Resource::Cpu);
+    }
+
+    #[test]
+    fn backends_on_a_cpu_of_their_own_are_told_from_agents() {
+        let mut run = busy(0.60, 0.1, 0.5);
+        run.generator.backends = 0.98;
+        assert_eq!(found(run.clone()), Resource::Backends);
+        assert!(exhausted([&run].into_iter()).evidence.contains("backends' CPU was 98% busy"));
+        // On one CPU for both it is the generator as a whole.
+        run.generator.generator = 0.98;
+        assert_eq!(found(run.clone()), Resource::Generator);
+        run.cost.as_mut().unwrap().cpu_seconds = run.window * 0.95;
         assert_eq!(found(run), Resource::Cpu);
     }
 

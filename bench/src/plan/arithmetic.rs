@@ -94,6 +94,7 @@ fn needs(demand: &Demand, costs: &Costs, network: Option<Network>, lines: &mut V
         need.bytes += agents * (of.bytes + SOCKETS_BYTES);
         need.descriptors += agents * of.descriptors.max(2.0);
     }
+    fleet_lines(demand, &need, lines);
     if let Some(Network { cpu_factor, .. }) = network {
         let before = need.cpus;
         need.cpus *= cpu_factor;
@@ -113,6 +114,30 @@ fn needs(demand: &Demand, costs: &Costs, network: Option<Network>, lines: &mut V
         });
     }
     need
+}
+
+/// What all of it comes to, before hosts are counted.
+fn fleet_lines(demand: &Demand, need: &Need, lines: &mut Vec<Line>) {
+    let cpu_known = least_known(lines);
+    let agents = demand.agents();
+    lines.push(Line {
+        what: "the fleet: CPUs".to_owned(),
+        value: units::digits(need.cpus),
+        arithmetic: "all of the above, with all spikes at once".to_owned(),
+        known: cpu_known,
+    });
+    lines.push(Line {
+        what: "the fleet: memory".to_owned(),
+        value: units::bytes(need.bytes),
+        arithmetic: format!("of {agents} connections, in the proxy and in the kernel"),
+        known: Known::Assumed,
+    });
+}
+
+/// A sum is known no better than its least certain part.
+fn least_known(lines: &[Line]) -> Known {
+    let parts = lines.iter().filter(|line| line.what.ends_with("CPUs"));
+    parts.map(|line| line.known).max().unwrap_or(Known::Measured)
 }
 
 /// CPUs in a spike.
@@ -167,9 +192,7 @@ fn hosts(demand: &Demand, need: &Need, lines: &mut Vec<Line>) -> (u32, String) {
     let by_cpu = need.cpus / (cores * used);
     // A spike sends more on the connections there are; it opens no more of them.
     let by_memory = need.bytes / (memory * used);
-    // A sum is known no better than its least certain part.
-    let parts = lines.iter().filter(|line| line.what.ends_with("CPUs"));
-    let cpu_known = parts.map(|line| line.known).max().unwrap_or(Known::Measured);
+    let cpu_known = least_known(lines);
     let mut push = |what: &str, value: f64, known: Known, arithmetic: String| {
         let (what, value) = (what.to_owned(), units::digits(value));
         lines.push(Line { what, value, arithmetic, known });
@@ -278,6 +301,16 @@ mod tests {
         assert_eq!(line(&plan, "plain: CPUs").known, Known::Measured);
         // (40 MB/s x 1.5 + 20 MB/s x 4) x 16 bits, on two hosts.
         assert_eq!(line(&plan, "network of a host").value, "1.12 Gbit/s");
+    }
+
+    #[test]
+    fn what_the_fleet_takes_is_summed() {
+        let plan = plan(|demand| demand.streams[1].spike = 4.0, None);
+        // 3.00 + 0.006 + 4.00; and 25,000 x (20,000 + 8,192) bytes.
+        assert_eq!(line(&plan, "the fleet: CPUs").value, "7.01");
+        assert_eq!(line(&plan, "the fleet: CPUs").known, Known::Measured);
+        let memory = line(&plan, "the fleet: memory");
+        assert_eq!((memory.value.as_str(), memory.known), ("672 MiB", Known::Assumed));
     }
 
     #[test]

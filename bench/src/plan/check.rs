@@ -20,6 +20,9 @@ pub struct Check {
     /// The mix was not carried, or the generator was its limit: it is no check of the prediction.
     #[serde(default)]
     pub is_limited: bool,
+    /// Of these, that the generator was its limit.
+    #[serde(default)]
+    pub is_of_generator: bool,
 }
 
 /// CPUs that the streams take together on so many workers. What a unit costs follows from how busy
@@ -84,16 +87,21 @@ impl Check {
         let rate = Estimate::of(mixed.iter().map(|run| run.achieved))?.median;
         (measured.median > 0.0).then(|| {
             let error = predicted / measured.median - 1.0;
-            let is_limited = |run: &Run| !run.is_carried(CARRIED) || is_generator_limited(run);
-            let is_limited = mixed.iter().any(is_limited);
-            Self { rate, predicted, measured, error, is_limited }
+            let is_of_generator = mixed.iter().any(is_generator_limited);
+            let is_carried = mixed.iter().all(|run| run.is_carried(CARRIED));
+            let is_limited = is_of_generator || !is_carried;
+            Self { rate, predicted, measured, error, is_limited, is_of_generator }
         })
     }
 
     pub fn text(&self) -> String {
         let Estimate { median, low, high, runs, .. } = self.measured;
         let [predicted, median, low, high] = [self.predicted, median, low, high].map(units::digits);
-        let limited = if self.is_limited { ", but the mix was not carried in full" } else { "" };
+        let limited = match (self.is_of_generator, self.is_limited) {
+            (true, _) => ", but the generator was the limit, and not the proxy",
+            (false, true) => ", but the mix was not carried in full",
+            (false, false) => "",
+        };
         format!(
             "Check at {}/s of all kinds: predicted {predicted} CPUs, measured {median} \
              [{low}..{high}] in {runs} runs: {:+.1} %{limited}",
@@ -194,7 +202,14 @@ mod tests {
         assert!(check.text().contains("+20.0 %"), "{}", check.text());
         assert!(!check.is_limited);
         let behind = Run { achieved: 900.0, ..mixed.clone() };
-        assert!(Check::of(1.2, &[mixed.clone(), behind]).unwrap().is_limited);
+        let behind = Check::of(1.2, &[mixed.clone(), behind]).unwrap();
+        assert!(behind.is_limited && behind.text().contains("not carried in full"));
+        let mut busy = mixed.clone();
+        busy.generator.generator = 0.99;
+        busy.cost.as_mut().unwrap().cpu_seconds = mixed.window / 2.0;
+        let busy = Check::of(1.2, &[mixed.clone(), busy]).unwrap();
+        assert!(busy.is_limited && busy.text().contains("the generator was the limit"));
+        assert!(!busy.text().contains("not carried"), "{}", busy.text());
         assert_eq!(Check::of(1.2, &[Run { cost: None, ..mixed }]), None);
     }
 

@@ -97,9 +97,9 @@ impl Demand {
         self.streams.iter().map(|of| f64::from(of.agents)).sum()
     }
 
-    /// Connections per second, whatever for.
-    pub fn connects(&self) -> f64 {
-        self.streams.iter().map(Stream::connects).sum()
+    /// Connections per second, whatever for, in a spike.
+    pub fn peak_connects(&self) -> f64 {
+        self.streams.iter().map(|of| of.connects() * self.spike_of(of)).sum()
     }
 
     /// Bytes of payload per second, both ways, in a spike.
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!((echo.reconnects_per_second, visits.connects()), (10.0, 20.0));
         assert_eq!(echo.connect_protocol(), Protocol::TlsConnect);
         assert_eq!(visits.bytes_per_unit, 400.0);
-        assert_eq!((demand.agents(), demand.connects()), (610.0, 30.0));
+        assert_eq!((demand.agents(), demand.peak_connects()), (610.0, 10.0 * 4.0 + 20.0 * 1.5));
         // Its own spikes are higher than the ones kept room for; the other group has none.
         assert_eq!((demand.spike_of(echo), demand.spike_of(visits)), (4.0, 1.5));
         assert_eq!(demand.peak_bytes(), 200_000.0 * 4.0 + 8_000.0 * 1.5);

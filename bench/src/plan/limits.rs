@@ -8,8 +8,7 @@ use crate::figures::Host;
 pub fn limits(demand: &Demand, serving: u32, descriptors: f64, host: &Host) -> Vec<Setting> {
     let hosts = f64::from(serving);
     let agents = demand.agents() / hosts;
-    let spike = demand.headroom.spike;
-    let connects = demand.connects() * spike / hosts;
+    let connects = demand.peak_connects() / hosts;
     let waiting = connects * TIME_WAIT;
     let backends = f64::from(demand.host.backends);
     let lost = f64::from(demand.headroom.hosts_lost);
@@ -108,6 +107,17 @@ mod tests {
         assert_eq!(of(name, (name, "4096"), &sample_demand()).at_least, 9_000);
         let name = "net.netfilter.nf_conntrack_max";
         assert_eq!(of(name, (name, "262144"), &sample_demand()).at_least, 59_000);
+    }
+
+    #[test]
+    fn spikes_of_a_group_of_its_own_count_as_they_do_for_cpus() {
+        // 50 x 4 x 60 x 2 of plain, whose spikes are higher than those kept room for.
+        let mut demand = sample_demand();
+        demand.streams[0].spike = 4.0;
+        let name = "net.ipv4.tcp_max_tw_buckets";
+        assert_eq!(of(name, (name, "4096"), &demand).at_least, 24_000);
+        let name = "net.core.somaxconn";
+        assert_eq!(of(name, (name, "4096"), &demand).at_least, 12_700);
     }
 
     #[test]

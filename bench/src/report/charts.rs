@@ -284,8 +284,10 @@ const FEWEST_MOMENTS: usize = 3;
 
 #[cfg(test)]
 mod tests {
+    use super::super::results::capacity_sample;
     use super::*;
     use crate::figures::sample;
+    use crate::judge::{Knee, Stage, Trial};
 
     #[test]
     fn percentiles_rise_to_the_maximum() {
@@ -296,6 +298,37 @@ mod tests {
         let near = points.iter().find(|point| point[0] >= 100.0).unwrap();
         assert!((near[1] / 9.9e6 - 1.0).abs() < 0.01, "{near:?}");
         assert_eq!(points.last().unwrap(), &[10_000.0, latency.max() as f64]);
+    }
+
+    #[test]
+    fn knee_and_limit_stand_in_the_plot_of_rate_and_latency() {
+        let mut capacity = capacity_sample([1000.0, 980.0, 1030.0]);
+        let (low, high) = (600.0, 800.0);
+        capacity.limit.knee = Some(Knee { rate: 700.0, latency: 2e5, low, high });
+        let trial = |rate, miss: &[&str], run| Trial {
+            stage: Stage::Curve,
+            rate,
+            misses: miss.iter().map(|&miss| miss.to_owned()).collect(),
+            run,
+        };
+        capacity.limit.trials = vec![trial(700.0, &[], 0), trial(1100.0, &["p99"], 1)];
+        let runs = [sample("ringmain", 700.0), sample("ringmain", 1100.0)];
+        let chart = rate_and_latency(&capacity, &runs, 0.999);
+        let [median, held, missed] = [0, 1, 2].map(|at| chart.option["series"][at].clone());
+        let marks = median["markLine"]["data"].as_array().unwrap();
+        let places: Vec<f64> = marks.iter().map(|mark| mark["xAxis"].as_f64().unwrap()).collect();
+        assert_eq!(places, [700.0, 1000.0]);
+        assert_eq!(marks[0]["name"], "knee 700/s");
+        assert_eq!(marks[0]["label"]["align"], "right");
+        assert_eq!(
+            (held["data"][0][0].as_f64(), missed["data"][0][0].as_f64()),
+            (Some(700.0), Some(1100.0),)
+        );
+        assert!(held["data"].as_array().unwrap().len() == 1 && chart.title.ends_with("p99.9"));
+        capacity.limit.knee = None;
+        let without = rate_and_latency(&capacity, &runs, 0.999);
+        let marks = without.option["series"][0]["markLine"]["data"].as_array().unwrap().clone();
+        assert!(marks.len() == 1 && marks[0]["name"] == "limit 1000/s", "{marks:?}");
     }
 
     #[test]
