@@ -95,19 +95,19 @@ fn main() -> ExitCode {
             balance::balance(&options);
             ExitCode::SUCCESS
         }
-        Command::Calibrate(of) => ended("calibrate", calibrate::calibrate(&of.options)),
-        Command::Capacity(of) => ended("capacity", capacity::capacity(&of.options)),
-        Command::Compare(of) => match compare::compare(&of.options) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => {
-                eprintln!("compare: {failure}");
-                ExitCode::from(failure.exit_code())
-            }
-        },
-        Command::Diff(options) => ended("diff", report::diff(&options)),
-        Command::Plan(of) => ended("plan", plan::plan(&of.options)),
-        Command::Probes(options) => ended("probes", probes::probes(&options)),
-        Command::Report(options) => ended("report", report::report(&options)),
+        Command::Calibrate(of) => {
+            ended("calibrate", calibrate::calibrate(&of.options), calibrate::Failure::exit_code)
+        }
+        Command::Capacity(of) => {
+            ended("capacity", capacity::capacity(&of.options), capacity::Failure::exit_code)
+        }
+        Command::Compare(of) => {
+            ended("compare", compare::compare(&of.options), compare::Failure::exit_code)
+        }
+        Command::Diff(options) => ended("diff", report::diff(&options), |_| 1),
+        Command::Plan(of) => ended("plan", plan::plan(&of.options), plan::Failure::exit_code),
+        Command::Probes(options) => ended("probes", probes::probes(&options), |_| 1),
+        Command::Report(options) => ended("report", report::report(&options), |_| 1),
         Command::Run(of) => match generate::run(&of.options) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
@@ -115,17 +115,21 @@ fn main() -> ExitCode {
                 ExitCode::from(failure.exit_code())
             }
         },
-        Command::Soak(of) => ended("soak", soak::soak(&of.options)),
-        Command::Peer(options) => ended("peer", peer::run(options)),
+        Command::Soak(of) => ended("soak", soak::soak(&of.options), capacity::Failure::exit_code),
+        Command::Peer(options) => ended("peer", peer::run(options), |_| 1),
     }
 }
 
-fn ended<E: Display>(command: &str, result: Result<(), E>) -> ExitCode {
+fn ended<E: Display>(
+    command: &str,
+    result: Result<(), E>,
+    code: impl FnOnce(&E) -> u8,
+) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{command}: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(code(&error))
         }
     }
 }

@@ -10,7 +10,7 @@ use super::far::Far;
 use super::finding::{Calibration, Factor};
 use super::namespaces::Namespaces;
 use crate::capacity::{self, LoadOptions, Site, described};
-use crate::figures::Run;
+use crate::figures::{Host, Run};
 use crate::generate::{Dialogue, Generator, Network, Protocol};
 use crate::judge::{Fault, Load, System};
 use crate::report::{self, Results, save, units};
@@ -67,27 +67,28 @@ pub fn calibrate(options: &Options) -> Result<(), Failure> {
     options.check(&site).map_err(Failure::Run)?;
     let namespaces = Namespaces::create(cpus.load, cpus.proxy)?;
     let mut host = site.host();
-    let (mut runs, mut factors) = (Vec::new(), Vec::new());
-    for &protocol in &options.protocol {
-        let mut pair = options.pair(&site, &namespaces, protocol);
-        let (factor, made) = options.measured(&mut pair, protocol)?;
-        described(&mut host, protocol.as_str(), &pair.near);
-        runs.extend(made);
-        factors.extend(factor);
+    let mut runs = Vec::new();
+    let found = options.found(&site, &namespaces, &mut host, &mut runs);
+    if let Ok(found) = &found {
+        print!("{}", found.text());
     }
-    let mut flood = options.pair(&site, &namespaces, Protocol::StreamUp).far;
-    let most = flood.run(&options.load(None)).map_err(Failure::Run)?;
-    // What comes in from agents goes out to backends.
-    let bits = most.bytes * 8.0 * 2.0;
-    runs.push(most);
-    let found = Calibration::of(factors, bits).ok_or(Failure::NothingMeasured)?;
-    print!("{}", found.text());
+    let is_interrupted = matches!(found, Err(Failure::Run(Fault::Interrupted)));
+    if runs.is_empty() {
+        return found.map(drop).map_err(|failure| match is_interrupted {
+            true => Failure::Capacity(capacity::Failure::Interrupted(None)),
+            false => failure,
+        });
+    }
     let mut results = Results::new(site.document(host, runs));
-    results.calibration = Some(found);
+    // Without it there are runs, which are worth keeping.
+    let ended = found.map(|found| results.calibration = Some(found));
     let html = save(&results, &options.output, "calibration");
     let html = html.map_err(|failure| Failure::Capacity(failure.into()))?;
+    if is_interrupted {
+        return Err(Failure::Capacity(capacity::Failure::Interrupted(Some(html))));
+    }
     eprintln!("saved {}", html.display());
-    Ok(())
+    ended
 }
 
 /// One protocol, on loopback and over the pair of interfaces.
@@ -104,6 +105,28 @@ impl Options {
             generator.check(&self.load(None))?;
         }
         Ok(())
+    }
+
+    fn found(
+        &self,
+        site: &Site,
+        namespaces: &Namespaces,
+        host: &mut Host,
+        runs: &mut Vec<Run>,
+    ) -> Result<Calibration, Failure> {
+        let mut factors = Vec::new();
+        for &protocol in &self.protocol {
+            let mut pair = self.pair(site, namespaces, protocol);
+            let factor = self.measured(&mut pair, protocol, runs)?;
+            described(host, protocol.as_str(), &pair.near);
+            factors.extend(factor);
+        }
+        let mut flood = self.pair(site, namespaces, Protocol::StreamUp).far;
+        let most = flood.run(&self.load(None)).map_err(Failure::Run)?;
+        // What comes in from agents goes out to backends.
+        let bits = most.bytes * 8.0 * 2.0;
+        runs.push(most);
+        Calibration::of(factors, bits).ok_or(Failure::NothingMeasured)
     }
 
     fn pair<'a>(&self, site: &Site, namespaces: &'a Namespaces, protocol: Protocol) -> Pair<'a> {
@@ -131,7 +154,8 @@ impl Options {
         &self,
         pair: &mut Pair,
         protocol: Protocol,
-    ) -> Result<(Option<Factor>, Vec<Run>), Failure> {
+        runs: &mut Vec<Run>,
+    ) -> Result<Option<Factor>, Failure> {
         let most = pair.far.run(&self.load(None)).map_err(Failure::Run)?.achieved;
         // On its schedule the generator does more for a unit than as fast as it can.
         let half = pair.near.run(&self.load(Some(most / 2.0))).map_err(Failure::Run)?;
@@ -141,8 +165,13 @@ impl Options {
         let load = self.load(Some(rate));
         let (mut near, mut far) = (Vec::new(), Vec::new());
         for number in 1..=self.repeats {
-            near.push(pair.near.run(&load).map_err(Failure::Run)?);
-            far.push(pair.far.run(&load).map_err(Failure::Run)?);
+            let places: [(&mut dyn System, &mut Vec<Run>); 2] =
+                [(&mut pair.near, &mut near), (&mut pair.far, &mut far)];
+            for (place, made) in places {
+                let run = place.run(&load).map_err(Failure::Run)?;
+                runs.push(run.clone());
+                made.push(run);
+            }
             let busy = |runs: &[Run]| {
                 let last = runs.last().and_then(Run::busy_per_unit);
                 last.map_or("-".to_owned(), units::time)
@@ -156,9 +185,7 @@ impl Options {
                 busy(&far)
             );
         }
-        let factor = Factor::of(protocol.as_str(), rate, &near, &far);
-        near.extend(far);
-        Ok((factor, near))
+        Ok(Factor::of(protocol.as_str(), rate, &near, &far))
     }
 }
 
@@ -166,6 +193,13 @@ impl Options {
 const GENERATOR_USED: f64 = 0.7;
 
 impl Failure {
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Capacity(failure) => failure.exit_code(),
+            _ => 1,
+        }
+    }
+
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::NotRoot => "not_root",

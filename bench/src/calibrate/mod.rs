@@ -6,5 +6,5 @@ mod far;
 mod finding;
 mod namespaces;
 
-pub use command::{Options, calibrate};
+pub use command::{Failure, Options, calibrate};
 pub use finding::Calibration;

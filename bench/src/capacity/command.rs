@@ -65,8 +65,8 @@ pub fn capacity(options: &Options) -> Result<(), Failure> {
     'all: for protocol in each_once(&options.protocol) {
         let ceiling = match options.ceiling(&site, protocol, &mut runs) {
             Ok(ceiling) => ceiling,
-            // What was found of the others before is worth keeping.
-            Err(failure) if !found.is_empty() => {
+            // What was measured before is worth keeping.
+            Err(failure) if !runs.is_empty() => {
                 eprintln!("{}: {failure}", protocol.as_str());
                 break 'all;
             }
@@ -81,9 +81,11 @@ pub fn capacity(options: &Options) -> Result<(), Failure> {
             }
         }
     }
+    let is_interrupted = site.is_interrupted();
     if let [Capacity { limit, .. }] = &found[..]
         && let Ending::Fault(why) = &limit.ending
         && limit.trials.is_empty()
+        && !is_interrupted
     {
         return Err(Failure::NoRuns(why.clone()));
     }
@@ -93,6 +95,9 @@ pub fn capacity(options: &Options) -> Result<(), Failure> {
         print!("{}", summary(capacity, &results));
     }
     let html = save(&results, &options.output, "capacity")?;
+    if is_interrupted {
+        return Err(Failure::Interrupted(Some(html)));
+    }
     eprintln!("saved {}", html.display());
     Ok(())
 }
@@ -126,17 +131,18 @@ impl Options {
         let mut generator = site.direct(order);
         let Bounds { connections, window, warm_up, .. } = self.bounds();
         let load = Load { rate: None, connections, window, warm_up };
-        let mut made = Vec::new();
+        let first = runs.len();
         for _ in 0..CEILINGS {
             match generator.run(&load) {
-                Ok(run) => made.push(run),
+                Ok(run) => runs.push(run),
+                Err(Fault::Interrupted) => return Err(Failure::Interrupted(None)),
                 Err(fault) => return Err(Failure::NoRuns(fault.to_string())),
             }
         }
-        let ceiling = Estimate::of(made.iter().map(|run| run.achieved)).map(|of| of.median);
+        let made = runs[first..].iter().map(|run| run.achieved);
+        let ceiling = Estimate::of(made).map(|of| of.median);
         let rate = ceiling.map_or("unknown".to_owned(), units::number);
         eprintln!("{}: the generator alone carries {rate}/s", protocol.as_str());
-        runs.extend(made);
         Ok(ceiling)
     }
 

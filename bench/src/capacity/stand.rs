@@ -3,7 +3,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
@@ -78,7 +78,10 @@ pub fn steady(group: &Group) -> Group {
 /// out: their datagrams cross no Ringmain.
 pub fn mix(path: &Path) -> Result<(Order, Vec<String>), Failure> {
     let text = std::fs::read_to_string(path).map_err(|error| {
-        Failure::Profile(format!("{} can not be read: {error}", path.display()))
+        Failure::Profile(format!(
+            "{} can not be read: {error}; give the path of a profile, as configs/fleets has some",
+            path.display()
+        ))
     })?;
     let mut order = fleet::load(&path.display().to_string(), &text)
         .map_err(|errors| Failure::Profile(errors.to_string()))?;
@@ -149,6 +152,11 @@ impl Site {
         Document::new(std::env::args().collect(), self.begun, host, runs)
     }
 
+    /// Whether somebody wants the measurement to end.
+    pub fn is_interrupted(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+
     pub fn cpus(&self) -> Cpus {
         self.cpus
     }
@@ -184,6 +192,7 @@ mod tests {
         }
         let said = mix(Path::new("/nowhere.toml")).unwrap_err().to_string();
         assert!(said.contains("/nowhere.toml can not be read"), "{said}");
+        assert!(said.contains("configs/fleets"), "{said}");
     }
 
     #[test]

@@ -67,27 +67,13 @@ pub fn compare(options: &Options) -> Result<(), Failure> {
         runs: Vec::new(),
     };
     println!("{}", comparison.header());
-    for subject in subjects {
-        let able =
-            |contender: &&Contender| subject.terms().is_none() || contender.candidate().ends_tls();
-        let able: Vec<&Contender> = contenders.iter().filter(able).collect();
-        match (subject.task(), subject) {
-            (Task::Carry(shape), _) => {
-                let job = Job { subject, shape };
-                let report = course.measure(job, &able, &mut comparison.runs)?;
-                println!("{}", report.table());
-                comparison.works.push(report);
-            }
-            (Task::Hold, Subject::Work(work)) => {
-                let report = course.weigh(work, &able)?;
-                println!("{}", report.table());
-                comparison.memory.push(report);
-            }
-            // No protocol is held.
-            (Task::Hold, Subject::Protocol { .. }) => {}
-        }
+    let ended = course.all(&subjects, &contenders, &mut comparison);
+    let has_some = !comparison.works.is_empty() || !comparison.memory.is_empty();
+    if has_some {
+        // What there is when somebody interrupts it is worth keeping as well.
+        comparison.save(&options.output)?;
     }
-    comparison.save(&options.output)
+    ended
 }
 
 /// All take what the host has as default: candidates, agents and backends.
@@ -135,28 +121,64 @@ struct Course<'a> {
 }
 
 impl Course<'_> {
+    /// Prints a table of each subject as it is done.
+    fn all(
+        &self,
+        subjects: &[Subject],
+        contenders: &[Contender],
+        comparison: &mut Comparison,
+    ) -> Result<(), Failure> {
+        for &subject in subjects {
+            let able = |contender: &&Contender| {
+                subject.terms().is_none() || contender.candidate().ends_tls()
+            };
+            let able: Vec<&Contender> = contenders.iter().filter(able).collect();
+            match (subject.task(), subject) {
+                (Task::Carry(shape), _) => {
+                    let new = |contender: &&Contender| Row::new(contender.candidate());
+                    let rows = able.iter().map(new).collect();
+                    let mut report = WorkReport { work: subject, shape, offered: None, rows };
+                    let job = Job { subject, shape };
+                    let ended = self.measure(job, &able, &mut report, &mut comparison.runs);
+                    if report.has_figures() || ended.is_ok() {
+                        println!("{}", report.table());
+                        comparison.works.push(report);
+                    }
+                    ended?;
+                }
+                (Task::Hold, Subject::Work(work)) => {
+                    let report = self.weigh(work, &able)?;
+                    println!("{}", report.table());
+                    comparison.memory.push(report);
+                }
+                // No protocol is held.
+                (Task::Hold, Subject::Protocol { .. }) => {}
+            }
+        }
+        Ok(())
+    }
+
     /// First all rounds at full speed; they also tell which rate everybody carries. Then all
     /// rounds at that rate.
     fn measure(
         &self,
         job: Job,
         contenders: &[&Contender],
+        report: &mut WorkReport,
         runs: &mut Vec<Run>,
-    ) -> Result<WorkReport, Failure> {
-        let mut rows: Vec<Row> =
-            contenders.iter().map(|contender| Row::new(contender.candidate())).collect();
-        self.rounds(job, Speed::Full, contenders, &mut rows, &mut |_| ())?;
-        let slowest = rows.iter().filter_map(Row::max_rate).map(|rate| rate.median);
-        let offered = match self.options.rate(job.subject) {
+    ) -> Result<(), Failure> {
+        self.rounds(job, Speed::Full, contenders, &mut report.rows, &mut |_| ())?;
+        let slowest = report.rows.iter().filter_map(Row::max_rate).map(|rate| rate.median);
+        report.offered = match self.options.rate(job.subject) {
             Some(rate) => Some(rate),
             None => slowest.min_by(f64::total_cmp).map(|rate| rate * OFFERED_SHARE),
         };
         // Without a rate nobody has carried anything, and the faults say why.
-        if let Some(rate) = offered {
+        if let Some(rate) = report.offered {
             let keep = &mut |run| runs.push(run);
-            self.rounds(job, Speed::Rate(rate), contenders, &mut rows, keep)?;
+            self.rounds(job, Speed::Rate(rate), contenders, &mut report.rows, keep)?;
         }
-        Ok(WorkReport { work: job.subject, shape: job.shape, offered, rows })
+        Ok(())
     }
 
     /// The candidates take turns, so that what disturbs the host for a while disturbs them all.

@@ -43,8 +43,15 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())?;
         match self {
-            Self::TwoCpusNeeded => f.write_str(": the proxy and the load need a CPU each"),
-            Self::NoCandidates | Self::Interrupted => Ok(()),
+            Self::TwoCpusNeeded => f.write_str(
+                ": the proxy and the load need a CPU each; give this process two, by taskset or by \
+                 the CPUs of its container, and check --proxy-cpu and --load-cpu",
+            ),
+            Self::NoCandidates => f.write_str(
+                ": none of the candidates could be started, each as said above; install one of \
+                 them, or name others by --candidates",
+            ),
+            Self::Interrupted => f.write_str(": what was measured until then is kept"),
             Self::Certificates(error) => write!(f, ": {error}"),
             Self::Generator(failure) => write!(f, ": {failure}"),
             Self::Report(failure) => write!(f, ": {failure}"),

@@ -92,6 +92,11 @@ impl WorkReport {
         text
     }
 
+    /// Whether any run of any candidate counted.
+    pub fn has_figures(&self) -> bool {
+        self.rows.iter().any(|row| !row.full.is_empty() || !row.paced.is_empty())
+    }
+
     /// CPU of each to the best reference's, with a mark where it may be chance.
     fn ratios(&self) -> Vec<Option<String>> {
         let references = self.rows.iter().filter(|row| row.candidate.is_reference());

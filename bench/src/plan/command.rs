@@ -96,7 +96,10 @@ pub fn plan(options: &Options) -> Result<(), Failure> {
     });
     if let Some(measure) = measure.as_ref().filter(|_| documents.is_empty()) {
         measure.check().map_err(Failure::Run)?;
-        let runs = measure.costs().map_err(Failure::Run)?;
+        let mut runs = Vec::new();
+        if let Err(fault) = measure.costs(&mut runs) {
+            return Err(options.left(fault, measure.site, None, runs));
+        }
         documents.push(measure.site.document(measure.site.host(), runs));
     }
     let runs: Vec<Run> = documents.iter().flat_map(|of| of.runs.clone()).collect();
@@ -109,7 +112,12 @@ pub fn plan(options: &Options) -> Result<(), Failure> {
     })?;
     let mut kept = if options.costs.is_empty() { runs } else { Vec::new() };
     if let Some(measure) = measure.as_ref().filter(|_| options.check) {
-        kept.extend(check(measure, &demand, &costs, &mut plan)?);
+        match check(measure, &demand, &costs, &mut plan, &mut kept) {
+            Err(Failure::Run(fault)) => {
+                return Err(options.left(fault, measure.site, Some(plan), kept));
+            }
+            checked => checked?,
+        }
     }
     print!("{}", plan.text());
     options.save(plan, kept, host, documents.first().map_or(0, |of| of.begun))
@@ -121,9 +129,9 @@ fn check(
     demand: &Demand,
     costs: &Costs,
     plan: &mut Plan,
-) -> Result<Vec<Run>, Failure> {
+    runs: &mut Vec<Run>,
+) -> Result<(), Failure> {
     let streams = here(measure, demand);
-    let mut runs = Vec::new();
     let highest = highest_share(costs, &streams).ok_or(Failure::NothingToCheck)?;
     for part in CHECKED {
         let times =
@@ -131,11 +139,11 @@ fn check(
         let streams = scaled(&streams, times);
         let rate = streams.iter().map(|of| of.units_per_second).sum();
         let predicted = predicted_cpus(costs, &streams, 1.0).ok_or(Failure::NothingToCheck)?;
-        let mixed = measure.mixed(rate).map_err(Failure::Run)?;
-        plan.checks.push(Check::of(predicted, &mixed).ok_or(Failure::NothingToCheck)?);
-        runs.extend(mixed);
+        let first = runs.len();
+        measure.mixed(rate, runs).map_err(Failure::Run)?;
+        plan.checks.push(Check::of(predicted, &runs[first..]).ok_or(Failure::NothingToCheck)?);
     }
-    Ok(runs)
+    Ok(())
 }
 
 /// The streams with as many connections as there are here.
@@ -154,11 +162,34 @@ fn here(measure: &Measure, demand: &Demand) -> Vec<Stream> {
 impl Options {
     fn save(&self, plan: Plan, runs: Vec<Run>, host: Host, begun: u64) -> Result<(), Failure> {
         let command = std::env::args().collect();
-        let mut results = Results::new(Document::new(command, begun, host, runs));
-        results.plan = Some(plan);
-        let html = report::save(&results, &self.output, "plan").map_err(Failure::Report)?;
+        let html = self.keep(Some(plan), Document::new(command, begun, host, runs))?;
         eprintln!("saved {}", html.display());
         Ok(())
+    }
+
+    fn keep(&self, plan: Option<Plan>, document: Document) -> Result<PathBuf, Failure> {
+        let mut results = Results::new(document);
+        results.plan = plan;
+        report::save(&results, &self.output, "plan").map_err(Failure::Report)
+    }
+
+    /// Why there is no more, once what there is has been kept: another time it is given by --costs.
+    fn left(&self, fault: Fault, site: &Site, plan: Option<Plan>, runs: Vec<Run>) -> Failure {
+        let kept = match runs.is_empty() {
+            true => None,
+            false => match self.keep(plan, site.document(site.host(), runs)) {
+                Ok(html) => Some(html),
+                Err(failure) => return failure,
+            },
+        };
+        match (fault, kept) {
+            (Fault::Interrupted, kept) => Failure::Site(capacity::Failure::Interrupted(kept)),
+            (fault, Some(html)) => {
+                eprintln!("saved {}", html.display());
+                Failure::Run(fault)
+            }
+            (fault, None) => Failure::Run(fault),
+        }
     }
 }
 
@@ -227,6 +258,13 @@ fn network(path: &Path) -> Result<Network, Failure> {
 }
 
 impl Failure {
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Site(failure) => failure.exit_code(),
+            _ => 1,
+        }
+    }
+
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Read(..) => "unreadable_file",
@@ -252,7 +290,12 @@ impl fmt::Display for Failure {
             _ => write!(f, "{}: ", self.as_str())?,
         }
         match self {
-            Self::Read(path, error) => write!(f, "{} can not be read: {error}", path.display()),
+            Self::Read(path, error) => write!(
+                f,
+                "{} can not be read: {error}; give the path of a profile by --profile, as \
+                 configs/fleets has some, or of results by --costs",
+                path.display()
+            ),
             Self::Profile(errors) => write!(f, "the profile can not be used\n{errors}"),
             Self::Demand(path, errors) => {
                 f.write_str("the profile can not be planned for")?;
@@ -345,6 +388,7 @@ mod tests {
         assert!(said.contains("agents.logs.rate: \"closed\""), "{said}");
         let said = failure("--profile /nowhere.toml");
         assert!(said.contains("/nowhere.toml can not be read"), "{said}");
+        assert!(said.contains("; give the path"), "{said}");
     }
 
     #[test]
@@ -379,6 +423,25 @@ mod tests {
         (kind.cores, kind.memory_gib) = (0, 0.0);
         let like = kind.or_like(&host);
         assert_eq!((like.cores, like.memory_gib), (6, 3.0));
+    }
+
+    #[test]
+    fn a_fault_keeps_the_runs_made_before_it() {
+        let directory = std::env::temp_dir().join(format!("ringmain-left-{}", std::process::id()));
+        let words = ["plan", "--profile", "x", "--output", directory.to_str().unwrap()];
+        let options = Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}")).options;
+        let site = Site::bare();
+        let failure = options.left(Fault::Interrupted, &site, None, Vec::new());
+        assert_eq!(failure.exit_code(), 130);
+        assert!(!directory.exists());
+        let runs = vec![crate::figures::sample("ringmain", 10.0)];
+        let failure = options.left(Fault::Interrupted, &site, None, runs.clone());
+        let said = failure.to_string();
+        assert!(said.contains("plan.html") && failure.exit_code() == 130, "{said}");
+        assert_eq!(document(&directory.join("plan.json")).unwrap().runs, runs);
+        let gone = Fault::Unreachable("gone".to_owned());
+        assert_eq!(options.left(gone, &site, None, runs).exit_code(), 1);
+        fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]

@@ -42,12 +42,13 @@ impl Measure<'_> {
     }
 
     /// Each kind at several rates, in turns, so that what disturbs the host disturbs all.
-    pub fn costs(&self) -> Result<Vec<Run>, Fault> {
-        let (mut alone, mut runs) = (Vec::new(), Vec::new());
+    /// They are added to `runs` one by one, so that a fault leaves what there is.
+    pub fn costs(&self, runs: &mut Vec<Run>) -> Result<(), Fault> {
+        let mut alone = Vec::new();
         for (key, group, connections) in self.kinds() {
             let generator = self.generator(key.clone(), group, connections);
             let mut kind = Alone { key, connections, generator, rates: Vec::new() };
-            runs.extend(self.explore(&mut kind)?);
+            self.explore(&mut kind, runs)?;
             alone.push(kind);
         }
         for round in 2..=ROUNDS {
@@ -73,23 +74,22 @@ impl Measure<'_> {
             self.tell(&format!("{key}, {many} connections"), &run);
             runs.push(run);
         }
-        Ok(runs)
+        Ok(())
     }
 
     /// All kinds together at this rate, a few times.
-    pub fn mixed(&self, rate: f64) -> Result<Vec<Run>, Fault> {
+    pub fn mixed(&self, rate: f64, runs: &mut Vec<Run>) -> Result<(), Fault> {
         let mut order = self.order.clone();
         let kept = self.order.groups.iter().zip(self.keys).filter(|(_, key)| key.is_some());
         order.groups = kept.map(|(group, _)| steady(group)).collect();
         let mut generator = self.site.through_ringmain(order, 1, false);
         let load = self.load(Some(rate), self.connections);
-        let mut runs = Vec::new();
         for number in 1..=MIXED {
             let run = generator.run(&load)?;
             self.tell(&format!("mixed, {number} of {MIXED}"), &run);
             runs.push(run);
         }
-        Ok(runs)
+        Ok(())
     }
 
     /// Connections of one kind among all.
@@ -126,15 +126,14 @@ impl Measure<'_> {
 
     /// The first round finds the rates: each follows from the run before, as costs are not known
     /// yet. Where the generator has no room for more, there are fewer.
-    fn explore(&self, kind: &mut Alone) -> Result<Vec<Run>, Fault> {
-        let mut runs = Vec::new();
+    fn explore(&self, kind: &mut Alone, runs: &mut Vec<Run>) -> Result<(), Fault> {
         let mut rate = FIRST_RATE;
         // The very first is not kept: its cost is that of a beginning.
         let mut last = kind.generator.run(&self.load(Some(rate), kind.connections))?;
         let most = most(&last);
         for share in SHARES {
             let times = room(&last, share).min(most / rate);
-            if !runs.is_empty() && times < WORTHWHILE {
+            if !kind.rates.is_empty() && times < WORTHWHILE {
                 break;
             }
             rate *= times;
@@ -143,7 +142,7 @@ impl Measure<'_> {
             kind.rates.push(rate);
             runs.push(last.clone());
         }
-        Ok(runs)
+        Ok(())
     }
 
     fn generator(&self, name: String, group: Group, connections: u32) -> Generator {

@@ -10,5 +10,5 @@ mod limits;
 mod lines;
 mod measure;
 
-pub use command::{Options, plan};
+pub use command::{Failure, Options, plan};
 pub use lines::Plan;

@@ -31,7 +31,12 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.as_str())?;
         match self {
-            Self::Read(path, error) => write!(f, "{} can not be read: {error}", path.display()),
+            Self::Read(path, error) => write!(
+                f,
+                "{} can not be read: {error}; give the path of a JSON that this program has \
+                 written",
+                path.display()
+            ),
             Self::Write(path, error) => write!(
                 f,
                 "{} can not be written: {error}; name another place by --output",
@@ -44,5 +49,19 @@ impl fmt::Display for Failure {
             ),
             Self::Encode(error) => write!(f, "{error}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_can_not_be_read_or_written_is_named_with_the_remedy() {
+        let error = || io::Error::from(io::ErrorKind::NotFound);
+        let said = Failure::Read("/none.json".into(), error()).to_string();
+        assert!(said.contains("/none.json can not be read") && said.contains("; give"), "{said}");
+        let said = Failure::Write("/none".into(), error()).to_string();
+        assert!(said.contains("--output"), "{said}");
     }
 }

@@ -92,6 +92,9 @@ pub fn soak(options: &Options) -> Result<(), Failure> {
     };
     let (mut soak, runs) = soaked(&mut victim, &course, &mut |ended| progress(&ended, load.window));
     soak.left_out = left_out;
+    if runs.is_empty() && site.is_interrupted() {
+        return Err(Failure::Interrupted(None));
+    }
     if runs.is_empty() {
         return Err(Failure::NoRuns(soak.ended.unwrap_or_default()));
     }
@@ -101,6 +104,9 @@ pub fn soak(options: &Options) -> Result<(), Failure> {
     let mut results = Results::new(site.document(host, runs));
     results.soak = Some(soak);
     let html = save(&results, &options.output, "soak")?;
+    if site.is_interrupted() {
+        return Err(Failure::Interrupted(Some(html)));
+    }
     eprintln!("saved {}", html.display());
     Ok(())
 }
