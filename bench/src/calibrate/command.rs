@@ -13,7 +13,7 @@ use crate::capacity::{self, LoadOptions, Site, described};
 use crate::figures::{Host, Run};
 use crate::generate::{Dialogue, Generator, Network, Protocol};
 use crate::judge::{Fault, Load, System};
-use crate::report::{self, Results, save, units};
+use crate::report::{self, Progress, Results, save, units};
 
 #[derive(Args)]
 pub struct Options {
@@ -115,9 +115,12 @@ impl Options {
         runs: &mut Vec<Run>,
     ) -> Result<Calibration, Failure> {
         let mut factors = Vec::new();
+        // Two runs find the rate of each.
+        let count = self.protocol.len() as u32 * (2 + 2 * self.repeats) + 1;
+        let mut progress = Progress::new(self.length() * count);
         for &protocol in &self.protocol {
             let mut pair = self.pair(site, namespaces, protocol);
-            let factor = self.measured(&mut pair, protocol, runs)?;
+            let factor = self.measured(&mut pair, protocol, runs, &mut progress)?;
             described(host, protocol.as_str(), &pair.near);
             factors.extend(factor);
         }
@@ -142,6 +145,11 @@ impl Options {
         Pair { near, far: Far { generator, namespace: here } }
     }
 
+    /// Of a run.
+    fn length(&self) -> Duration {
+        self.load(None).window + self.load(None).warm_up
+    }
+
     fn load(&self, rate: Option<f64>) -> Load {
         let window = Duration::from_secs(self.seconds.into());
         let connections = self.load.connections;
@@ -155,10 +163,12 @@ impl Options {
         pair: &mut Pair,
         protocol: Protocol,
         runs: &mut Vec<Run>,
+        progress: &mut Progress,
     ) -> Result<Option<Factor>, Failure> {
         let most = pair.far.run(&self.load(None)).map_err(Failure::Run)?.achieved;
         // On its schedule the generator does more for a unit than as fast as it can.
         let half = pair.near.run(&self.load(Some(most / 2.0))).map_err(Failure::Run)?;
+        progress.ended(self.length() * 2, protocol.as_str(), &half, "");
         let busy = half.generator.generator.max(half.generator.backends);
         let rate = most / 2.0 * (GENERATOR_USED / busy.max(GENERATOR_USED));
         let rate = rate.round().max(1.0);
@@ -176,7 +186,7 @@ impl Options {
                 let last = runs.last().and_then(Run::busy_per_unit);
                 last.map_or("-".to_owned(), units::time)
             };
-            eprintln!(
+            let said = format!(
                 "{} at {}/s, {number} of {}: loopback {}, network {}",
                 protocol.as_str(),
                 units::number(rate),
@@ -184,6 +194,9 @@ impl Options {
                 busy(&near),
                 busy(&far)
             );
+            if let Some(run) = far.last() {
+                progress.ended(self.length() * 2, &said, run, "");
+            }
         }
         Ok(Factor::of(protocol.as_str(), rate, &near, &far))
     }

@@ -7,12 +7,11 @@ use clap::Args;
 
 use super::asides;
 use super::failure::Failure;
-use super::progress::Progress;
 use super::stand::{LoadOptions, Site, described};
 use crate::figures::{Host, Run};
 use crate::generate::{Dialogue, Generator, Pace, Protocol};
 use crate::judge::{Bounds, Ending, Estimate, Event, Fault, Load, Objective, System, search};
-use crate::report::{self, Capacity, Results, save, summary, units};
+use crate::report::{self, Capacity, Progress, Results, save, summary, units};
 
 #[derive(Args)]
 pub struct Options {
@@ -62,8 +61,9 @@ pub fn capacity(options: &Options) -> Result<(), Failure> {
     generators.first().map_or(Ok(()), Generator::find_proxy).map_err(no_runs)?;
     let mut host = site.host();
     let (mut runs, mut found) = (Vec::new(), Vec::new());
+    let mut course = options.course();
     'all: for protocol in each_once(&options.protocol) {
-        let ceiling = match options.ceiling(&site, protocol, &mut runs) {
+        let ceiling = match options.ceiling(&site, protocol, &mut runs, &mut course) {
             Ok(ceiling) => ceiling,
             // What was measured before is worth keeping.
             Err(failure) if !runs.is_empty() => {
@@ -73,6 +73,7 @@ pub fn capacity(options: &Options) -> Result<(), Failure> {
             Err(failure) => return Err(failure),
         };
         for workers in each_once(&options.workers) {
+            let ceiling = (ceiling, &mut course);
             let capacity = options.search(&site, protocol, workers, ceiling, &mut runs, &mut host);
             let is_over = matches!(capacity.limit.ending, Ending::Fault(_));
             found.push(capacity);
@@ -81,6 +82,7 @@ pub fn capacity(options: &Options) -> Result<(), Failure> {
             }
         }
     }
+    drop(course);
     let is_interrupted = site.is_interrupted();
     if let [Capacity { limit, .. }] = &found[..]
         && let Ending::Fault(why) = &limit.ending
@@ -124,6 +126,7 @@ impl Options {
         site: &Site,
         protocol: Protocol,
         runs: &mut Vec<Run>,
+        course: &mut Course,
     ) -> Result<Option<f64>, Failure> {
         let mut order = self.load.order(protocol);
         // An open loop has many under way on a connection when it falls behind, and so has this.
@@ -134,7 +137,11 @@ impl Options {
         let first = runs.len();
         for _ in 0..CEILINGS {
             match generator.run(&load) {
-                Ok(run) => runs.push(run),
+                Ok(run) => {
+                    let what = format!("{}, the generator alone", protocol.as_str());
+                    course.ended(&what, &run, "");
+                    runs.push(run);
+                }
                 Err(Fault::Interrupted) => return Err(Failure::Interrupted(None)),
                 Err(fault) => return Err(Failure::NoRuns(fault.to_string())),
             }
@@ -142,7 +149,8 @@ impl Options {
         let made = runs[first..].iter().map(|run| run.achieved);
         let ceiling = Estimate::of(made).map(|of| of.median);
         let rate = ceiling.map_or("unknown".to_owned(), units::number);
-        eprintln!("{}: the generator alone carries {rate}/s", protocol.as_str());
+        let said = format!("{}: the generator alone carries {rate}/s", protocol.as_str());
+        course.progress.aside(|| eprintln!("{said}"));
         Ok(ceiling)
     }
 
@@ -151,7 +159,7 @@ impl Options {
         site: &Site,
         protocol: Protocol,
         workers: u32,
-        ceiling: Option<f64>,
+        (ceiling, course): (Option<f64>, &mut Course),
         runs: &mut Vec<Run>,
         host: &mut Host,
     ) -> Capacity {
@@ -159,12 +167,12 @@ impl Options {
         let order = self.load.order(protocol);
         let mut generator =
             site.through_ringmain(order, workers, self.load.passthrough).with_ceiling(ceiling);
-        let each = bounds.window + bounds.warm_up;
-        let most = (each * bounds.most_runs()).as_secs();
-        eprintln!("{name}, workers {workers}, {}: at most {most} s", self.slo);
-        let mut progress = Progress::new(each);
-        let told = &mut |event: Event| progress.tell(&event);
-        let (mut limit, made) = search(&mut generator, &self.slo, &bounds, told);
+        let most = (course.each * bounds.most_runs()).as_secs();
+        let said = format!("{name}, workers {workers}, {}: runs of {most} s at most", self.slo);
+        course.progress.aside(|| eprintln!("{said}"));
+        course.searches -= 1;
+        let (mut limit, made) =
+            search(&mut generator, &self.slo, &bounds, &mut |event| course.hear(&name, &event));
         // The places of the runs are counted over all searches.
         limit.trials.iter_mut().for_each(|trial| trial.run += runs.len());
         runs.extend(made);
@@ -182,6 +190,17 @@ impl Options {
         Capacity { protocol: name, workers, connections, ceiling, shared, calls, memory, limit }
     }
 
+    fn course(&self) -> Course {
+        let bounds = self.bounds();
+        let each = bounds.window + bounds.warm_up;
+        let protocols = each_once(&self.protocol).len() as u32;
+        let searches = protocols * each_once(&self.workers).len() as u32;
+        let per_search = bounds.usual_runs() + ASIDES;
+        let ceilings = protocols * CEILINGS;
+        let progress = Progress::new(each * (searches * per_search + ceilings));
+        Course { progress, each, searches, per_search, ceilings }
+    }
+
     fn bounds(&self) -> Bounds {
         Bounds {
             start: self.start,
@@ -194,6 +213,42 @@ impl Options {
             connections: self.load.connections,
             window: Duration::from_secs_f64(self.seconds),
             warm_up: Duration::from_millis(300),
+        }
+    }
+}
+
+/// How far all searches are.
+struct Course {
+    progress: Progress,
+    /// How long one run takes.
+    each: Duration,
+    /// Still to come, with so many runs each.
+    searches: u32,
+    per_search: u32,
+    /// Runs of the generator alone that are still to come.
+    ceilings: u32,
+}
+
+impl Course {
+    fn ended(&mut self, what: &str, run: &Run, more: &str) {
+        self.ceilings = self.ceilings.saturating_sub(1);
+        self.progress.ended(self.each, what, run, more);
+    }
+
+    fn hear(&mut self, name: &str, event: &Event) {
+        match event {
+            Event::Begins { left } => {
+                let later = self.searches * self.per_search + self.ceilings;
+                self.progress.expect(self.each * (left + ASIDES + later));
+            }
+            Event::Ended { trial, run } => {
+                let verdict = match trial.misses.as_slice() {
+                    [] => "holds".to_owned(),
+                    misses => format!("misses: {}", misses.join(", ")),
+                };
+                let what = format!("{name} {:<7}", trial.stage.as_str());
+                self.progress.ended(self.each, &what, run, &verdict);
+            }
         }
     }
 }
@@ -233,6 +288,8 @@ fn parse_percent(text: &str) -> Result<f64, String> {
 const DEPTH: u32 = 32;
 /// Runs of the generator alone: the least that can tell it from another day's.
 const CEILINGS: u32 = 4;
+/// Runs beside a search.
+const ASIDES: u32 = 3;
 
 #[cfg(test)]
 mod tests {

@@ -1,10 +1,9 @@
-//! Owns the search for what this host carries: the command, its progress, and the stand on which
-//! Ringmain is put under load.
+//! Owns the search for what this host carries: the command, and the stand on which Ringmain is put
+//! under load.
 
 mod asides;
 mod command;
 mod failure;
-mod progress;
 mod stand;
 
 pub use command::{Options, capacity};

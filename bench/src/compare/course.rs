@@ -1,6 +1,7 @@
 //! Owns the order of a comparison: who is started, who runs when, at which rate. It takes figures,
 //! and leaves their presentation to the report.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -21,7 +22,7 @@ use crate::certificates::Identity;
 use crate::clock::{Clock, seconds};
 use crate::figures::{Run, SCHEMA, TOOL};
 use crate::generate::{self, Between, Directory, Material, Middle, Signals};
-use crate::report;
+use crate::report::{self, Progress};
 use crate::sockets;
 
 /// Measures, prints a table per work as it is done, and saves them all.
@@ -51,7 +52,9 @@ pub fn compare(options: &Options) -> Result<(), Failure> {
     let signals = Signals { interrupted: Arc::clone(&stop), ..Signals::default() };
     let clock = Clock::start();
     let between = Between { clock, cpus, signals, material, lingering: LINGERING };
-    let course = Course { between, venue, options };
+    let planned = options.planned(&subjects, contenders.len() as u32);
+    let progress = RefCell::new(Progress::new(planned));
+    let course = Course { between, venue, options, progress };
     let mut comparison = Comparison {
         schema: SCHEMA,
         tool: TOOL,
@@ -68,6 +71,7 @@ pub fn compare(options: &Options) -> Result<(), Failure> {
     };
     println!("{}", comparison.header());
     let ended = course.all(&subjects, &contenders, &mut comparison);
+    drop(course);
     let has_some = !comparison.works.is_empty() || !comparison.memory.is_empty();
     if has_some {
         // What there is when somebody interrupts it is worth keeping as well.
@@ -118,6 +122,7 @@ struct Course<'a> {
     between: Between,
     venue: Venue,
     options: &'a Options,
+    progress: RefCell<Progress>,
 }
 
 impl Course<'_> {
@@ -141,14 +146,14 @@ impl Course<'_> {
                     let job = Job { subject, shape };
                     let ended = self.measure(job, &able, &mut report, &mut comparison.runs);
                     if report.has_figures() || ended.is_ok() {
-                        println!("{}", report.table());
+                        self.progress.borrow().aside(|| println!("{}", report.table()));
                         comparison.works.push(report);
                     }
                     ended?;
                 }
                 (Task::Hold, Subject::Work(work)) => {
                     let report = self.weigh(work, &able)?;
-                    println!("{}", report.table());
+                    self.progress.borrow().aside(|| println!("{}", report.table()));
                     comparison.memory.push(report);
                 }
                 // No protocol is held.
@@ -193,12 +198,7 @@ impl Course<'_> {
         for round in 1..=self.options.rounds() {
             for (contender, row) in contenders.iter().zip(rows.iter_mut()) {
                 let result = self.run(job, speed, contender)?;
-                let said = match &result {
-                    Ok((figures, _)) => figures.summary(job.shape),
-                    Err(fault) => fault.clone(),
-                };
-                let speed_name = if speed == Speed::Full { "full speed" } else { "paced" };
-                progress(job.subject.as_str(), speed_name, round, contender, &said);
+                self.tell(job, speed, round, contender, &result);
                 match result {
                     Err(fault) => row.faults.push(fault),
                     Ok((figures, run)) => {
@@ -210,6 +210,29 @@ impl Course<'_> {
             }
         }
         Ok(())
+    }
+
+    fn tell(
+        &self,
+        job: Job,
+        speed: Speed,
+        round: u32,
+        contender: &Contender,
+        result: &Result<(Figures, Run), String>,
+    ) {
+        let (name, work) = (contender.candidate().as_str(), job.subject.as_str());
+        let (how, window) = match speed {
+            Speed::Full => ("full speed", self.options.window_full()),
+            Speed::Rate(_) => ("paced", self.options.window_paced()),
+        };
+        let what = format!("{work:<17} {how:<10} round {round}: {name:<15}");
+        let mut progress = self.progress.borrow_mut();
+        match result {
+            Ok((figures, run)) => {
+                progress.ended(WARM_UP + window, &what, run, &figures.summary(job.shape));
+            }
+            Err(fault) => progress.step(WARM_UP + window, &format!("{what} {fault}")),
+        }
     }
 
     /// The inner error is why the run does not count.
@@ -253,7 +276,10 @@ impl Course<'_> {
                     Ok(memory) => memory.summary(),
                     Err(fault) => fault.clone(),
                 };
-                progress(work.as_str(), "memory", round, contender, &said);
+                let name = contender.candidate().as_str();
+                let what =
+                    format!("{:<17} memory, round {round}: {name:<15} {said}", work.as_str());
+                self.progress.borrow_mut().step(HOLDING, &what);
                 match result {
                     Err(fault) => row.faults.push(fault),
                     Ok(memory) => row.runs.push(memory),
@@ -292,22 +318,18 @@ impl Course<'_> {
     }
 }
 
-/// A line on how it goes on.
-fn progress(work: &str, kind: &str, round: u32, contender: &Contender, said: &str) {
-    let name = contender.candidate().as_str();
-    eprintln!("{work:<17} {kind:<10} round {round}: {name:<15} {said}");
-}
-
 /// Half of what the slowest carries: nobody queues, and everybody does the same work.
 const OFFERED_SHARE: f64 = 0.5;
 /// How long a candidate may take to end what its clients have ended.
 const LINGERING: Duration = Duration::from_secs(10);
-const WARM_UP: Duration = Duration::from_millis(200);
+pub const WARM_UP: Duration = Duration::from_millis(200);
 /// Memory varies little from round to round.
-const MEMORY_ROUNDS: u32 = 3;
+pub const MEMORY_ROUNDS: u32 = 3;
 /// Connections that are open when a proxy's memory is read first, and how many more the second
 /// time, which make the difference.
 const FEW: usize = 16;
 const HELD: usize = subject::HELD as usize;
 /// Longer than a proxy takes to give back what it can.
 const QUIET: Duration = Duration::from_secs(2);
+/// A weighing as a whole: quiet twice, and the opening of connections.
+pub const HOLDING: Duration = Duration::from_secs(6);

@@ -7,8 +7,9 @@ use clap::builder::{EnumValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 
 use super::candidate::Candidate;
+use super::course::{HOLDING, MEMORY_ROUNDS, WARM_UP};
 use super::subject::Subject;
-use super::work::Work;
+use super::work::{Task, Work};
 use crate::generate::Protocol;
 
 #[derive(Args)]
@@ -86,6 +87,17 @@ impl Options {
     /// The most connections that any of them has at a time.
     pub fn most_connections(&self) -> u32 {
         self.subjects().into_iter().map(Subject::connections).max().unwrap_or(0)
+    }
+
+    /// How long all runs of so many candidates are.
+    pub fn planned(&self, subjects: &[Subject], candidates: u32) -> Duration {
+        let of = |subject: &Subject| match subject.task() {
+            Task::Carry(_) => {
+                (self.window_full() + self.window_paced() + WARM_UP * 2) * self.rounds()
+            }
+            Task::Hold => HOLDING * self.rounds().min(MEMORY_ROUNDS),
+        };
+        subjects.iter().map(of).sum::<Duration>() * candidates
     }
 
     /// In the order of the tables, each once.
@@ -214,6 +226,14 @@ mod tests {
         let protocol = Protocol::Ndjson;
         let subject = Subject::Protocol { protocol, connections: 9, size: 300 };
         assert_eq!(options.subjects(), [subject]);
+    }
+
+    #[test]
+    fn the_time_of_all_runs_is_known_before() {
+        // Two rounds of 4 s, 1 s and twice 0.2 s for each of three; and two of 6 s.
+        let options = parsed("--works bulk,idle --rounds 2 --seconds 4").unwrap();
+        let planned = options.planned(&options.subjects(), 3);
+        assert_eq!(planned, Duration::from_millis((2 * 5_400 + 2 * 6_000) * 3));
     }
 
     #[test]

@@ -45,6 +45,17 @@ pub enum Stage {
     Curve,
 }
 
+impl Stage {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ramp => "ramp",
+            Self::Bisect => "bisect",
+            Self::Confirm => "confirm",
+            Self::Curve => "curve",
+        }
+    }
+}
+
 /// One run of the search and what it was found to be.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trial {
@@ -110,6 +121,11 @@ impl Bounds {
     /// Runs of a whole search, at most.
     pub fn most_runs(&self) -> u32 {
         self.runs + self.repeats * CONFIRMATIONS + self.points
+    }
+
+    /// The same where the first rate that is repeated holds.
+    pub fn usual_runs(&self) -> u32 {
+        self.runs + self.repeats + self.points
     }
 
     pub fn load(&self, rate: f64) -> Load {

@@ -1,10 +1,12 @@
 //! Owns `plan`: reads the profile, the costs and the calibration, measures what is missing, and
 //! shows the plan.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -19,7 +21,7 @@ use crate::figures::{Document, Host, Run, Unreadable};
 use crate::fleet::{self, ProfileErrors};
 use crate::generate::Order;
 use crate::judge::Fault;
-use crate::report::{self, Loaded, Results};
+use crate::report::{self, Loaded, Progress, Results};
 
 #[derive(Args)]
 pub struct Options {
@@ -93,7 +95,13 @@ pub fn plan(options: &Options) -> Result<(), Failure> {
         keys: &keys,
         connections: options.connections,
         seconds: options.seconds,
+        progress: RefCell::new(Progress::new(Duration::ZERO)),
     });
+    if let Some(measure) = &measure {
+        let mixes = if options.check { CHECKED.len() as u32 } else { 0 };
+        let planned = measure.planned(documents.is_empty(), mixes);
+        measure.progress.borrow_mut().expect(planned);
+    }
     if let Some(measure) = measure.as_ref().filter(|_| documents.is_empty()) {
         measure.check().map_err(Failure::Run)?;
         let mut runs = Vec::new();
@@ -119,6 +127,7 @@ pub fn plan(options: &Options) -> Result<(), Failure> {
             checked => checked?,
         }
     }
+    drop(measure);
     print!("{}", plan.text());
     options.save(plan, kept, host, documents.first().map_or(0, |of| of.begun))
 }

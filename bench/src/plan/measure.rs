@@ -1,6 +1,7 @@
 //! Owns the small runs that costs are taken from, one kind of agents at a time, and the mixed ones
 //! that a prediction is checked by. It judges nothing.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use super::demand::{connect_protocol, is_visit};
@@ -8,7 +9,7 @@ use crate::capacity::{Site, steady};
 use crate::figures::Run;
 use crate::generate::{Generator, Group, Order, Pace, Protocol, Sizes};
 use crate::judge::{Fault, Load, System};
-use crate::report::units;
+use crate::report::Progress;
 
 /// What is measured, and how long.
 pub struct Measure<'a> {
@@ -19,6 +20,7 @@ pub struct Measure<'a> {
     /// Open at a time, all together.
     pub connections: u32,
     pub seconds: u32,
+    pub progress: RefCell<Progress>,
 }
 
 /// One kind of agents by itself, and the rates at which it is measured.
@@ -156,13 +158,23 @@ impl Measure<'_> {
         Load { rate, connections, window, warm_up: Duration::from_millis(300) }
     }
 
+    /// All runs that are made, if each kind has room for all of its rates.
+    pub fn planned(&self, costs: bool, mixes: u32) -> Duration {
+        let visits = self.kinds().iter().filter(|(_, group, _)| is_visit(group.protocol)).count();
+        let kinds = self.kinds().len() as u32;
+        let rates = SHARES.len() as u32 * ROUNDS;
+        let of_costs = if costs { kinds * (rates + 1) - visits as u32 } else { 0 };
+        self.length() * (of_costs + mixes * MIXED)
+    }
+
+    fn length(&self) -> Duration {
+        self.load(None, 1).window + self.load(None, 1).warm_up
+    }
+
     fn tell(&self, what: &str, run: &Run) {
-        eprintln!(
-            "{what}: {}/s, {} per unit, {:.0} % of a CPU",
-            units::number(run.achieved),
-            run.cpu_per_unit().map_or("-".to_owned(), units::time),
-            run.cpus_used().unwrap_or(0.0) * 100.0
-        );
+        let share = run.cpus_used().unwrap_or(0.0) * 100.0;
+        let more = format!("{share:.0} % of a CPU");
+        self.progress.borrow_mut().ended(self.length(), what, run, &more);
     }
 }
 

@@ -86,7 +86,8 @@ impl Loaded {
             if let Some(other) = schema.filter(|schema| *schema != u64::from(SCHEMA)) {
                 return Err(Unreadable::Schema(other));
             }
-            return serde_json::from_str(text).map(Self::Comparison).map_err(Unreadable::Malformed);
+            let comparison = serde_json::from_str(text).map_err(Unreadable::Malformed)?;
+            return Ok(Self::Comparison(Box::new(comparison)));
         }
         Document::from_json(text)?;
         let results = serde_json::from_str(text).map_err(Unreadable::Malformed)?;

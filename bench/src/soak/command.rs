@@ -10,7 +10,7 @@ use super::victim::Soaked;
 use crate::capacity::{Failure, LoadOptions, Site, described, mix};
 use crate::generate::Protocol;
 use crate::judge::Load;
-use crate::report::{self, Results, save, units};
+use crate::report::{self, Progress, Results, save, units};
 
 #[derive(Args)]
 pub struct Options {
@@ -111,22 +111,12 @@ pub fn soak(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
-fn progress(ended: &Ended, window: Duration) {
-    let left = (ended.of - ended.number - 1) as f64 * window.as_secs_f64() / 60.0;
+fn tell(progress: &mut Progress, ended: &Ended, step: Duration) {
     let run = ended.run;
     let memory = run.cost.as_ref().map_or(0, |cost| cost.memory_pss);
-    eprintln!(
-        "{:>4} of {}  {:>9}/s  p50 {:>8}  p99 {:>8}  max {:>8}  {:>9}  {}  {:.0} min left",
-        ended.number + 1,
-        ended.of,
-        units::number(run.achieved),
-        units::time(run.latency.quantile(0.5) as f64),
-        units::time(run.latency.quantile(0.99) as f64),
-        units::time(run.latency.max() as f64),
-        units::bytes(memory as f64),
-        ended.trick.map_or("", |trick| trick.as_str()),
-        left,
-    );
+    let trick = ended.trick.map_or("", |trick| trick.as_str());
+    let what = format!("{:>4} of {}", ended.number + 1, ended.of);
+    progress.ended(step, &what, run, &format!("{:>9}  {trick}", units::bytes(memory as f64)));
 }
 
 /// A histogram of a window takes a quarter of a MiB until all are written.

@@ -17,6 +17,12 @@ pub struct Course {
     pub load: Load,
 }
 
+impl Course {
+    pub fn windows(&self) -> u32 {
+        (self.length.as_secs_f64() / self.load.window.as_secs_f64()).ceil() as u32
+    }
+}
+
 /// A system that can be put under load and played tricks on.
 pub trait Victim: System + Mischief {}
 impl<V: System + Mischief> Victim for V {}
@@ -36,7 +42,7 @@ pub fn soaked(
     told: &mut dyn FnMut(Ended),
 ) -> (Soak, Vec<Run>) {
     let window = course.load.window;
-    let count = (course.length.as_secs_f64() / window.as_secs_f64()).ceil() as usize;
+    let count = course.windows() as usize;
     let tricks = match course.gap {
         Some(gap) => schedule(course.seed, count, gap, window),
         None => vec![None; count],
