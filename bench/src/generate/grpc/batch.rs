@@ -191,6 +191,39 @@ mod tests {
         }
     }
 
+    /// Both messages in one: repeated fields of two follow each other in both together.
+    fn joined(service: Service, first: &Mark, second: &Mark, spoil: Option<(&[u8], u8)>) -> Batch {
+        let (mut out, mut next) = (Vec::new(), Vec::new());
+        encode(service, first, 400, &mut out);
+        encode(service, second, 400, &mut next);
+        if let Some((before, byte)) = spoil {
+            let place = next.windows(before.len()).position(|bytes| bytes == before).unwrap();
+            next[place] ^= byte;
+        }
+        out.extend_from_slice(&next[PREFIX..]);
+        let length = (out.len() - PREFIX) as u32;
+        out[1..PREFIX].copy_from_slice(&length.to_be_bytes());
+        decode(service, &out).unwrap()
+    }
+
+    #[test]
+    fn every_event_of_a_call_is_to_follow_the_one_before_it_unchanged() {
+        let second = Mark { sequence: FIRST.sequence + 1, ..FIRST };
+        for service in SERVICES {
+            let whole = Batch { first: FIRST, events: 2, intact: true };
+            assert_eq!(joined(service, &FIRST, &second, None), whole);
+            let other = Mark { stream: FIRST.stream + 1, ..second };
+            let spoiled = [
+                joined(service, &FIRST, &other, None),
+                // A space before the tag, and the name of the tag itself.
+                joined(service, &FIRST, &second, Some((b" rm=", 1))),
+            ];
+            assert_eq!(spoiled, [Batch { intact: false, ..whole }; 2], "{service:?}");
+            let untold = joined(service, &FIRST, &second, Some((b"rm=", 1)));
+            assert_eq!(untold, Batch { events: 1, intact: false, ..whole }, "{service:?}");
+        }
+    }
+
     #[test]
     fn vector_reads_what_its_sink_would_have_written() {
         let (events, out) = encoded(Service::Vector, 2_000);

@@ -117,8 +117,12 @@ impl Caller {
         self.greet(&mut requests, ping).await?;
         let _standing = self.team.stand();
         self.called_on_connection.set(0);
-        if let Pace::Closed { depth } = self.team.group.pace {
-            (0..depth).for_each(|_| self.push(self.team.stage.now()));
+        if let Pace::Closed { depth } = self.team.group.pace
+            && self.team.is_open()
+        {
+            // Those that the connection before this one has left are among them.
+            let left = self.due.borrow().len() as u32;
+            (left..depth).for_each(|_| self.push(self.team.stage.now()));
         }
         let end = self.team.draw_end();
         while self.team.stage.engine.now() < end {

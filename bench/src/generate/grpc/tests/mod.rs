@@ -3,4 +3,6 @@
 pub mod definitions;
 mod receipts;
 mod scene;
+mod stranger;
+mod strangers;
 mod truth;

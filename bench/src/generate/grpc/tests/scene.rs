@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,8 +15,9 @@ use ringmain::engine::driver::simulated::{Faults, World};
 use ringmain::engine::{
     BufferSizes, Either, Engine, EngineSettings, Listener, PipeSizes, Remote, race,
 };
+use rustls::ServerConfig;
 
-use super::super::super::agents::{self, Signals, Site};
+use super::super::super::agents::{self, Fault, Signals, Site};
 use super::super::super::backends::{Behaviour, Fate, House};
 use super::super::super::channel::Channel;
 use super::super::super::order::{Group, Order, Pace, Sizes};
@@ -27,6 +29,7 @@ pub use super::super::super::tests::scene::open;
 use super::super::super::tls::Material;
 use super::super::bridge::Bridge;
 use super::super::reply::Reply;
+use super::stranger::Stranger;
 
 /// A backend, and whoever calls it.
 pub struct Scene {
@@ -41,6 +44,8 @@ pub struct Scene {
 pub struct Outcome {
     pub tally: Tally,
     pub done: HashMap<Fate, u64>,
+    /// When all of it was over.
+    pub length: Duration,
 }
 
 /// With units long enough for an event.
@@ -52,14 +57,40 @@ pub fn order(protocol: Protocol, agents: u32, pace: Pace, window: u64) -> Order 
 /// Runs `order` against a backend of this behaviour.
 pub fn play(order: &Order, behaviour: Behaviour) -> Outcome {
     let scene = Scene::new(&order.groups[0], behaviour, order.seed);
-    let sites = [scene.site.clone()];
-    let running = agents::run(&scene.near, order, &sites, &scene.signals);
-    scene.engine.block_on(running, || ()).unwrap().unwrap();
+    scene.run(order).unwrap();
     scene.end()
+}
+
+/// Runs `order` against somebody else's backend.
+pub fn play_with(order: &Order, stranger: &Rc<Stranger>) -> Result<Outcome, Fault> {
+    let scene = Scene::with(stranger, &order.groups[0], order.seed);
+    let ran = scene.run(order);
+    let outcome = scene.end();
+    ran.map(|_| outcome)
 }
 
 impl Scene {
     pub fn new(group: &Group, behaviour: Behaviour, seed: u64) -> Scene {
+        let (random, of) = (Rng::with_seed(seed + 1), group.clone());
+        Scene::build(group, seed, |stage, listener, tls, received| {
+            let house = House::new(Rc::clone(stage), of, behaviour, tls, random, received);
+            stage.engine.spawn(house.open(listener));
+        })
+    }
+
+    /// The same with somebody else in the place of the backend.
+    pub fn with(stranger: &Rc<Stranger>, group: &Group, seed: u64) -> Scene {
+        Scene::build(group, seed, |stage, listener, tls, _| {
+            let stage = Rc::clone(stage);
+            stage.engine.clone().spawn(Rc::clone(stranger).open(stage, listener, tls));
+        })
+    }
+
+    fn build(
+        group: &Group,
+        seed: u64,
+        open: impl FnOnce(&Rc<Stage>, Listener, Option<Arc<ServerConfig>>, Arc<AtomicU64>),
+    ) -> Scene {
         let world = World::new(seed, Faults::none());
         let remote = Arc::new(Remote::without_signal());
         let driver = world.driver(Arc::clone(&remote));
@@ -77,13 +108,16 @@ impl Scene {
             (agents, material.backends(group.protocol).unwrap())
         });
         let (agents, backends) = tls.unzip();
-        let (random, received) = (Rng::with_seed(seed + 1), Arc::clone(&signals.received));
-        let (stage, group) = (Rc::clone(&far), group.clone());
-        let house = House::new(stage, group, behaviour, backends, random, received);
         let listener = Listener::from_descriptor(&engine, world.listen(target, 4096));
-        engine.spawn(house.open(listener));
+        open(&far, listener, backends, Arc::clone(&signals.received));
         let site = Site { target, sources: Vec::new(), tls: agents };
         Scene { engine, near, far, site, signals }
+    }
+
+    fn run(&self, order: &Order) -> Result<Window, Fault> {
+        let sites = [self.site.clone()];
+        let running = agents::run(&self.near, order, &sites, &self.signals);
+        self.engine.block_on(running, || ()).unwrap()
     }
 
     /// The window is all of the time from now on.
@@ -119,13 +153,14 @@ impl Scene {
     }
 
     pub fn end(self) -> Outcome {
+        let length = Duration::from_nanos(self.engine.now().as_nanos());
         self.near.end();
         self.far.end();
         self.engine.wind_up(Duration::from_secs(1)).unwrap();
         let mut tally = self.near.take_tally();
         tally.merge(&self.far.take_tally());
         let done = std::mem::take(&mut tally.struck);
-        Outcome { tally, done }
+        Outcome { tally, done, length }
     }
 }
 

@@ -131,6 +131,57 @@ fn backends_that_say_goodbye_and_agents_that_leave_lose_nothing() {
 }
 
 #[test]
+fn backends_say_goodbye_at_the_age_that_they_are_told() {
+    let order = order(Protocol::OtlpGrpcTls, 5, open(100.0, Arrivals::Constant), 4);
+    let age = Some(Duration::from_millis(500));
+    let tally = play(&order, Behaviour { connection_age: age, ..Behaviour::default() }).tally;
+    // Eight times or a little less, as it takes a while to come back.
+    assert!((30..=40).contains(&tally.handshakes_full), "{}", tally.handshakes_full);
+    assert_eq!((tally.counts().sent, tally.counts().failed()), (400, 0));
+    let tally = play(&order, Behaviour::default()).tally;
+    assert_eq!(tally.handshakes_full, 0);
+}
+
+#[test]
+fn a_backend_that_dies_takes_with_it_what_was_under_way() {
+    for protocol in BOTH {
+        let death = Outage { at: Duration::from_secs(3), length: Duration::from_secs(1) };
+        let service = Service::Constant(Duration::from_millis(200));
+        let order = order(protocol, 10, open(400.0, Arrivals::Constant), 8);
+        let behaviour = Behaviour { death: Some(death), service, ..Behaviour::default() };
+        let outcome = play(&order, behaviour);
+        let counts = outcome.tally.counts();
+        // A fifth of a second of calls, and those on their way.
+        assert!((78..=84).contains(&counts.lost), "{protocol:?}: {counts:?}");
+        assert_eq!((counts.sent, counts.answered), (3_200, 3_200 - counts.lost));
+        assert_eq!(counts.duplicated + counts.reordered + counts.corrupted, 0, "{counts:?}");
+        // Each connection was reset, and so was every try to come back; nothing else failed.
+        let reset = counts.errors["reset"];
+        assert!(reset >= 20 && counts.errors() == reset, "{counts:?}");
+        assert_eq!(outcome.tally.unanswered, 0);
+        // What was due meanwhile had to wait.
+        let waited = outcome.tally.latency.share_above(300_000_000) * counts.answered as f64;
+        assert!((250.0..800.0).contains(&waited), "{waited}");
+    }
+}
+
+#[test]
+fn calls_without_an_answer_and_those_that_never_left_are_in_the_times() {
+    let death = Outage { at: Duration::from_secs(1), length: Duration::from_secs(3_600) };
+    let mut order = order(Protocol::OtlpGrpc, 4, open(40.0, Arrivals::Constant), 3);
+    order.patience = Duration::from_secs(1);
+    let tally = play(&order, Behaviour { death: Some(death), ..Behaviour::default() }).tally;
+    let counts = tally.counts();
+    assert!(counts.sent == 120 && (79..=81).contains(&counts.lost), "{counts:?}");
+    // What was under way when it died will never come, and has no time.
+    let under_way = counts.lost - tally.unanswered;
+    assert!(under_way <= 4 && tally.unanswered > 70, "{counts:?}");
+    assert_eq!(tally.latency.count(), 120 - under_way);
+    // The oldest were due two seconds before the end of the window, and patience was a second.
+    assert!(tally.latency.max() > 2_900_000_000, "{}", tally.latency.max());
+}
+
+#[test]
 fn agents_come_back_after_the_death_of_their_backend() {
     let death = Outage { at: Duration::from_secs(3), length: Duration::from_secs(2) };
     let order = order(Protocol::Vector, 40, open(400.0, Arrivals::Constant), 12);
