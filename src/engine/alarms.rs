@@ -100,11 +100,7 @@ impl Drop for Alarm {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-    use std::time::Duration;
-
-    use super::super::driver::simulated::{Faults, World};
-    use super::super::{BufferSizes, EngineSettings, PipeSizes, Remote};
+    use super::super::tests::plain_engine;
     use super::*;
 
     fn at(nanos: u64) -> Time {
@@ -143,15 +139,7 @@ mod tests {
 
     #[test]
     fn a_wait_ends_at_the_nanosecond_where_the_wheel_would_be_late() {
-        let world = World::new(1, Faults::none());
-        let remote = Arc::new(Remote::without_signal());
-        let settings = EngineSettings {
-            buffers: BufferSizes { size: 64, count: 1, offered: 1 },
-            pipes: PipeSizes { count: 0, size: 4096 },
-            stall_after: Duration::from_secs(1),
-            stalled_share: 1,
-        };
-        let engine = Engine::new(world.driver(Arc::clone(&remote)), remote, &settings).unwrap();
+        let engine = plain_engine();
         let deadlines = [1_234_567, 1_240_001, 1_300_001, 900_000_000_001].map(at);
         let rung = engine.block_on(
             async {

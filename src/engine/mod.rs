@@ -4,8 +4,8 @@
 //! owns what the kernel may touch, and what a completion means), `ready` and `executor` (tasks and
 //! the turn of the loop), then the operations as futures: `listener`, `socket`, `polled`, `buffer`,
 //! `pipe`. They stand on `buffers`, `pipes`, `timers` and `alarms`. `remote` and `inbox` are the
-//! only ways in from another thread; `notify` and `channel` join tasks of one. The only `unsafe`
-//! code of the project lives in this folder.
+//! only ways in from another thread; `notify`, `permits` and `channel` join tasks of one, and
+//! `line` is where they wait. The only `unsafe` code of the project lives in this folder.
 #![allow(unsafe_code)]
 
 mod alarms;
@@ -18,9 +18,11 @@ mod executor;
 mod inbox;
 mod inherited;
 mod io;
+mod line;
 mod listener;
 mod notify;
 mod panics;
+mod permits;
 mod pipe;
 mod pipes;
 mod polled;
@@ -49,8 +51,10 @@ pub use executor::{Engine, EngineSettings, EngineStatus, Sleep};
 pub use inbox::Inbox;
 pub use inherited::inherited_sockets;
 pub use io::Owner;
+pub use line::Line;
 pub use listener::{Incoming, Listener};
 pub use notify::{Notified, Notify};
+pub use permits::{Permit, Permits, Take};
 pub use pipe::Pipe;
 pub use pipes::PipeSizes;
 pub use polled::Polled;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::driver::SocketOptions;
+use super::driver::simulated::{Faults, World};
 use super::driver::uring::{RingSizes, Uring};
 use super::*;
 
@@ -33,6 +34,19 @@ fn engine_on(old: bool, buffers: u16, stalled_share: usize) -> Engine {
         stalled_share,
     };
     Engine::new(driver, remote, &settings).unwrap()
+}
+
+/// An engine for tasks that use no kernel, on virtual time.
+pub(super) fn plain_engine() -> Engine {
+    let world = World::new(1, Faults::none());
+    let remote = Arc::new(Remote::without_signal());
+    let settings = EngineSettings {
+        buffers: BufferSizes { size: 64, count: 1, offered: 1 },
+        pipes: PipeSizes { count: 0, size: 4096 },
+        stall_after: Duration::from_secs(1),
+        stalled_share: 1,
+    };
+    Engine::new(world.driver(Arc::clone(&remote)), remote, &settings).unwrap()
 }
 
 /// A connection: the engine's end, and the other end as a plain blocking socket.
