@@ -331,7 +331,7 @@ const SESSION_COUNTERS: [Described<SessionTally>; 5] = [
     }),
 ];
 
-const WORKER_COUNTERS: [Described<WorkerTally>; 6] = [
+const WORKER_COUNTERS: [Described<WorkerTally>; 8] = [
     ("worker_turns_total", "Turns of the worker's loop.", |t| t.turns.get()),
     ("worker_completions_total", "Completions taken from the worker's ring.", |t| {
         t.completions.get()
@@ -352,6 +352,18 @@ const WORKER_COUNTERS: [Described<WorkerTally>; 6] = [
         |t| t.pipes_exhausted.get(),
     ),
     ("worker_panics_total", "Sessions ended by a defect in the program.", |t| t.panics.get()),
+    (
+        "worker_tls_long_steps_total",
+        "Steps of TLS handshakes left to the thread for long signatures, those with RSA keys over \
+         2,048 bits.",
+        |t| t.tls_long_steps.get(),
+    ),
+    (
+        "worker_tls_long_steps_abandoned_total",
+        "Steps left to the thread for long signatures that it did not begin, because their \
+         sessions had ended before.",
+        |t| t.tls_long_steps_abandoned.get(),
+    ),
 ];
 
 const WORKER_GAUGES: [Described<WorkerTally>; 7] = [

@@ -171,6 +171,10 @@ pub struct WorkerTally {
     pub pipes_exhausted: Count,
     /// Sessions ended by a panic.
     pub panics: Count,
+    /// Steps of TLS handshakes left to the thread for long signatures.
+    pub tls_long_steps: Count,
+    /// Those of them that were not begun, because their sessions had ended before.
+    pub tls_long_steps_abandoned: Count,
     /// Sessions open now.
     pub sessions_open: Gauge,
     /// TLS handshakes with clients under way now.

@@ -200,7 +200,7 @@ impl Handshake<'_> {
         mut bytes: Vec<u8>,
     ) -> Result<(Self, Result<(), Failure>), Refusal> {
         let Handshake { worker, socket, mut connection, mut early } = self;
-        let stepped = worker.handshakes.signer.run(move || {
+        let stepped = worker.handshakes.signer.run(worker.tally(), move || {
             let outcome = connection.receive(&mut bytes, &mut early);
             (connection, early, outcome)
         });

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::balance::{Chooser, Lease, NoChoice, PoolId, Traits};
 use crate::engine::{Either, Engine, EngineStatus, Inbox, Listener, Notify, Time, race};
-use crate::observe::{AccessLog, CloseReason, WorkerMetrics};
+use crate::observe::{AccessLog, CloseReason, WorkerMetrics, WorkerTally};
 use crate::view::{ListenerView, Publication, View, Watch};
 
 use super::accounts::{Account, Accounts};
@@ -248,6 +248,10 @@ impl Worker {
         let within = u64::try_from(2 * spread.as_nanos()).unwrap_or(u64::MAX);
         let drawn = Duration::from_nanos(self.random.borrow_mut().u64(0..=within));
         self.engine.now() + (age - spread) + drawn
+    }
+
+    pub(super) fn tally(&self) -> &WorkerTally {
+        &self.metrics.tally
     }
 
     pub(super) fn unix_nanos(&self, time: Time) -> u64 {
