@@ -331,7 +331,7 @@ const SESSION_COUNTERS: [Described<SessionTally>; 5] = [
     }),
 ];
 
-const WORKER_COUNTERS: [Described<WorkerTally>; 8] = [
+const WORKER_COUNTERS: [Described<WorkerTally>; 9] = [
     ("worker_turns_total", "Turns of the worker's loop.", |t| t.turns.get()),
     ("worker_completions_total", "Completions taken from the worker's ring.", |t| {
         t.completions.get()
@@ -352,6 +352,11 @@ const WORKER_COUNTERS: [Described<WorkerTally>; 8] = [
         |t| t.pipes_exhausted.get(),
     ),
     ("worker_panics_total", "Sessions ended by a defect in the program.", |t| t.panics.get()),
+    (
+        "worker_tls_handshakes_delayed_total",
+        "TLS handshakes that had to wait because as many as may were under way on the worker.",
+        |t| t.tls_handshakes_delayed.get(),
+    ),
     (
         "worker_tls_long_steps_total",
         "Steps of TLS handshakes left to the thread for long signatures, those with RSA keys over \

@@ -171,6 +171,8 @@ pub struct WorkerTally {
     pub pipes_exhausted: Count,
     /// Sessions ended by a panic.
     pub panics: Count,
+    /// TLS handshakes that had to wait because as many as may were under way.
+    pub tls_handshakes_delayed: Count,
     /// Steps of TLS handshakes left to the thread for long signatures.
     pub tls_long_steps: Count,
     /// Those of them that were not begun, because their sessions had ended before.

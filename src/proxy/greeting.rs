@@ -12,8 +12,10 @@ use crate::protocol::client_hello::{ClientHello, HelloReader, Malformed, Progres
 use crate::tls::{ClientTls, Connection, Failure, ServerTls, alert_name};
 use crate::view::{Lacks, Outcome, PlainText, Preface};
 
+use super::handshakes::{Slowness, begin};
 use super::session::Session;
-use super::tls::{Handshakes, Refusal, Tls, count, part, send_alert, shake_hands};
+use super::tls::{Refusal, Tls, count, part, send_alert, shake_hands};
+use super::worker::NEVER;
 
 /// What a session's beginning has shown.
 pub(super) struct Greeting {
@@ -139,11 +141,12 @@ async fn accept(
     let worker = &session.worker;
     let deadline = worker.engine.now() + settings.handshake_timeout();
     let shaken = async {
-        let _place = Handshakes::begin(worker).await;
+        let _place = begin(worker.handshakes.with_clients(), worker.tally()).await;
         let connection = Connection::server(settings.config_for(protocol).clone());
         let connection = connection.map_err(Refusal::Failed)?;
-        let slow = settings.signs_slowly(hello);
-        shake_hands(session, &session.client, connection, bytes, slow).await
+        let slowness = Slowness::of_server(settings, hello);
+        // Its deadline is for all of it, the wait for a place and for our turns included.
+        shake_hands(session, &session.client, connection, bytes, slowness, NEVER).await
     };
     let outcome = match or_asked(session, shaken, deadline).await {
         Ok(outcome) => outcome,
@@ -163,25 +166,21 @@ async fn accept(
     }
 }
 
-/// Begins TLS with a backend.
+/// Shakes hands with a backend, which has its time-out for it.
 pub(super) async fn connect(
     session: &Session,
     socket: &Socket,
     settings: &ClientTls,
     backend: (&str, IpAddr),
 ) -> Result<Tls, Refusal> {
-    let engine = &session.worker.engine;
     let agreed = session.client_tls().and_then(Tls::protocol);
     let name = settings.name_for(backend.0, backend.1, session.server_name());
     let name = name.map_err(|_| Refusal::Failed(Failure::NoName))?;
     let config = settings.config_for(agreed.as_deref());
     let connection = Connection::client(config, name).map_err(Refusal::Failed)?;
-    let shaken = shake_hands(session, socket, connection, Vec::new(), false);
-    let deadline = engine.now() + settings.handshake_timeout();
-    match race(shaken, engine.sleep_until(deadline)).await {
-        Either::First(outcome) => outcome,
-        Either::Second(()) => Err(Refusal::TimedOut),
-    }
+    let deadline = session.worker.engine.now() + settings.handshake_timeout();
+    let slowness = Slowness::of_client(settings);
+    shake_hands(session, socket, connection, Vec::new(), slowness, deadline).await
 }
 
 /// Rejects what is no hello.

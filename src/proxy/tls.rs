@@ -1,25 +1,21 @@
-//! TLS on one side of a session: the handshake over a socket, with its limits, and what the relay
-//! needs of the connection afterwards.
-//!
-//! A handshake costs more than thousands of messages, so only a few steps of them are taken in a
-//! turn of the loop, and those that sign with a large RSA key are taken on a thread of their own.
+//! TLS on one side of a session: the handshake over a socket, and what the relay needs of the
+//! connection afterwards. How many handshakes go on at a time is the affair of `handshakes`.
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::ProtocolVersion;
 
 use crate::engine::{
-    Block, BlockSize, Buffer, Engine, Notified, Notify, Receive, Send, Sent, Socket, Time, race,
+    Block, BlockSize, Buffer, Either, Engine, Notified, Notify, Receive, Send, Sent, Socket, Time,
+    race,
 };
 use crate::observe::{HandshakeCause, HandshakeTally, TlsFailure, TlsRecord};
 use crate::tls::{Connection, Failure, Gathered, Room};
 
+use super::handshakes::Slowness;
 use super::session::Session;
-use super::signer::Signer;
 use super::worker::Worker;
 
 /// One side's TLS connection, shared by the two flows of its session.
@@ -48,69 +44,6 @@ pub(super) enum Refusal {
     Failed(Failure),
 }
 
-/// How many handshakes a worker has under way, and how many steps it has taken in this turn.
-pub(super) struct Handshakes {
-    limit: u32,
-    taken: Cell<u32>,
-    freed: Notify,
-    turn: Cell<Time>,
-    steps: Cell<u32>,
-    signer: Arc<Signer>,
-}
-
-/// A handshake's place; free again when dropped.
-pub(super) struct Place(Rc<Worker>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let handshakes = &self.0.handshakes;
-        handshakes.taken.set(handshakes.taken.get() - 1);
-        handshakes.freed.notify_all();
-    }
-}
-
-impl Handshakes {
-    pub(super) fn new(limit: u32, signer: Arc<Signer>) -> Handshakes {
-        Handshakes {
-            limit,
-            taken: Cell::new(0),
-            freed: Notify::default(),
-            turn: Cell::default(),
-            steps: Cell::new(0),
-            signer,
-        }
-    }
-
-    /// Handshakes under way.
-    pub(super) fn open(&self) -> u32 {
-        self.taken.get()
-    }
-
-    /// Waits until not too many others are under way.
-    pub(super) async fn begin(worker: &Rc<Worker>) -> Place {
-        let handshakes = &worker.handshakes;
-        while handshakes.taken.get() >= handshakes.limit {
-            handshakes.freed.notified().await;
-        }
-        handshakes.taken.set(handshakes.taken.get() + 1);
-        Place(Rc::clone(worker))
-    }
-
-    /// Waits for a turn of the loop in which few steps were taken.
-    async fn step(&self, engine: &Engine) {
-        loop {
-            if self.turn.replace(engine.now()) != engine.now() {
-                self.steps.set(0);
-            }
-            if self.steps.get() < STEPS_PER_TURN {
-                self.steps.set(self.steps.get() + 1);
-                return;
-            }
-            engine.pause().await;
-        }
-    }
-}
-
 impl Refusal {
     fn cause(&self) -> HandshakeCause {
         match self {
@@ -130,18 +63,19 @@ pub(super) fn count(tally: &HandshakeTally, outcome: &Result<Tls, Refusal>) {
     }
 }
 
-/// Shakes hands on `socket`. `first` was received already; `slow`: what answers it may sign for
-/// long.
+/// Shakes hands on `socket`. `first` was received already. The peer has until `deadline`; what we
+/// take ourselves, waiting for a turn or for a signature, comes on top.
 pub(super) async fn shake_hands(
     session: &Session,
     socket: &Socket,
     connection: Connection,
     first: Vec<u8>,
-    slow: bool,
+    slowness: Slowness,
+    deadline: Time,
 ) -> Result<Tls, Refusal> {
-    let handshake =
-        Handshake { worker: &session.worker, socket, connection, early: Gathered::default() };
-    handshake.run(first, slow).await
+    let worker = &*session.worker;
+    let early = Gathered::default();
+    Handshake { worker, socket, connection, early, slowness, deadline }.run(first).await
 }
 
 struct Handshake<'s> {
@@ -149,25 +83,26 @@ struct Handshake<'s> {
     socket: &'s Socket,
     connection: Connection,
     early: Gathered,
+    slowness: Slowness,
+    deadline: Time,
 }
 
 impl Handshake<'_> {
-    async fn run(mut self, mut first: Vec<u8>, slow: bool) -> Result<Tls, Refusal> {
-        let mut stepped = match (first.is_empty(), slow) {
-            (true, _) => Ok(()),
-            (false, true) => {
-                let (handshake, stepped) = self.step_elsewhere(first).await?;
-                self = handshake;
-                stepped
-            }
-            (false, false) => self.step(&mut first).await,
-        };
+    async fn run(mut self, mut first: Vec<u8>) -> Result<Tls, Refusal> {
+        let mut stepped = Ok(());
+        if self.slowness.is_next() && !first.is_empty() {
+            (self, stepped) = self.step_elsewhere(first).await?;
+        } else if !first.is_empty() {
+            stepped = self.step(&mut first).await;
+        }
+        let socket = self.socket;
         loop {
             // Also after a failure, which the peer is told of.
-            let receiving = self.socket.receive();
+            let receiving = socket.receive();
             while self.connection.has_output() && !self.may_wait() {
                 let block = output(&self.worker.engine, &mut self.connection);
-                if sent(self.socket.send_beside(block, &receiving)).await.is_err() {
+                let sending = sent(socket.send_beside(block, &receiving));
+                if self.in_time(sending).await?.is_err() {
                     return Err(stepped.err().map_or(Refusal::Left, Refusal::Failed));
                 }
             }
@@ -175,10 +110,16 @@ impl Handshake<'_> {
             if !self.connection.is_handshaking() {
                 return Ok(Tls::new(self.connection, self.early.into_bytes()));
             }
-            let Ok(Some(mut buffer)) = received(self.socket, receiving).await else {
+            let Ok(Some(mut buffer)) = self.in_time(received(socket, receiving)).await? else {
                 return Err(Refusal::Left);
             };
-            stepped = self.step(buffer.bytes_mut()).await;
+            if self.slowness.is_next() {
+                let bytes = buffer.to_vec();
+                drop(buffer);
+                (self, stepped) = self.step_elsewhere(bytes).await?;
+            } else {
+                stepped = self.step(buffer.bytes_mut()).await;
+            }
         }
     }
 
@@ -189,9 +130,22 @@ impl Handshake<'_> {
             .is_some_and(|agreed| agreed.server && agreed.version == Some(ProtocolVersion::TLSv1_3))
     }
 
+    /// Waits for the peer, while it has time.
+    async fn in_time<T>(&self, work: impl Future<Output = T>) -> Result<T, Refusal> {
+        match race(work, self.worker.engine.sleep_until(self.deadline)).await {
+            Either::First(done) => Ok(done),
+            Either::Second(()) => Err(Refusal::TimedOut),
+        }
+    }
+
     async fn step(&mut self, bytes: &mut [u8]) -> Result<(), Failure> {
-        self.worker.handshakes.step(&self.worker.engine).await;
-        self.connection.receive(bytes, &mut self.early)
+        let engine = &self.worker.engine;
+        let began = engine.now();
+        self.worker.handshakes.step(engine).await;
+        self.deadline = self.deadline + engine.now().since(began);
+        let stepped = self.connection.receive(bytes, &mut self.early);
+        self.slowness.settle(&self.connection);
+        stepped
     }
 
     /// The same, on the thread for long signatures.
@@ -199,14 +153,17 @@ impl Handshake<'_> {
         self,
         mut bytes: Vec<u8>,
     ) -> Result<(Self, Result<(), Failure>), Refusal> {
-        let Handshake { worker, socket, mut connection, mut early } = self;
-        let stepped = worker.handshakes.signer.run(worker.tally(), move || {
+        let Handshake { worker, socket, mut connection, mut early, mut slowness, deadline } = self;
+        let began = worker.engine.now();
+        let stepped = worker.handshakes.signer().run(worker.tally(), move || {
             let outcome = connection.receive(&mut bytes, &mut early);
             (connection, early, outcome)
         });
         // Without an outcome the step has panicked, which was told.
         let (connection, early, outcome) = stepped.await.ok_or(Refusal::Left)?;
-        Ok((Handshake { worker, socket, connection, early }, outcome))
+        slowness.settle(&connection);
+        let deadline = deadline + worker.engine.now().since(began);
+        Ok((Handshake { worker, socket, connection, early, slowness, deadline }, outcome))
     }
 }
 
@@ -414,10 +371,5 @@ pub(super) fn told(failure: &Failure) -> TlsFailure {
     TlsFailure::new(failure.as_str(), failure)
 }
 
-/// Steps of handshakes in a turn of the loop: one signs for about 50 us, so that established
-/// sessions wait for a fraction of a millisecond. Measured with 3,500 hellos a second in bursts of
-/// 64: of a ping-pong nine in ten took up to 1.7 ms and 99 in 100 up to 6 ms; with sixteen steps it
-/// was 3.9 and 15 ms, and with one the median doubled and the slowest were no faster.
-const STEPS_PER_TURN: u32 = 4;
 /// How long a refused peer may take to read why.
 const PARTING: Duration = Duration::from_secs(1);

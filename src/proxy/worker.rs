@@ -13,11 +13,11 @@ use crate::view::{ListenerView, Publication, View, Watch};
 
 use super::accounts::{Account, Accounts};
 use super::control::Controls;
+use super::handshakes::Handshakes;
 use super::listener;
 use super::queue::Queues;
 use super::relay::Workbench;
 use super::signer::Signer;
-use super::tls::Handshakes;
 
 /// What a worker is given by the server.
 pub struct WorkerParts {

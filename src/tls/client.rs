@@ -17,6 +17,7 @@ use rustls::sign::SingleCertAndKey;
 use super::identity::{Identity, Named};
 use super::part::{Part, Taking};
 use super::problem::{Concern, Findings, MaterialError, MaterialWarning, Problem, Renewal};
+use super::server::is_slow;
 use super::settings::{Clock, Expiry, MinVersion, provider};
 use super::trust::{Anchors, SYSTEM_BUNDLES, Unverified, server_verifier, sha256, system_bundle};
 
@@ -211,6 +212,11 @@ impl ClientTls {
 
     pub fn handshake_timeout(&self) -> Duration {
         self.handshake_timeout
+    }
+
+    /// Whether the certificate that backends may ask for signs for milliseconds.
+    pub fn signs_slowly(&self) -> bool {
+        self.parts.identity.as_ref().is_some_and(|part| is_slow(&part.value))
     }
 
     /// What to ask the backend for. `backend` is what it goes by: its host name, or an address, for

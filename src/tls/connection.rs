@@ -396,6 +396,13 @@ impl Connection {
         self.agreed.is_none()
     }
 
+    /// The client was asked for another hello, and hands are not shaken yet.
+    pub fn was_retried(&self) -> bool {
+        let Stage::Rustls(unbuffered) = &self.stage else { return false };
+        let kind = unbuffered.state().handshake_kind();
+        self.is_handshaking() && kind == Some(HandshakeKind::FullWithHelloRetryRequest)
+    }
+
     /// The peer has said that it will send no more.
     pub fn peer_closed(&self) -> bool {
         self.peer_closed

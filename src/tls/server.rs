@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::UnixTime;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{ServerConfig, SignatureScheme};
 
 use crate::protocol::client_hello::ClientHello;
 
@@ -29,6 +29,8 @@ pub struct ServerTls {
     /// The same with one protocol of `alpn` alone, in its order.
     agreeing: Vec<Arc<ServerConfig>>,
     identities: Arc<Identities>,
+    /// TLS 1.3 is spoken with those who can.
+    offers_newest: bool,
     handshake_timeout: Duration,
     parts: Parts,
     warnings: Vec<MaterialWarning>,
@@ -169,10 +171,12 @@ impl ServerTls {
         let identities = Arc::new(Identities::new(identities, Arc::clone(tickets.clock())));
         let config = configure(options, provider, &identities, &parts, tickets, taken.now)
             .map_err(|(key, problem)| vec![MaterialError::of_setting(key, problem)])?;
+        let mut suites = provider.cipher_suites.iter();
         Ok(ServerTls {
             agreeing: options.alpn.iter().map(|it| Arc::new(agreeing_on(&config, it))).collect(),
             config: Arc::new(config),
             identities,
+            offers_newest: suites.any(|suite| suite.tls13().is_some()),
             handshake_timeout: options.handshake_timeout,
             parts,
             warnings: taken.warnings,
@@ -197,13 +201,29 @@ impl ServerTls {
         self.handshake_timeout
     }
 
-    /// Whether the identity that this client will be shown signs by an RSA key of more than 2,048
-    /// bits, which takes the worker for milliseconds.
+    /// Whether the identity that this client will be shown, or may be, signs by an RSA key of more
+    /// than 2,048 bits, which takes the worker for milliseconds.
     pub fn signs_slowly(&self, hello: &ClientHello) -> bool {
         let offered = &hello.signature_schemes;
-        let verifies = |scheme| offered.is_empty() || offered.contains(&u16::from(scheme));
-        let chosen = self.identities.choose(hello.server_name.as_deref(), verifies);
-        chosen.and_then(|identity| identity.rsa_bits).is_some_and(|bits| bits > 2_048)
+        let chosen_is_slow = |fits: fn(SignatureScheme) -> bool| {
+            let verifies = |scheme| {
+                fits(scheme) && (offered.is_empty() || offered.contains(&u16::from(scheme)))
+            };
+            let chosen = self.identities.choose(hello.server_name.as_deref(), verifies);
+            // What nobody verifies is not signed for.
+            let signs = |identity: &&Identity| identity.schemes.iter().copied().any(verifies);
+            chosen.filter(signs).is_some_and(is_slow)
+        };
+        // Without TLS 1.3 only the schemes count that go with the cipher suites of both sides, and
+        // those are known to rustls alone.
+        let newest = self.offers_newest && hello.versions.contains(&TLS13);
+        chosen_is_slow(|_| true)
+            || !newest && (chosen_is_slow(is_rsa) || chosen_is_slow(|scheme| !is_rsa(scheme)))
+    }
+
+    /// Whether there is an identity that signs so, for what is not known of a client.
+    pub fn may_sign_slowly(&self) -> bool {
+        self.parts.identities.iter().any(|part| is_slow(&part.value))
     }
 
     /// What was found that does not keep it from being used.
@@ -354,6 +374,20 @@ fn agreeing_on(config: &ServerConfig, protocol: &[u8]) -> ServerConfig {
     config.alpn_protocols = vec![protocol.to_owned()];
     config
 }
+
+/// Whether a signature of it takes a worker for milliseconds.
+pub(super) fn is_slow(identity: &Identity) -> bool {
+    identity.rsa_bits.is_some_and(|bits| bits > 2_048)
+}
+
+fn is_rsa(scheme: SignatureScheme) -> bool {
+    use SignatureScheme as S;
+    matches!(scheme, S::RSA_PSS_SHA256 | S::RSA_PSS_SHA384 | S::RSA_PSS_SHA512)
+        || matches!(scheme, S::RSA_PKCS1_SHA256 | S::RSA_PKCS1_SHA384 | S::RSA_PKCS1_SHA512)
+}
+
+/// The version's number in a hello.
+const TLS13: u16 = 0x0304;
 
 impl ClientAuth {
     pub(super) fn as_str(self) -> &'static str {

@@ -148,21 +148,27 @@ fn a_slow_signature_is_foreseen() {
     let options = server_options("edge", files);
     let server = ServerTls::load(&options, &Tickets::new(Hand::new()), at(NOW)).unwrap();
     let [pss, pkcs1, ecdsa] = [0x0804, 0x0401, 0x0403];
-    for (name, schemes, expected) in [
-        (Some("slow.test"), &[pss, ecdsa][..], true),
-        (Some("slow.test"), &[ecdsa], false),
-        (Some("slow.test"), &[], true),
-        (Some("slow.test"), &[pkcs1, ecdsa], false),
-        (Some("quick.test"), &[pss], false),
-        (None, &[pss], false),
+    let [newest, older] = [0x0304, 0x0303];
+    for (name, version, schemes, expected) in [
+        (Some("slow.test"), newest, &[pss, ecdsa][..], true),
+        (Some("slow.test"), newest, &[ecdsa], false),
+        (Some("slow.test"), newest, &[], true),
+        (Some("slow.test"), newest, &[pkcs1, ecdsa], false),
+        // Its cipher suites may leave RSA alone.
+        (Some("slow.test"), older, &[pkcs1, ecdsa], true),
+        (Some("slow.test"), older, &[ecdsa], false),
+        (Some("quick.test"), newest, &[pss], false),
+        (Some("quick.test"), older, &[pss], false),
+        (None, newest, &[pss], false),
     ] {
         let hello = ClientHello {
             server_name: name.map(Box::from),
             alpn: Vec::new(),
-            versions: vec![0x0304],
+            versions: vec![version],
             signature_schemes: schemes.to_vec(),
             encrypted: false,
         };
         assert_eq!(server.signs_slowly(&hello), expected, "{hello:?}");
     }
+    assert!(server.may_sign_slowly());
 }

@@ -184,6 +184,8 @@ fn an_identity_that_signs_for_long_serves() {
         }
     }
     assert!(proxy.sessions(6).iter().all(|session| session["reason"] == "finished"));
+    assert_eq!(proxy.metric("worker_tls_long_steps_total", ""), 6, "each hello's answer");
+    assert_eq!(proxy.metric("worker_tls_long_steps_abandoned_total", ""), 0);
     rest.await_again(&proxy);
 }
 

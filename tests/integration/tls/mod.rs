@@ -17,4 +17,5 @@ mod passing;
 mod records;
 mod renewing;
 mod resuming;
+mod retry;
 mod termination;

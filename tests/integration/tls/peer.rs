@@ -160,6 +160,11 @@ impl Tls {
         self.connection().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
+    /// The server has asked for another hello first.
+    pub fn was_retried(&self) -> bool {
+        self.connection().handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest)
+    }
+
     /// The protocol that was agreed on.
     pub fn protocol(&self) -> Option<String> {
         let connection = self.connection();
