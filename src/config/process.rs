@@ -16,7 +16,8 @@ pub struct Process {
     pub cpus: Option<Vec<usize>>,
     /// Client connections over all listeners; none: as many as the descriptor limit carries.
     pub max_connections: Option<u32>,
-    /// TLS handshakes with clients of one worker at the same time, 1 to 65536; more wait.
+    /// TLS handshakes with clients of one worker at the same time, and with the backends of each
+    /// pool, 1 to 65536; more wait.
     pub max_handshakes: u32,
     /// Bytes per worker, and at least one buffer within `relay_share`.
     pub relay_memory: usize,

@@ -55,7 +55,8 @@ pub enum CloseReason {
     BadHello,
     /// No route leads anywhere for the server name and protocol that the client asked for.
     NoRoute,
-    /// The client's handshake was not done within its time-out.
+    /// The client's handshake was not done within its time-out, or one with a backend could not
+    /// begin within its own, because as many as may were under way.
     HandshakeTimeout,
     /// TLS with the client failed: in the handshake, or on what it sent later.
     ClientTls,

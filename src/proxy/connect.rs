@@ -10,15 +10,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::balance::{Backend, Key, Pool, PoolId, Traits};
-use crate::engine::{Either, Interest, Socket, Time, race};
+use crate::engine::{Either, Interest, Permit, Permits, Socket, Time, race};
 use crate::observe::CloseReason;
 
 use super::accounts::Account;
 use super::greeting;
+use super::handshakes::begin;
 use super::options::socket_options;
 use super::queue;
 use super::session::{Route, Session};
 use super::tls::{Refusal, Tls, count};
+use super::worker::Worker;
 
 /// Why one attempt failed.
 #[derive(Clone, Copy)]
@@ -126,13 +128,16 @@ async fn attempt(
     let window = session.failure_window(id);
     let account = worker.accounts.of(&session.listener, pool, backend, window);
     session.reaches(&account);
-    let deadline = worker.engine.now() + pool.settings.connect_timeout;
+    let mut time = pool.settings.connect_timeout;
     let mut failure = Failure::NoWay;
     for (place, address) in (0..).zip(&backend.addresses) {
         let left = backend.addresses.len() as u32 - u32::from(place);
-        let now = worker.engine.now();
-        let part = now + deadline.since(now) / left;
-        let reached = match attempt_address(session, pool, *address, part, &account).await {
+        let began = worker.engine.now();
+        let deadline = began + time / left;
+        let connected = attempt_address(session, pool, *address, deadline, &account).await;
+        // TLS has a time of its own.
+        time = time.saturating_sub(worker.engine.now().since(began));
+        let reached = match connected {
             Ok(socket) => {
                 let tls = begin_tls(session, id, &socket, backend, *address, &account).await;
                 tls.map(|tls| (socket, tls))
@@ -164,6 +169,8 @@ async fn begin_tls(
 ) -> Result<Option<Box<Tls>>, Failure> {
     let view = session.worker.view();
     let Some(Some(settings)) = view.pools_tls.get(id.0) else { return Ok(None) };
+    let places = session.worker.handshakes.with_backends(id);
+    let _place = place(session, &places, settings.handshake_timeout()).await?;
     let connecting = greeting::connect(session, socket, settings, (&backend.name, address.ip()));
     let outcome = match race(Box::pin(connecting), session.asked()).await {
         Either::First(outcome) => outcome,
@@ -175,6 +182,23 @@ async fn begin_tls(
         session.failed(failure);
     }
     outcome.map(|tls| Some(Box::new(tls))).map_err(|_| Failure::Tls)
+}
+
+/// A place for a handshake. A want of it is nobody's fault.
+async fn place<'p>(
+    session: &Session,
+    places: &'p Permits,
+    patience: Duration,
+) -> Result<Permit<'p>, Failure> {
+    let Worker { engine, .. } = &*session.worker;
+    let deadline = engine.now() + patience;
+    let given = race(begin(places, session.worker.tally()), abandoned(session, deadline));
+    match race(given, engine.sleep_until(deadline)).await {
+        Either::First(Either::First(place)) => Ok(place),
+        Either::First(Either::Second(CloseReason::BackendLost)) => Err(Failure::Lost),
+        Either::First(Either::Second(reason)) => Err(Failure::Ours(reason)),
+        Either::Second(()) => Err(Failure::Ours(CloseReason::HandshakeTimeout)),
+    }
 }
 
 /// One address, from each source address until one has a free port.

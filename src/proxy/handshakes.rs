@@ -4,9 +4,12 @@
 //! A handshake costs more than thousands of messages, so only a few steps of them are taken in a
 //! turn of the loop, and those that sign with a large RSA key are taken on a thread of their own.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::balance::PoolId;
 use crate::engine::{Engine, Permits, Take, Time};
 use crate::observe::WorkerTally;
 use crate::protocol::client_hello::ClientHello;
@@ -16,7 +19,10 @@ use super::signer::Signer;
 
 /// The handshakes of one worker.
 pub(super) struct Handshakes {
+    limit: u32,
     with_clients: Permits,
+    /// By pool, so that backends that do not answer hold up nobody's way to others.
+    with_backends: RefCell<HashMap<PoolId, Rc<Permits>>>,
     /// Whoever has one looks in each turn whether a step is left for it; the others wait in line.
     heads: Permits,
     turn: Cell<Time>,
@@ -27,7 +33,9 @@ pub(super) struct Handshakes {
 impl Handshakes {
     pub(super) fn new(limit: u32, signer: Arc<Signer>) -> Handshakes {
         Handshakes {
+            limit,
             with_clients: Permits::new(limit),
+            with_backends: RefCell::default(),
             heads: Permits::new(STEPS_PER_TURN),
             turn: Cell::default(),
             steps: Cell::new(0),
@@ -43,6 +51,12 @@ impl Handshakes {
     /// Those with clients.
     pub(super) fn with_clients(&self) -> &Permits {
         &self.with_clients
+    }
+
+    /// Those with the backends of a pool.
+    pub(super) fn with_backends(&self, pool: PoolId) -> Rc<Permits> {
+        let mut pools = self.with_backends.borrow_mut();
+        Rc::clone(pools.entry(pool).or_insert_with(|| Rc::new(Permits::new(self.limit))))
     }
 
     pub(super) fn signer(&self) -> &Signer {
@@ -116,10 +130,8 @@ const STEPS_PER_TURN: u32 = 4;
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
     use std::future::poll_fn;
     use std::pin::pin;
-    use std::rc::Rc;
     use std::time::Duration;
 
     use super::*;

@@ -28,6 +28,7 @@ pub struct Limits {
     /// How long bytes received before a reset, or before a graceful close, may take to be
     /// delivered.
     pub linger_timeout: Duration,
-    /// TLS handshakes of one worker with clients at the same time, at least 1.
+    /// TLS handshakes of one worker with clients at the same time, and with the backends of each
+    /// pool, at least 1.
     pub handshakes: u32,
 }

@@ -10,6 +10,7 @@ mod connecting;
 mod drawing;
 mod endings;
 mod evidence;
+mod handshakes;
 mod keys;
 mod memory;
 mod panics;
