@@ -32,6 +32,10 @@ pub(super) struct Tls {
     /// It has said something since.
     spoke: Cell<bool>,
     failure: RefCell<Option<Failure>>,
+    /// Whether the peer was told of it, if there is anything to tell.
+    alerted: Cell<Option<bool>>,
+    /// Rings when it was.
+    alert_sent: Notify,
 }
 
 /// Why there is no TLS connection.
@@ -230,6 +234,8 @@ impl Tls {
             told: Cell::new(false),
             spoke: Cell::new(false),
             failure: RefCell::default(),
+            alerted: Cell::new(None),
+            alert_sent: Notify::default(),
         }
     }
 
@@ -258,6 +264,9 @@ impl Tls {
             self.wanted.notify_all();
         }
         if let Err(failure) = received {
+            if connection.has_output() && self.alerted.get().is_none() {
+                self.alerted.set(Some(false));
+            }
             self.failed(&failure);
         }
     }
@@ -294,10 +303,27 @@ impl Tls {
         self.failure.borrow_mut().get_or_insert_with(|| failure.clone());
     }
 
-    /// What is to be sent and no data waits for; `None`: nothing.
+    /// What is to be sent and no data waits for; `None`: nothing, and all before it was sent.
     pub(super) fn output(&self, engine: &Engine) -> Option<Block> {
         let mut connection = self.connection.borrow_mut();
-        connection.has_output().then(|| output(engine, &mut connection))
+        if connection.has_output() {
+            return Some(output(engine, &mut connection));
+        }
+        if self.alerted.get() == Some(false) {
+            self.alerted.set(Some(true));
+            self.alert_sent.notify_all();
+        }
+        None
+    }
+
+    /// Completes when the peer was told of the failure, or will not read of it.
+    pub(super) async fn alert(&self, engine: &Engine) {
+        let sent = async {
+            while self.alerted.get() == Some(false) {
+                self.alert_sent.notified().await;
+            }
+        };
+        race(sent, engine.sleep_until(engine.now() + PARTING)).await;
     }
 
     /// Rings when there may be such output.

@@ -390,7 +390,7 @@ impl<'s> Flow<'s> {
     }
 
     /// We have passed the end of the other direction on to the source.
-    fn source_was_told(&self) -> bool {
+    pub(super) fn source_was_told(&self) -> bool {
         self.session.told[self.target_party.other() as usize].get()
     }
 

@@ -166,7 +166,14 @@ impl Flow<'_> {
     /// The source has ended its stream, and the target has what it said: tell the target, in TLS
     /// and then by the socket.
     pub(super) async fn end_of_translation(&self) -> Result<End, End> {
-        if let Some(failure) = self.source_tls.and_then(Tls::broken) {
+        if let Some(tls) = self.source_tls
+            && let Some(failure) = tls.broken()
+        {
+            self.source_is_gone();
+            // The other flow sends the alert, if it still can.
+            if !self.source_was_told() {
+                tls.alert(&self.session.worker.engine).await;
+            }
             return Err(source_failed(failure));
         }
         if let Some(tls) = self.source_tls

@@ -5,13 +5,14 @@ use std::net::Shutdown;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::AlertDescription;
 use rustls::version::{TLS12, TLS13};
 use serde_json::json;
 
 use super::super::proxy::assert_fields;
 use super::super::stream::{expect, expect_end, expect_reset, expect_silence, finish, pass};
 use super::super::stream::{reset, send};
-use super::peer::{Tls, client_of};
+use super::peer::{Tls, alert, client_of};
 use super::scene::{Scene, Settings};
 
 const SOME: u64 = 300_000;
@@ -95,9 +96,9 @@ fn a_stream_cut_within_a_record_keeps_what_was_whole() {
 
 #[test]
 fn a_record_that_makes_no_sense_ends_the_session_after_what_came_before() {
-    for length in [1000, 100_000] {
+    for (length, version) in [(1000, &TLS13), (100_000, &TLS13), (1000, &TLS12)] {
         let scene = Scene::start("");
-        let (client, server) = scene.session(&scene.client());
+        let (client, server) = scene.session(&Arc::new(client_of(&scene.authority, &[version])));
         send(&client, 0..length / 2);
         expect(&server, 0..length / 2);
         // All of it comes at once.
@@ -109,6 +110,8 @@ fn a_record_that_makes_no_sense_ends_the_session_after_what_came_before() {
         std::io::Write::write_all(&mut &client.socket, &bytes).unwrap();
         expect(&server, length / 2..length);
         expect_reset(&server);
+        let told = (&client).read(&mut [0; 1]).unwrap_err();
+        assert_eq!(alert(&told), AlertDescription::BadRecordMac);
         let session = scene.proxy.session();
         assert_fields(&session, json!({ "reason": "client-tls", "bytes_to_backend": length }));
         assert_eq!(session["tls"]["failure"]["word"], "decrypt");
