@@ -32,7 +32,8 @@ pub enum CloseReason {
     QueueFull,
     /// No backend had a place within the time that a session may wait for one.
     QueueTimeout,
-    /// The memory for stalled relays was used up and this session had stalled the longest.
+    /// The memory for stalled relays was used up and this session had stalled the longest; or that
+    /// for hellos was, and of those that were not whole this one's was read for the longest time.
     RelayMemory,
     /// No descriptor was left to reach a backend with.
     Descriptors,

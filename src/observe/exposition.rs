@@ -371,7 +371,7 @@ const WORKER_COUNTERS: [Described<WorkerTally>; 9] = [
     ),
 ];
 
-const WORKER_GAUGES: [Described<WorkerTally>; 7] = [
+const WORKER_GAUGES: [Described<WorkerTally>; 8] = [
     ("worker_sessions_open", "Sessions open on the worker.", |t| t.sessions_open.get()),
     (
         "worker_tls_handshakes_open",
@@ -383,6 +383,11 @@ const WORKER_GAUGES: [Described<WorkerTally>; 7] = [
         "worker_blocks_held",
         "Memory that the worker's sessions fill themselves, as TLS does, in buffers' worth.",
         |t| t.blocks_held.get(),
+    ),
+    (
+        "worker_hello_bytes_held",
+        "Bytes of TLS hellos that the worker reads, or that wait for their handshakes.",
+        |t| t.hello_bytes_held.get(),
     ),
     ("worker_pipes_held", "Pipes of the worker in use for splice.", |t| t.pipes_held.get()),
     (

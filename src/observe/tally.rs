@@ -185,6 +185,8 @@ pub struct WorkerTally {
     pub buffers_held: Gauge,
     /// Memory that sessions fill themselves now, in buffers' worth.
     pub blocks_held: Gauge,
+    /// Bytes of hellos that are being read, or wait for their handshake, now.
+    pub hello_bytes_held: Gauge,
     /// Pipes in use now.
     pub pipes_held: Gauge,
     /// Operations the kernel has not completed yet.

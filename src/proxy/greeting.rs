@@ -13,6 +13,7 @@ use crate::tls::{ClientTls, Connection, Failure, ServerTls, alert_name};
 use crate::view::{Lacks, Outcome, PlainText, Preface};
 
 use super::handshakes::{Slowness, begin};
+use super::hellos::Share;
 use super::session::Session;
 use super::tls::{Refusal, Tls, count, part, send_alert, shake_hands};
 use super::worker::NEVER;
@@ -69,7 +70,9 @@ impl From<CloseReason> for Refused {
 pub(super) async fn greet(session: &Session, preface: &Preface) -> Result<Greeting, Refused> {
     let deadline = session.worker.engine.now() + preface.timeout;
     let mut reader = HelloReader::new(preface.size);
-    let hello = match or_asked(session, read(session, &mut reader), deadline).await {
+    // Until the way is known, and where TLS ends here, until hands are shaken.
+    let mut share = session.worker.hellos.share();
+    let hello = match or_asked(session, read(session, &mut reader, &mut share), deadline).await {
         Ok(outcome) => outcome?,
         Err(None) => return Err(CloseReason::HelloTimeout.into()),
         Err(Some(reason)) => return Err(reason.into()),
@@ -118,12 +121,18 @@ pub(super) async fn greet(session: &Session, preface: &Preface) -> Result<Greeti
 async fn read(
     session: &Session,
     reader: &mut HelloReader,
+    share: &mut Share<'_>,
 ) -> Result<Result<ClientHello, Malformed>, CloseReason> {
     loop {
         // Its memory is held only while something is there.
-        let received = session.client.receive().await;
+        let received = match race(session.client.receive(), share.gives_way()).await {
+            Either::First(received) => received,
+            Either::Second(()) => return Err(CloseReason::RelayMemory),
+        };
         let Ok(Some(buffer)) = received else { return Err(CloseReason::ClientAborted) };
-        match reader.read(&buffer) {
+        let progress = reader.read(&buffer);
+        share.grow(buffer.len(), progress == Progress::Incomplete);
+        match progress {
             Progress::Incomplete => {}
             Progress::Complete(hello) => return Ok(Ok(hello)),
             Progress::Malformed(malformed) => return Ok(Err(malformed)),

@@ -2,7 +2,7 @@
 //!
 //! Reading order: `worker` (the thread and what its sessions share), `listener` (who is let in),
 //! `session` (the story of one connection), `greeting` (how it begins where the hello is read),
-//! `connect` (how it gets its backend), `queue` (how it waits for
+//! `hellos` (the memory for that), `connect` (how it gets its backend), `queue` (how it waits for
 //! one), `relay` (how bytes move, and how a session ends). `tls` is one side's TLS, `handshakes`
 //! how many of them go on at a time, `signer` the thread for long signatures. `control` is how a
 //! session is told to end, `accounts` where it is counted, `evidence` what it says of its backend.
@@ -13,6 +13,7 @@ mod control;
 mod evidence;
 mod greeting;
 mod handshakes;
+mod hellos;
 mod listener;
 mod options;
 mod queue;

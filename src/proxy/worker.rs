@@ -14,6 +14,7 @@ use crate::view::{ListenerView, Publication, View, Watch};
 use super::accounts::{Account, Accounts};
 use super::control::Controls;
 use super::handshakes::Handshakes;
+use super::hellos::Hellos;
 use super::listener;
 use super::queue::Queues;
 use super::relay::Workbench;
@@ -73,6 +74,7 @@ pub(super) struct Worker {
     pub(super) accounts: Accounts,
     pub(super) queues: Queues,
     pub(super) handshakes: Handshakes,
+    pub(super) hellos: Hellos,
     /// Borrowed only within a step that does not wait.
     pub(super) workbench: RefCell<Workbench>,
     random: RefCell<fastrand::Rng>,
@@ -115,7 +117,7 @@ impl Worker {
     fn new(engine: Engine, parts: WorkerParts) -> Worker {
         let watch = Watch::new(parts.publication);
         let snapshot = Arc::clone(&watch.view().snapshot);
-        let handshakes = watch.view().limits.handshakes;
+        let limits = watch.view().limits.clone();
         let mut random = fastrand::Rng::with_seed(parts.seed);
         let chooser = Chooser::new(snapshot, random.fork());
         Worker {
@@ -132,7 +134,8 @@ impl Worker {
             watch: RefCell::new(watch),
             chooser: RefCell::new(chooser),
             queues: Queues::default(),
-            handshakes: Handshakes::new(handshakes, parts.signer),
+            handshakes: Handshakes::new(limits.handshakes, parts.signer),
+            hellos: Hellos::new(limits.hello_memory),
             workbench: RefCell::default(),
             random: RefCell::new(random),
             accounts: Accounts::new(Arc::clone(&parts.metrics)),
@@ -302,6 +305,7 @@ impl Worker {
         tally.buffers_held.set(status.buffers_held as u64);
         tally.blocks_held.set(status.blocks_held as u64);
         tally.tls_handshakes_open.set(self.handshakes.open().into());
+        tally.hello_bytes_held.set(self.hellos.held() as u64);
         tally.pipes_held.set(status.pipes_held as u64);
         tally.operations_in_flight.set(status.operations as u64);
         tally.descriptors_open.set(status.descriptors as u64);

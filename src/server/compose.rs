@@ -33,6 +33,7 @@ pub(super) fn compose(
         limits: Limits {
             linger_timeout: config.process.linger_timeout,
             handshakes: config.process.max_handshakes,
+            hello_memory: config.process.relay_memory / HELLO_SHARE,
         },
     }
 }
@@ -132,6 +133,9 @@ impl<'a> Names<'a> {
     }
 }
 
+/// The part of the relay memory that hellos may take besides.
+const HELLO_SHARE: usize = 4;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,6 +212,6 @@ mod tests {
         assert_eq!(view.failure_windows, [None, Some(Duration::from_secs(3)), None]);
         let have_tls: Vec<bool> = view.pools_tls.iter().map(Option::is_some).collect();
         assert_eq!(have_tls, [false, false, true]);
-        assert_eq!(view.limits.handshakes, 7);
+        assert_eq!((view.limits.handshakes, view.limits.hello_memory), (7, 16 << 20));
     }
 }

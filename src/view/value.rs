@@ -31,4 +31,6 @@ pub struct Limits {
     /// TLS handshakes of one worker with clients at the same time, and with the backends of each
     /// pool, at least 1.
     pub handshakes: u32,
+    /// Bytes of hellos that one worker holds, more or less a piece.
+    pub hello_memory: usize,
 }

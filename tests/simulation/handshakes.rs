@@ -44,6 +44,13 @@ fn hello(wire: &Wire) -> Vec<u8> {
     said
 }
 
+/// The beginning of a hello of which the rest never comes.
+fn half_a_hello(length: usize) -> Vec<u8> {
+    let mut said = vec![22, 3, 1, 0x0f, 0x00, 1, 0, 0x0e, 0xfc, 3, 3];
+    said.resize(length, 0);
+    said
+}
+
 fn secure_backend(stage: &Stage, keys: &Keyring, pool: usize) {
     let wire = keys.backend(Security::Origination);
     let (backend, _) = Backend::new(address(pool, 0), 4096, Kind::Echo, wire);
@@ -135,4 +142,36 @@ fn a_client_that_leaves_while_it_waits_for_a_place_towards_a_backend_is_noticed(
     });
     stage.run_until_done([&first, &leaving]);
     assert!(left.get().unwrap() < 2 * SECOND, "{left:?}");
+}
+
+#[test]
+fn hellos_that_never_become_whole_give_way_and_keep_nobody_out() {
+    let keys = Keyring::new(HOUR);
+    let prefaces = vec![keys.preface(Security::Termination, PoolId(0), 60 * SECOND)];
+    let hello_memory = 4096;
+    let settings = Settings::plenty(vec![pool(0, 1)]);
+    let mut stage = Stage::new(Settings { prefaces, hello_memory, ..settings });
+    stage.backend(0, 0, Kind::Echo);
+    for number in 0..100 {
+        stalled(&stage, number * SECOND / 10, 0, half_a_hello(1_000));
+    }
+    let metrics = stage.metrics.clone();
+    let exceeded = stage.moment(Duration::ZERO, move || {
+        metrics.tally.hello_bytes_held.get() > hello_memory as u64 + 1_000
+    });
+    let wire = keys.client(Security::Termination, &mut Rng::with_seed(1));
+    let clients: Vec<_> = (1..=20)
+        .map(|stream| {
+            let start = u32::try_from(stream).unwrap() * SECOND / 2;
+            stage.client(start, Plan { wire: wire.clone(), ..plan(stream, 100) })
+        })
+        .collect();
+    stage.drain(Time::default() + 100 * SECOND, HOUR, || false);
+    stage.run();
+    assert!(clients.iter().all(|client| client.get().fate == Fate::Done));
+    assert_eq!(stage.ended(CloseReason::Finished), 20);
+    let gone = stage.ended(CloseReason::RelayMemory);
+    assert!((96..100).contains(&gone), "{gone}: whoever is left fits");
+    assert_eq!(stage.ended(CloseReason::HelloTimeout), 100 - gone);
+    assert_eq!(exceeded.get(), None);
 }

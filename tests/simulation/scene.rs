@@ -119,6 +119,7 @@ impl Scene {
                 .collect(),
             pools_tls: securities.iter().map(|security| keys?.towards(*security)).collect(),
             handshakes: if secret.bool() { secret.u32(1..=4) } else { 256 },
+            hello_memory: 1 << 20,
         });
         if traits.few_descriptors {
             stage.world.limit_descriptors(random.usize(12..=60));

@@ -44,6 +44,8 @@ pub struct Settings {
     pub pools_tls: Vec<Option<Arc<ClientTls>>>,
     /// Handshakes with clients at the same time.
     pub handshakes: u32,
+    /// Bytes of hellos.
+    pub hello_memory: usize,
 }
 
 /// A listener of its own for the pool with the same number.
@@ -103,6 +105,7 @@ impl Settings {
             prefaces: Vec::new(),
             pools_tls: Vec::new(),
             handshakes: 256,
+            hello_memory: 1 << 20,
         }
     }
 }
@@ -137,8 +140,11 @@ impl Stage {
             let preface = prefaces.next().flatten();
             views.push(Arc::new(listener.view(index, preface, &process)));
         }
-        let limits =
-            Limits { linger_timeout: settings.linger_timeout, handshakes: settings.handshakes };
+        let limits = Limits {
+            linger_timeout: settings.linger_timeout,
+            handshakes: settings.handshakes,
+            hello_memory: settings.hello_memory,
+        };
         let mut pools_tls = settings.pools_tls;
         pools_tls.resize(pools.len(), None);
         let snapshot = Arc::new(Snapshot::new(pools.clone()));
