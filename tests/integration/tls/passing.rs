@@ -100,6 +100,21 @@ fn the_hello_says_which_pool_a_session_goes_to() {
 }
 
 #[test]
+fn what_follows_the_hello_goes_through_pipes_when_it_is_much() {
+    let passing = Passing::start(ROUTES);
+    let client = Tls::connect(passing.proxy.address(), "a.test", &passing.client(&[])).unwrap();
+    pass(&client, &client, 0..MUCH);
+    client.close();
+    finish(&client.socket);
+    expect_end(&client);
+    let session = passing.proxy.session();
+    let moved = json!({ "relay_to_backend": "splice", "relay_to_client": "splice" });
+    assert_fields(&session, moved);
+    assert!(session["bytes_to_backend"].as_u64().unwrap() > MUCH, "{session}");
+    passing.rest.await_again(&passing.proxy);
+}
+
+#[test]
 fn what_no_route_matches_goes_to_the_pool_of_the_listener() {
     let authority = Authority::new("the authority");
     let backend = SecureEcho::start(server(&authority.issue(&["else.example"])));
@@ -394,3 +409,5 @@ fn one_listener_ends_tls_for_some_names_and_passes_others() {
     drop((passed, ended, server));
     rest.await_again(&proxy);
 }
+
+const MUCH: u64 = 32 << 20;
