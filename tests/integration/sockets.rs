@@ -14,10 +14,9 @@ use super::stream::{expect, send};
 /// Its socket of the connection from or to this address.
 fn with_peer(proxy: &Proxy, peer: SocketAddr) -> Socket {
     eventually("a socket of the connection", || {
-        let found = sockets(proxy).find(|socket| {
+        sockets(proxy).find(|socket| {
             socket.peer_addr().is_ok_and(|address| address.as_socket() == Some(peer))
-        });
-        found
+        })
     })
 }
 
