@@ -23,8 +23,8 @@ pub use posterior::Interval;
 pub use resource::is_generator_limited;
 #[cfg(test)]
 pub use resource::{Exhausted, Resource};
+pub use search::{Bounds, Ending, Event, Limit, Stage, search};
 #[cfg(test)]
-pub use search::Confirmed;
-pub use search::{Bounds, Ending, Event, Limit, Stage, Trial, search};
+pub use search::{Confirmed, Trial};
 pub use slope::Slope;
 pub use system::{Fault, Load, System};
