@@ -10,6 +10,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 const BENCH: &str = env!("CARGO_BIN_EXE_ringmain-bench");
@@ -40,9 +41,14 @@ fn directory(name: &str) -> PathBuf {
     path
 }
 
-/// Runs the harness to its end, which is not far; one at a time, as a run may set what the whole host
-/// has, for as long as it lasts.
+/// Runs the harness to its end, which is not far.
 fn bench(line: &str) -> Output {
+    bench_met(line, |_| ())
+}
+
+/// The same, and `meet` sees it run; one at a time, as a run may set what the whole host has, for as
+/// long as it lasts.
+fn bench_met(line: &str, meet: impl FnOnce(&mut Child)) -> Output {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let child = Command::new(BENCH)
@@ -51,6 +57,7 @@ fn bench(line: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn();
     let mut child = Owned(child.unwrap());
+    meet(&mut child.0);
     let status = eventually(line, || child.0.try_wait().unwrap());
     let read = |pipe: &mut dyn Read| {
         let mut text = Vec::new();
@@ -187,6 +194,34 @@ fn results_that_would_find_no_place_are_refused_before_any_load() {
         assert!(said.contains("--output") && said.lines().count() == 1, "{line}: {said}");
         assert_eq!(text(&ended.stdout), "", "{line}");
     }
+}
+
+#[test]
+fn a_soak_that_is_interrupted_keeps_its_windows() {
+    let directory = directory("interrupted");
+    let (ringmain, at) = (ringmain().display(), directory.display());
+    let soak = "soak --rate 200 --connections 8 --minutes 1 --window 1 --faults 0";
+    let ended = bench_met(&format!("{soak} --ringmain {ringmain} --output {at}"), |child| {
+        // A window that has ended has a line, which says how much is left.
+        let (mut said, mut byte) = (String::new(), [0]);
+        while !said.contains(" left  ") {
+            let read = child.stderr.as_mut().unwrap().read(&mut byte).unwrap();
+            assert_eq!(read, 1, "it has ended: {said}");
+            said.push(byte[0].into());
+        }
+        kill_process(Pid::from_child(child), Signal::INT).unwrap();
+    });
+    let said = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(130), "{said}");
+    assert!(said.contains("soak: interrupted: what was measured until then is in"), "{said}");
+    let file = directory.join("soak.json");
+    let json: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let windows = json["runs"].as_array().unwrap();
+    assert_eq!(json["soak"]["windows"], windows.len());
+    assert!(!windows.is_empty() && windows[0]["counts"]["lost"] == 0, "{}", windows[0]["counts"]);
+    let twice = bench(&format!("diff {} {}", file.display(), file.display()));
+    let said = text(&twice.stdout);
+    assert!(twice.status.success() && said.contains("a third one tells"), "{said}");
 }
 
 #[test]

@@ -62,12 +62,13 @@ pub fn capacity(options: &Options) -> Result<(), Failure> {
     let mut host = site.host();
     let (mut runs, mut found) = (Vec::new(), Vec::new());
     let mut course = options.course();
+    let mut ended = Ok(());
     'all: for protocol in each_once(&options.protocol) {
         let ceiling = match options.ceiling(&site, protocol, &mut runs, &mut course) {
             Ok(ceiling) => ceiling,
             // What was measured before is worth keeping.
             Err(failure) if !runs.is_empty() => {
-                eprintln!("{}: {failure}", protocol.as_str());
+                ended = Err(failure);
                 break 'all;
             }
             Err(failure) => return Err(failure),
@@ -101,7 +102,7 @@ pub fn capacity(options: &Options) -> Result<(), Failure> {
         return Err(Failure::Interrupted(Some(html)));
     }
     eprintln!("saved {}", html.display());
-    Ok(())
+    ended
 }
 
 impl Options {

@@ -31,9 +31,7 @@ impl Failure {
             Self::Host(_) => "host_error",
         }
     }
-}
 
-impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Interrupted(_) => compare::Failure::Interrupted.exit_code(),
