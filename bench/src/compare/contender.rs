@@ -159,7 +159,8 @@ mod tests {
         let directory = Directory::create().unwrap();
         let cpu = super::super::cpus::allowed().unwrap()[0];
         let cpus = Cpus { proxy: cpu, load: cpu };
-        let venue = Venue { cpus, directory: directory.path().to_owned(), with_tls: false };
+        let directory = directory.path().to_owned();
+        let venue = Venue { cpus, directory, with_tls: false, most: 1 };
         // The peers are a command of this executable, which is the tests' here and has none.
         let Err(told) = Contender::start(Candidate::Tokio, 5, &venue) else { panic!("it runs") };
         assert!(told.starts_with("exited\n") && told.contains("listen"), "{told}");

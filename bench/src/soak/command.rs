@@ -90,7 +90,12 @@ pub fn soak(options: &Options) -> Result<(), Failure> {
         gap: (options.faults > 0).then(|| Duration::from_secs(options.faults.into())),
         load,
     };
-    let (mut soak, runs) = soaked(&mut victim, &course, &mut |ended| progress(&ended, load.window));
+    let step = load.window + load.warm_up;
+    let windows = course.length.as_secs_f64() / load.window.as_secs_f64();
+    let mut progress = Progress::new(step * windows.ceil() as u32);
+    let (mut soak, runs) =
+        soaked(&mut victim, &course, &mut |ended| tell(&mut progress, &ended, step));
+    drop(progress);
     soak.left_out = left_out;
     if runs.is_empty() && site.is_interrupted() {
         return Err(Failure::Interrupted(None));
