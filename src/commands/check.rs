@@ -129,8 +129,8 @@ fn sysctls(config: &Config, workers: usize, read: &dyn Fn(&str) -> Option<u64>) 
         && soft < pages
     {
         advice.push(format!(
-            "fs.pipe-user-pages-soft is {soft} pages and the pipes of {} may need {pages}; beyond it \
-             new pipes shrink and bulk slows down: run `sysctl fs.pipe-user-pages-soft={pages}`, \
+            "fs.pipe-user-pages-soft is {soft} pages and the pipes of {} may need {pages}; beyond \
+             it new pipes shrink and bulk slows down: run `sysctl fs.pipe-user-pages-soft={pages}`, \
              or lower process.pipes",
             count(workers, "worker")
         ));

@@ -9,9 +9,10 @@ use super::output::complain;
 
 /// What `--help` says of them.
 pub(super) const HELP: &str = "\
-Exit codes: 0 ended in order; 2 wrong options; 69 this host lacks something (io_uring, limits); 70 internal \
-error; 71 an address or another resource of the system is taken; 75 a source of backends did not \
-answer (check --resolve); 78 the configuration is wrong; 130 ended at once by a second signal.";
+Exit codes: 0 ended in order; 2 wrong options; 69 this host lacks something (io_uring, limits); \
+70 internal error; 71 an address or another resource of the system is taken; 75 a source of \
+backends did not answer (check --resolve); 78 the configuration is wrong; 130 ended at once by a \
+second signal.";
 
 /// This host lacks something that a restart will not bring.
 pub(super) const UNAVAILABLE: u8 = 69;

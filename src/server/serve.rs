@@ -127,8 +127,7 @@ async fn run(
     let cpus = usable_cpus(&config.process).map_err(StartError::Cpu)?;
     let budget = budget(config, cpus.len()).map_err(StartError::Limit)?;
     let stock = Stock::load(config).map_err(StartError::Material)?;
-    let warnings = config.warnings().into_iter().chain(stock.warnings());
-    warnings.for_each(|warning| tracing::warn!("{warning}"));
+    warn(config, &stock);
     let (mut signals, hangup) = signals().map_err(system("signals cannot be received"))?;
     let sockets = Sockets::open(config, cpus.len()).map_err(StartError::Listen)?;
     let admin = bind_admin(config).await?;
@@ -187,6 +186,13 @@ async fn run(
     drop(admin_end);
     access_log.iter().for_each(|log| finish(log));
     joined.and(outcome)
+}
+
+/// Tells of what is no error, and deserves a look all the same.
+fn warn(config: &Config, stock: &Stock) {
+    for warning in config.warnings().into_iter().chain(stock.warnings()) {
+        tracing::warn!("{warning}");
+    }
 }
 
 /// Lets the access log write what is queued.

@@ -1,7 +1,7 @@
 //! The peers of a simulated run: clients and backends that check every byte they receive.
 //!
-//! Where a byte arrives that is not the stream's, the actor panics. What became of a connection is for
-//! the test to judge, from `Outcome` and `Log`.
+//! Where a byte arrives that is not the stream's, the actor panics. What became of a connection is
+//! for the test to judge, from `Outcome` and `Log`.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,5 @@
-//! What a scene is drawn from: its pools and their backends, listeners, limits, and what each client
-//! does. What may have become of them is `scene`'s affair.
+//! What a scene is drawn from: its pools and their backends, listeners, limits, and what each
+//! client does. What may have become of them is `scene`'s affair.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -11,7 +11,7 @@ use fastrand::Rng;
 use ringmain::balance::{Member, PoolId};
 use ringmain::engine::Time;
 use ringmain::engine::driver::simulated::Faults;
-use ringmain::observe::CloseReason;
+use ringmain::observe::{AccessRecord, CloseReason};
 use ringmain::proxy::Command;
 
 use crate::actors::{Backend, Client, Ending, Fate, Kind, Log, Outcome, Plan};
@@ -320,44 +320,43 @@ impl Scene {
         }
     }
 
-    /// Each try is one of another backend, and counted once: it failed, became the session's, or was
-    /// the last of a session that came to nothing.
+    /// A session tries each backend once at most, and no more of them than it may.
     fn judge_tries(&self) {
-        let records = self.stage.records();
         for (index, pool) in self.stage.pools.iter().enumerate() {
-            let listener = listener_name(index);
-            let records = records.iter().filter(|record| record.listener == listener);
-            for record in records.clone() {
+            let name = listener_name(index);
+            let mut records = self.stage.records();
+            records.retain(|record| record.listener == name);
+            for record in &records {
                 let names = record.tried.iter().chain(&record.backend);
                 let distinct: BTreeSet<_> = names.clone().collect();
                 assert_eq!(distinct.len(), names.count(), "{record:?}");
                 assert!(distinct.len() <= pool.settings.tries, "{record:?}");
             }
-            let mut unsettled = 0;
-            for Member { backend, .. } in pool.members() {
-                let tally = self.stage.session(index, backend);
-                let in_vain = records
-                    .clone()
-                    .flat_map(|record| &record.tried)
-                    .filter(|&name| *name == backend.name);
-                let in_vain = in_vain.count() as u64;
-                let counted = (tally.connect_attempts.get(), tally.connect_failures.get());
-                let (attempts, failures) = counted;
-                let settled = in_vain + tally.sessions_opened.get();
-                assert!(
-                    attempts >= settled && failures <= in_vain,
-                    "{counted:?}, {in_vain} in vain"
-                );
-                let others = self.traits.faults.no_port > 0
-                    || self.traits.commands > 0
-                    || self.securities[index].begins_here();
-                assert!(others || failures == in_vain, "{counted:?}, {in_vain} in vain");
-                unsettled += attempts - settled;
-            }
-            let routeless = records.filter(|record| record.backend.is_none()).count() as u64;
-            let most = if self.traits.healthy && self.traits.commands == 0 { 0 } else { routeless };
-            assert!(unsettled <= most, "{unsettled} tries of {most} sessions led nowhere");
+            self.judge_counts(index, &records);
         }
+    }
+
+    /// Each try is counted once: it was in vain, became the session's, or was the last one of a
+    /// session that came to nothing.
+    fn judge_counts(&self, index: usize, records: &[AccessRecord]) {
+        let Traits { faults, healthy, commands, .. } = self.traits;
+        // What else than a failure to connect makes a try vain.
+        let others = faults.no_port > 0 || commands > 0 || self.securities[index].begins_here();
+        let mut unsettled = 0;
+        for Member { backend, .. } in self.stage.pools[index].members() {
+            let tried = records.iter().flat_map(|record| &record.tried);
+            let in_vain = tried.filter(|name| **name == backend.name).count() as u64;
+            let tally = self.stage.session(index, backend);
+            let (attempts, failures) = (tally.connect_attempts.get(), tally.connect_failures.get());
+            let settled = in_vain + tally.sessions_opened.get();
+            let told = format!("{attempts} attempts, {failures} failures, {in_vain} in vain");
+            assert!(attempts >= settled && failures <= in_vain, "{told}");
+            assert!(others || failures == in_vain, "{told}");
+            unsettled += attempts - settled;
+        }
+        let unserved = records.iter().filter(|record| record.backend.is_none()).count() as u64;
+        let most = if healthy && commands == 0 { 0 } else { unserved };
+        assert!(unsettled <= most, "{unsettled} tries of {most} sessions led nowhere");
     }
 
     /// Whether a client that saw the end has what its backend meant it to have.

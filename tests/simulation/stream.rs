@@ -1,5 +1,6 @@
-//! What the bytes of a stream are: its number in 8 bytes, then a pattern made from the number and the
-//! offset, so that a byte that is lost, repeated, out of order or in the wrong connection shows.
+//! What the bytes of a stream are: its number in 8 bytes, then a pattern made from the number and
+//! the offset, so that a byte that is lost, repeated, out of order or in the wrong connection
+//! shows.
 
 use std::net::SocketAddr;
 use std::sync::LazyLock;

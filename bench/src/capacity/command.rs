@@ -106,8 +106,8 @@ pub fn capacity(options: &Options) -> Result<(), Failure> {
 }
 
 impl Options {
-    /// A generator for each protocol, all of which can make their runs: what can not be is found out
-    /// before the first takes its minutes.
+    /// A generator for each protocol, all of which can make their runs: what can not be is found
+    /// out before the first takes its minutes.
     fn able(&self, site: &Site) -> Result<Vec<Generator>, Failure> {
         let Bounds { start, connections, window, warm_up, .. } = self.bounds();
         let load = Load { rate: Some(start), connections, window, warm_up };

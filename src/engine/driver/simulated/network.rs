@@ -273,10 +273,10 @@ impl Network {
         delay
     }
 
-    /// From 32 milliseconds to four seconds: a power of two, or little beside it. A timer for that
+    /// From a millisecond to four seconds: a power of two, or little beside it. A timer for that
     /// time strikes just before or just after.
     fn drawn_time(&mut self) -> Duration {
-        let around = 1000 << self.dice.random.u64(5..=12);
+        let around = 1000 << self.dice.random.u64(0..=12);
         Duration::from_micros(around - 1000 + self.dice.random.u64(0..=3000))
     }
 

@@ -48,7 +48,7 @@ fn an_answer_that_is_lost_comes_with_a_repeated_request() {
 fn a_late_answer_takes_from_milliseconds_to_seconds() {
     let faults = Faults { late_answer: 1000, ..Faults::none() };
     let took: Vec<Duration> = (0..64).map(|seed| connect(seed, faults).1).collect();
-    assert!(took.iter().any(|took| took.as_millis() < 40));
+    assert!(took.iter().any(|took| took.as_millis() < 4));
     assert!(took.iter().any(|took| took.as_millis() > 2000));
     assert!(took.iter().all(|took| took.as_millis() < 4105));
 }
