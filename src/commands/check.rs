@@ -130,8 +130,8 @@ fn sysctls(config: &Config, workers: usize, read: &dyn Fn(&str) -> Option<u64>) 
     {
         advice.push(format!(
             "fs.pipe-user-pages-soft is {soft} pages and the pipes of {} may need {pages}; beyond \
-             it new pipes shrink and bulk slows down: run `sysctl fs.pipe-user-pages-soft={pages}`, \
-             or lower process.pipes",
+             it new pipes shrink and bulk slows down: run \
+             `sysctl fs.pipe-user-pages-soft={pages}`, or lower process.pipes",
             count(workers, "worker")
         ));
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::candidate::Candidate;
 use super::congestion::{self, Pinned};
 use super::contender::{Contender, Venue};
 use super::cpus::{self, Cpus};
@@ -46,7 +47,8 @@ pub fn compare(options: &Options) -> Result<(), Failure> {
     let subjects = options.subjects();
     let with_tls = subjects.iter().any(|subject| subject.terms().is_some());
     let venue = Venue { cpus, directory: directory.path().to_owned(), with_tls, most };
-    let contenders = start_all(options, &venue, &stop)?;
+    let start = |candidate, network| Contender::start(candidate, network, &venue);
+    let contenders = start_all(options.candidates(), start, &stop, |told| eprintln!("{told}"))?;
     cpus::pin(cpus.load)?;
 
     let signals = Signals { interrupted: Arc::clone(&stop), ..Signals::default() };
@@ -92,23 +94,35 @@ pub fn pin_congestion() -> Result<Option<Pinned>, Failure> {
     }
 }
 
-/// All of them run from beginning to end; idle ones are quiet.
-fn start_all(
-    options: &Options,
-    venue: &Venue,
+/// All of them run from beginning to end; idle ones are quiet. Who does not start is told of, and
+/// left out.
+fn start_all<C>(
+    candidates: impl Iterator<Item = Candidate>,
+    start: impl Fn(Candidate, u8) -> Result<C, String>,
     stop: &AtomicBool,
-) -> Result<Vec<Contender>, Failure> {
+    mut tell: impl FnMut(String),
+) -> Result<Vec<C>, Failure> {
     let mut contenders = Vec::new();
-    for (network, candidate) in (0..).zip(options.candidates()) {
-        match Contender::start(candidate, network, venue) {
+    for (network, candidate) in (0..).zip(candidates) {
+        match start(candidate, network) {
             Ok(contender) => contenders.push(contender),
-            Err(reason) => eprintln!("{} is left out: {reason}", candidate.as_str()),
+            Err(reason) => tell(format!("{} is left out: {reason}", candidate.as_str())),
         }
         if stop.load(Ordering::Relaxed) {
             return Err(Failure::Interrupted);
         }
     }
     if contenders.is_empty() { Err(Failure::NoCandidates) } else { Ok(contenders) }
+}
+
+fn is_able(candidate: Candidate, subject: Subject) -> bool {
+    subject.terms().is_none() || candidate.ends_tls()
+}
+
+/// The rate that was asked for, or one that all have carried; none: nobody has carried anything.
+fn offered(asked: Option<f64>, rows: &[Row]) -> Option<f64> {
+    let slowest = rows.iter().filter_map(Row::max_rate).map(|rate| rate.median);
+    asked.or_else(|| slowest.min_by(f64::total_cmp).map(|rate| rate * OFFERED_SHARE))
 }
 
 /// Something whose units are to be carried.
@@ -134,9 +148,7 @@ impl Course<'_> {
         comparison: &mut Comparison,
     ) -> Result<(), Failure> {
         for &subject in subjects {
-            let able = |contender: &&Contender| {
-                subject.terms().is_none() || contender.candidate().ends_tls()
-            };
+            let able = |contender: &&Contender| is_able(contender.candidate(), subject);
             let able: Vec<&Contender> = contenders.iter().filter(able).collect();
             match (subject.task(), subject) {
                 (Task::Carry(shape), _) => {
@@ -173,11 +185,7 @@ impl Course<'_> {
         runs: &mut Vec<Run>,
     ) -> Result<(), Failure> {
         self.rounds(job, Speed::Full, contenders, &mut report.rows, &mut |_| ())?;
-        let slowest = report.rows.iter().filter_map(Row::max_rate).map(|rate| rate.median);
-        report.offered = match self.options.rate(job.subject) {
-            Some(rate) => Some(rate),
-            None => slowest.min_by(f64::total_cmp).map(|rate| rate * OFFERED_SHARE),
-        };
+        report.offered = offered(self.options.rate(job.subject), &report.rows);
         // Without a rate nobody has carried anything, and the faults say why.
         if let Some(rate) = report.offered {
             let keep = &mut |run| runs.push(run);
@@ -327,9 +335,76 @@ pub const WARM_UP: Duration = Duration::from_millis(200);
 pub const MEMORY_ROUNDS: u32 = 3;
 /// Connections that are open when a proxy's memory is read first, and how many more the second
 /// time, which make the difference.
-const FEW: usize = 16;
+const FEW: usize = 1000;
 const HELD: usize = subject::HELD as usize;
 /// Longer than a proxy takes to give back what it can.
 const QUIET: Duration = Duration::from_secs(2);
 /// A weighing as a whole: quiet twice, and the opening of connections.
 pub const HOLDING: Duration = Duration::from_secs(6);
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::generate::Protocol;
+
+    /// Who starts of three, of whom NGINX is missing, and what is told of the others.
+    fn started(stop: bool, tell: &mut Vec<String>) -> Result<Vec<(Candidate, u8)>, Failure> {
+        let candidates = [Candidate::Haproxy, Candidate::Nginx, Candidate::Tokio];
+        let start = |candidate, network| match candidate {
+            Candidate::Nginx => Err("not_installed: apt-get install nginx".to_owned()),
+            candidate => Ok((candidate, network)),
+        };
+        start_all(candidates.into_iter(), start, &AtomicBool::new(stop), |told| tell.push(told))
+    }
+
+    #[test]
+    fn who_is_missing_is_named_with_the_remedy_and_left_out() {
+        let mut told = Vec::new();
+        let contenders = started(false, &mut told).unwrap();
+        // Each in a network of its own.
+        assert_eq!(contenders, [(Candidate::Haproxy, 0), (Candidate::Tokio, 2)]);
+        assert_eq!(told, ["nginx is left out: not_installed: apt-get install nginx"]);
+    }
+
+    #[test]
+    fn without_anybody_or_after_a_stop_there_is_no_comparison() {
+        assert!(matches!(started(true, &mut Vec::new()), Err(Failure::Interrupted)));
+        let nobody = |_, _| Err::<(), String>(String::new());
+        let none = start_all(Candidate::ALL.into_iter(), nobody, &AtomicBool::new(false), drop);
+        assert!(matches!(none, Err(Failure::NoCandidates)));
+    }
+
+    #[test]
+    fn half_of_what_the_slowest_carried_is_offered_to_all() {
+        let run = |rate| Figures {
+            rate,
+            cpu: 1.0,
+            proxy_share: 1.0,
+            proxy_cpu_busy: 1.0,
+            load_cpu_busy: 1.0,
+            latency: None,
+        };
+        let row = |candidate, rates: [f64; 3]| Row {
+            full: rates.map(run).to_vec(),
+            ..Row::new(candidate)
+        };
+        // The median of each counts, and who carried nothing is no measure.
+        let rows = [
+            row(Candidate::Nginx, [900.0, 100.0, 800.0]),
+            row(Candidate::Tokio, [600.0, 700.0, 9_000.0]),
+            Row::new(Candidate::Haproxy),
+        ];
+        assert_eq!(offered(None, &rows), Some(350.0));
+        assert_eq!(offered(Some(50.0), &rows), Some(50.0));
+        assert_eq!(offered(None, &rows[2..]), None);
+    }
+
+    #[test]
+    fn only_who_ends_tls_is_asked_to() {
+        let subject = |protocol| Subject::Protocol { protocol, connections: 1, size: 1 };
+        let able = |of: Subject| Candidate::ALL.into_iter().filter(move |who| is_able(*who, of));
+        assert_eq!(able(subject(Protocol::Ndjson)).count(), Candidate::ALL.len());
+        for sealed in [subject(Protocol::SyslogTls), Subject::Work(Work::TlsIdle)] {
+            assert!(able(sealed).all(Candidate::ends_tls));
+        }
+    }
+}

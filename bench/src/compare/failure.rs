@@ -86,3 +86,15 @@ impl From<rcgen::Error> for Failure {
         Self::Certificates(error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_comparison_ends_as_shells_expect_it() {
+        assert_eq!(Failure::from(generate::Failure::Interrupted).exit_code(), 130);
+        let failed = Failure::from(generate::Failure::NoTickets);
+        assert_eq!((failed.exit_code(), failed.as_str()), (1, "no_tickets"));
+    }
+}

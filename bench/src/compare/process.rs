@@ -141,6 +141,7 @@ const READY_TRIES: u32 = 500;
 const READY_PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000_000 };
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "what processes do is waited for on the clock")]
 mod tests {
     use super::*;
     use rustix::process::test_kill_process;

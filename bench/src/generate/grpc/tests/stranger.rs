@@ -43,6 +43,7 @@ pub struct Called {
 }
 
 /// What becomes of it.
+#[allow(clippy::large_enum_variant, reason = "there is one at a time")]
 pub enum Reaction {
     Answer(Response<()>, Option<Vec<u8>>, Option<HeaderMap>),
     Reset(Reason),
@@ -143,9 +144,7 @@ impl Stranger {
         let body = reply::read(&mut stream).await.ok();
         self.moved.set(self.moved.get() + body.as_ref().map_or(0, Vec::len));
         self.called.borrow_mut()[number].body.clone_from(&body);
-        if body.is_none() {
-            return None;
-        }
+        body.as_ref()?;
         match (self.react)(&Called { body, ..called }) {
             Reaction::Answer(head, body, trailers) => {
                 let ends = body.is_none() && trailers.is_none();
