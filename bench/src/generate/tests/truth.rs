@@ -138,7 +138,7 @@ fn what_a_backend_can_not_send_is_late_or_lost() {
         assert!(counts.lost <= written, "{protocol:?}: {counts:?}");
         assert!(latency.max() > 1_900_000_000, "{protocol:?}: {}", latency.max());
         let waited = latency.share_above(500_000_000);
-        assert!((0.14..0.4).contains(&waited), "{protocol:?}: {waited}");
+        assert!((0.07..0.4).contains(&waited), "{protocol:?}: {waited}");
     }
 }
 
