@@ -221,7 +221,8 @@ fn a_hello_that_is_late_is_cut_and_nobody_else() {
     expect_reset(&silent);
     let sessions = passing.proxy.sessions(2);
     assert!(sessions.iter().all(|session| session["reason"] == "hello-timeout"), "{sessions:?}");
-    pass(&other, &other, 0..100_000);
+    // Less than a buffer: for more, a pipe may be opened, which is kept for others.
+    pass(&other, &other, 0..10_000);
     drop((other, silent, client));
     passing.rest.await_again(&passing.proxy);
 }
