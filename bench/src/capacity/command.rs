@@ -323,6 +323,7 @@ mod tests {
         assert!(said.contains("syslog-udp") && said.contains("protocol over TCP"), "{said}");
         let many = self::options("--protocol tcp-echo --connections 1000000");
         let said = refused(&many);
-        assert!(said.contains("1000000"), "{said}");
+        // Which of the two comes first is the host's affair.
+        assert!(said.contains("descriptors") || said.contains("ports"), "{said}");
     }
 }

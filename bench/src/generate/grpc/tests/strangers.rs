@@ -231,8 +231,8 @@ fn broken_agents_break_off_within_a_call_when_none_is_under_way() {
     assert!((50..300).contains(&broken.len()), "{}", broken.len());
     // Something was said before on each of those connections, and nothing after it.
     for broken in &broken {
-        let same = called.iter().filter(|called| called.connection == broken.connection);
-        let (first, last) = (same.clone().next().unwrap(), same.last().unwrap());
+        let mut same = called.iter().filter(|called| called.connection == broken.connection);
+        let (first, last) = (same.next().unwrap(), same.next_back().unwrap());
         assert!(first.body.is_some() && last.number == broken.number);
     }
     let resets =
