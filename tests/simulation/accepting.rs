@@ -89,36 +89,47 @@ fn an_accepted_client_waits_for_the_descriptor_that_its_backend_needs() {
     assert_turns_per_second(turns, 20);
 }
 
+/// Has other workers' sessions take every place at the first second, and give all of them back at
+/// the tenth.
+fn take_every_place_for_a_while(stage: &Stage) {
+    let places = stage.process.clone();
+    let taken = Rc::new(RefCell::new(Vec::new()));
+    let given_back = taken.clone();
+    stage.at(Duration::from_secs(1), move |_| {
+        taken.borrow_mut().extend(std::iter::from_fn(|| places.take()));
+    });
+    stage.at(Duration::from_secs(10), move |_| given_back.borrow_mut().clear());
+}
+
 #[test]
-fn a_burst_takes_no_descriptor_that_a_session_needs_for_its_backend() {
+fn those_who_wait_in_the_backlog_take_no_descriptor_that_a_session_needs_for_its_backend() {
+    let mut pool = pool(0, 1);
+    pool.settings.connect_timeout = Duration::from_secs(5);
     let mut stage = stage(|settings| {
+        settings.pools = vec![pool];
         settings.process_limit = 600;
         settings.few_places = settings.listeners[0].backlog as u32 + 1;
+        settings.listeners[0].idle_timeout = Some(Duration::from_secs(10));
     });
     // The standard streams, the listener, and two for each session.
     stage.world.limit_descriptors(3 + 1 + 2 * 600);
-    let clients: Vec<_> = (1..=1500).map(|stream| stage.client(SOON, plan(stream, 200))).collect();
+    take_every_place_for_a_while(&stage);
+    let come = Duration::from_secs(2);
+    let clients: Vec<_> = (1..=1500).map(|stream| stage.client(come, staying(stream))).collect();
     stage.run_until_done(&clients);
-    assert_eq!(stage.ended(CloseReason::Finished), 1500);
-    assert_eq!(stage.listener(0).accept_pauses_descriptors.get(), 0);
+    assert_eq!(stage.ended(CloseReason::IdleTimeout), 1500);
 }
 
 #[test]
 fn nobody_is_accepted_freely_once_other_workers_have_left_few_places() {
     let mut stage = stage(|settings| (settings.process_limit, settings.few_places) = (600, 100));
-    let places = stage.process.clone();
-    let taken = Rc::new(RefCell::new(Vec::new()));
-    let given_back = taken.clone();
-    stage.at(Duration::from_secs(1), move |_| {
-        taken.borrow_mut().extend(std::iter::from_fn(|| places.take()).take(598));
-    });
-    stage.at(Duration::from_secs(10), move |_| given_back.borrow_mut().clear());
+    take_every_place_for_a_while(&stage);
     let come = Duration::from_secs(2);
-    let clients: Vec<_> = (1..=5).map(|stream| stage.client(come, staying(stream))).collect();
+    let clients: Vec<_> = (1..=5).map(|stream| stage.client(come, plan(stream, 100))).collect();
     let accounts = stage.listener(0);
-    stage.at(Duration::from_secs(5), move |_| assert_eq!(accounts.accepted.get(), 2));
+    stage.at(Duration::from_secs(5), move |_| assert_eq!(accounts.accepted.get(), 0));
     stage.run_until_done(&clients);
-    assert_eq!(stage.ended(CloseReason::IdleTimeout), 5);
+    assert_eq!(stage.ended(CloseReason::Finished), 5);
 }
 
 #[test]
