@@ -49,18 +49,19 @@ pub(super) fn plain_engine() -> Engine {
     Engine::new(world.driver(Arc::clone(&remote)), remote, &settings).unwrap()
 }
 
+const OPTIONS: SocketOptions = SocketOptions {
+    nodelay: true,
+    keepalive: None,
+    user_timeout: None,
+    receive_buffer: None,
+    send_buffer: None,
+};
+
 /// A connection: the engine's end, and the other end as a plain blocking socket.
 async fn connect(engine: &Engine) -> (Socket, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let options = SocketOptions {
-        nodelay: true,
-        keepalive: None,
-        user_timeout: None,
-        receive_buffer: None,
-        send_buffer: None,
-    };
-    let socket = Socket::open(engine, &address, None, &options).unwrap();
+    let socket = Socket::open(engine, &address, None, &OPTIONS).unwrap();
     socket.connect(address).await.unwrap();
     let (peer, _) = listener.accept().unwrap();
     (socket, peer)
@@ -123,6 +124,21 @@ fn bytes_come_back_as_they_were_sent() {
         }
         drop(peer);
         assert!(socket.receive().await.unwrap().is_none(), "the end of the stream");
+    });
+}
+
+#[test]
+fn the_port_of_a_source_is_chosen_when_it_is_known_where_it_connects_to() {
+    let engine = engine(4, 4);
+    run(&engine, async {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, source) = (listener.local_addr().unwrap(), [127, 0, 0, 2].into());
+        let socket = Socket::open(&engine, &address, Some(source), &OPTIONS).unwrap();
+        // So that a port that is taken towards one backend serves towards another.
+        assert_eq!(socket.local_address().unwrap(), (source, 0).into());
+        socket.connect(address).await.unwrap();
+        let (_, peer) = listener.accept().unwrap();
+        assert!(peer.ip() == source && peer.port() != 0, "{peer}");
     });
 }
 
