@@ -1,5 +1,6 @@
 //! Owns the tests of runs with TLS, and of what is told of servers that do not keep to the terms.
 
+use std::net::SocketAddrV4;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -110,16 +111,21 @@ fn builder(provider: CryptoProvider) -> ConfigBuilder<ServerConfig, WantsServerC
         .with_no_client_auth()
 }
 
-#[test]
-fn a_server_that_does_not_have_the_suite_is_told() {
-    let stage = Stage::new();
+/// A proxy that ends TLS with one suite.
+fn with_aes_256_alone(stage: &Stage) -> SocketAddrV4 {
     let (certificate, key) = stage.between.material.authority.server(Identity::Ecdsa);
     let provider = CryptoProvider {
         cipher_suites: vec![cipher_suite::TLS13_AES_256_GCM_SHA384],
         ..aws_lc_rs::default_provider()
     };
     let config = builder(provider).with_single_cert(vec![certificate], key).unwrap();
-    let target = tls_proxy(stage.backend, config);
+    tls_proxy(stage.backend, config)
+}
+
+#[test]
+fn a_server_that_does_not_have_the_suite_is_told() {
+    let stage = Stage::new();
+    let target = with_aes_256_alone(&stage);
     assert_eq!(stage.fault(Work::TlsConnect, target), "tls_alert");
     assert_eq!(stage.fault(Work::TlsPingPong64, target), "not_connected");
 }
@@ -127,13 +133,7 @@ fn a_server_that_does_not_have_the_suite_is_told() {
 #[test]
 fn each_work_takes_the_suite_that_its_name_says() {
     let stage = Stage::new();
-    let (certificate, key) = stage.between.material.authority.server(Identity::Ecdsa);
-    let provider = CryptoProvider {
-        cipher_suites: vec![cipher_suite::TLS13_AES_256_GCM_SHA384],
-        ..aws_lc_rs::default_provider()
-    };
-    let config = builder(provider).with_single_cert(vec![certificate], key).unwrap();
-    let target = tls_proxy(stage.backend, config);
+    let target = with_aes_256_alone(&stage);
     for work in [Work::TlsDownload256, Work::TlsUpload256] {
         assert_eq!(stage.fault(work, target), "", "{work:?}");
     }
