@@ -80,13 +80,15 @@ fn needs(demand: &Demand, costs: &Costs, network: Option<Network>, lines: &mut V
         let used = demand.headroom.used;
         let is_like = cost.is_like(stream.bytes_per_unit);
         let rate = stream.units_per_second;
-        need.cpus += cpu_line(&stream.name, rate, spike, cost, used, is_like, lines);
+        let term = Term { what: stream.name.clone(), rate, spike, is_like };
+        need.cpus += cpu_line(&term, cost, costs.cpu_at(cost, used), lines);
         if let Some(connects) =
             costs.of_connects(stream).filter(|_| stream.reconnects_per_second > 0.0)
         {
             let what = format!("{}, connecting", stream.name);
             let rate = stream.reconnects_per_second;
-            need.cpus += cpu_line(&what, rate, spike, connects, used, true, lines);
+            let term = Term { what, rate, spike, is_like: true };
+            need.cpus += cpu_line(&term, connects, costs.cpu_at(connects, used), lines);
         }
         let of = cost.per_connection();
         let agents = f64::from(stream.agents);
@@ -140,17 +142,20 @@ fn least_known(lines: &[Line]) -> Known {
     parts.map(|line| line.known).max().unwrap_or(Known::Measured)
 }
 
-/// CPUs in a spike.
-fn cpu_line(
-    what: &str,
+/// Units per second of one kind, and times as many in a spike.
+struct Term {
+    what: String,
     rate: f64,
     spike: f64,
-    cost: &ProtocolCost,
-    used: f64,
+    /// They are like those that were measured.
     is_like: bool,
-    lines: &mut Vec<Line>,
-) -> f64 {
-    let CpuCost { nanoseconds, is_between } = cost.cpu_at(used);
+}
+
+/// CPUs in a spike.
+fn cpu_line(term: &Term, cost: &ProtocolCost, at: CpuCost, lines: &mut Vec<Line>) -> f64 {
+    let CpuCost { nanoseconds, is_between } = at;
+    let Term { what, rate, spike, is_like } = term;
+    let (rate, is_like) = (*rate, *is_like);
     let cpus = rate * spike * nanoseconds.median / 1e9;
     let (text, each) = (units::number(rate), units::time(nanoseconds.median));
     let size = match is_like {

@@ -33,9 +33,9 @@ pub fn predicted_cpus(costs: &Costs, streams: &[Stream], workers: f64) -> Option
     for _ in 0..ROUNDS {
         let share = (cpus / workers).min(1.0);
         let taken = streams.iter().map(|stream| {
-            let units = costs.of_stream(stream)?.cpu_at(share).nanoseconds.median;
+            let units = costs.cpu_at(costs.of_stream(stream)?, share).nanoseconds.median;
             let connects = match stream.reconnects_per_second > 0.0 {
-                true => costs.of_connects(stream)?.cpu_at(share).nanoseconds.median,
+                true => costs.cpu_at(costs.of_connects(stream)?, share).nanoseconds.median,
                 false => 0.0,
             };
             let of_connects = stream.reconnects_per_second * connects;

@@ -15,7 +15,7 @@ use super::check::{Check, highest_share, predicted_cpus, scaled, times_for};
 use super::costs::Costs;
 use super::demand::{Demand, Headroom, HostKind, Stream};
 use super::lines::Plan;
-use super::measure::Measure;
+use super::measure::{Measure, Mix};
 use crate::capacity::{self, Site};
 use crate::figures::{Document, Host, Run, Unreadable};
 use crate::fleet::{self, ProfileErrors};
@@ -48,6 +48,9 @@ pub struct Options {
     /// Seconds of each run that is made here
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=600))]
     seconds: u32,
+    /// How often each rate is measured here
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(2..=100))]
+    rounds: u32,
     #[command(flatten)]
     host: HostKind,
     #[command(flatten)]
@@ -95,64 +98,100 @@ pub fn plan(options: &Options) -> Result<(), Failure> {
         keys: &keys,
         connections: options.connections,
         seconds: options.seconds,
+        rounds: options.rounds,
         progress: RefCell::new(Progress::new(Duration::ZERO)),
     });
+    let given: Vec<Run> = documents.iter().flat_map(|of| of.runs.clone()).collect();
+    let mut made = Made { given: options.of_candidate(given), ..Made::default() };
     if let Some(measure) = &measure {
-        let mixes = if options.check { CHECKED.len() as u32 } else { 0 };
-        let planned = measure.planned(documents.is_empty(), mixes);
-        measure.progress.borrow_mut().expect(planned);
-    }
-    if let Some(measure) = measure.as_ref().filter(|_| documents.is_empty()) {
-        measure.check().map_err(Failure::Run)?;
-        let mut runs = Vec::new();
-        if let Err(fault) = measure.costs(&mut runs) {
-            return Err(options.left(fault, measure.site, None, runs));
+        let streams = here(measure, &demand);
+        if let Err(failure) = made.make(measure, &streams, documents.is_empty(), options.check) {
+            return Err(options.left(failure, measure.site, made.kept()));
         }
-        documents.push(measure.site.document(measure.site.host(), runs));
+        if documents.is_empty() {
+            documents.push(measure.site.document(measure.site.host(), Vec::new()));
+        }
     }
-    let runs: Vec<Run> = documents.iter().flat_map(|of| of.runs.clone()).collect();
-    let costs = Costs::of(runs.iter().filter(|run| run.candidate == options.candidate));
+    let costs = made.costs();
     let host = documents.first().map(|of| of.host.clone()).unwrap_or_default();
     demand.host = demand.host.or_like(&host);
     let mut plan = planned(&demand, &costs, network, &host).map_err(|missing| {
         let names = costs.names().into_iter().map(str::to_owned).collect();
         Failure::NotMeasured(options.profile.clone(), missing, names)
     })?;
-    let mut kept = if options.costs.is_empty() { runs } else { Vec::new() };
-    if let Some(measure) = measure.as_ref().filter(|_| options.check) {
-        match check(measure, &demand, &costs, &mut plan, &mut kept) {
-            Err(Failure::Run(fault)) => {
-                return Err(options.left(fault, measure.site, Some(plan), kept));
-            }
-            checked => checked?,
-        }
+    if let Some(measure) = &measure {
+        plan.checks = made.checks(&costs, &here(measure, &demand))?;
     }
     drop(measure);
     print!("{}", plan.text());
-    options.save(plan, kept, host, documents.first().map_or(0, |of| of.begun))
+    options.save(plan, made.kept(), host, documents.first().map_or(0, |of| of.begun))
 }
 
-/// Predicts two mixed loads and makes them.
-fn check(
-    measure: &Measure,
-    demand: &Demand,
-    costs: &Costs,
-    plan: &mut Plan,
-    runs: &mut Vec<Run>,
-) -> Result<(), Failure> {
-    let streams = here(measure, demand);
-    let highest = highest_share(costs, &streams).ok_or(Failure::NothingToCheck)?;
-    for part in CHECKED {
-        let times =
-            times_for(costs, &streams, 1.0, highest * part).ok_or(Failure::NothingToCheck)?;
-        let streams = scaled(&streams, times);
-        let rate = streams.iter().map(|of| of.units_per_second).sum();
-        let predicted = predicted_cpus(costs, &streams, 1.0).ok_or(Failure::NothingToCheck)?;
-        let first = runs.len();
-        measure.mixed(rate, runs).map_err(Failure::Run)?;
-        plan.checks.push(Check::of(predicted, &runs[first..]).ok_or(Failure::NothingToCheck)?);
+/// Runs that costs are taken from, and those that check them.
+#[derive(Default)]
+struct Made {
+    /// From files.
+    given: Vec<Run>,
+    /// Here, each kind by itself.
+    alone: Vec<Run>,
+    mixes: Vec<Mix>,
+}
+
+impl Made {
+    /// Measures what is wanted of it here.
+    fn make(
+        &mut self,
+        measure: &Measure,
+        streams: &[Stream],
+        costs: bool,
+        check: bool,
+    ) -> Result<(), Failure> {
+        let mixes = if check { CHECKED.len() as u32 } else { 0 };
+        measure.progress.borrow_mut().expect(measure.planned(costs, mixes));
+        let mut kinds = Vec::new();
+        if costs {
+            measure.check().map_err(Failure::Run)?;
+            kinds = measure.explore(&mut self.alone).map_err(Failure::Run)?;
+        }
+        if check {
+            let rates = self.rates_between(streams).ok_or(Failure::NothingToCheck)?;
+            self.mixes = measure.mixes(&rates);
+        }
+        measure.rounds(&mut kinds, &mut self.mixes, &mut self.alone).map_err(Failure::Run)?;
+        measure.many(&kinds, &mut self.alone).map_err(Failure::Run)
     }
-    Ok(())
+
+    fn costs(&self) -> Costs {
+        Costs::of(self.given.iter().chain(&self.alone))
+    }
+
+    /// Of the mix, in units per second, at which nothing was measured.
+    fn rates_between(&self, streams: &[Stream]) -> Option<Vec<f64>> {
+        let costs = self.costs();
+        let highest = highest_share(&costs, streams)?;
+        let rate = |part: &f64| {
+            let times = times_for(&costs, streams, 1.0, highest * part)?;
+            Some(streams.iter().map(|of| of.units_per_second).sum::<f64>() * times)
+        };
+        CHECKED.iter().map(rate).collect()
+    }
+
+    /// What all costs say of the mixes, against what they were.
+    fn checks(&self, costs: &Costs, streams: &[Stream]) -> Result<Vec<Check>, Failure> {
+        let all: f64 = streams.iter().map(|of| of.units_per_second).sum();
+        let check = |mix: &Mix| {
+            let predicted = predicted_cpus(costs, &scaled(streams, mix.rate / all), 1.0)?;
+            Check::of(predicted, &mix.runs)
+        };
+        let checks = self.mixes.iter().map(check);
+        checks.collect::<Option<_>>().ok_or(Failure::NothingToCheck)
+    }
+
+    /// What was measured here.
+    fn kept(&self) -> Vec<Run> {
+        let mixed = self.mixes.iter().flat_map(|mix| &mix.runs);
+        self.alone.iter().chain(mixed).cloned().collect()
+    }
 }
 
 /// The streams with as many connections as there are here.
@@ -182,22 +221,29 @@ impl Options {
         report::save(&results, &self.output, "plan").map_err(Failure::Report)
     }
 
+    fn of_candidate(&self, mut runs: Vec<Run>) -> Vec<Run> {
+        runs.retain(|run| run.candidate == self.candidate);
+        runs
+    }
+
     /// Why there is no more, once what there is has been kept: another time it is given by --costs.
-    fn left(&self, fault: Fault, site: &Site, plan: Option<Plan>, runs: Vec<Run>) -> Failure {
+    fn left(&self, failure: Failure, site: &Site, runs: Vec<Run>) -> Failure {
         let kept = match runs.is_empty() {
             true => None,
-            false => match self.keep(plan, site.document(site.host(), runs)) {
+            false => match self.keep(None, site.document(site.host(), runs)) {
                 Ok(html) => Some(html),
                 Err(failure) => return failure,
             },
         };
-        match (fault, kept) {
-            (Fault::Interrupted, kept) => Failure::Site(capacity::Failure::Interrupted(kept)),
-            (fault, Some(html)) => {
-                eprintln!("saved {}", html.display());
-                Failure::Run(fault)
+        match (failure, kept) {
+            (Failure::Run(Fault::Interrupted), kept) => {
+                Failure::Site(capacity::Failure::Interrupted(kept))
             }
-            (fault, None) => Failure::Run(fault),
+            (failure, Some(html)) => {
+                eprintln!("saved {}", html.display());
+                failure
+            }
+            (failure, None) => failure,
         }
     }
 }
@@ -440,17 +486,58 @@ mod tests {
         let words = ["plan", "--profile", "x", "--output", directory.to_str().unwrap()];
         let options = Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}")).options;
         let site = Site::bare();
-        let failure = options.left(Fault::Interrupted, &site, None, Vec::new());
+        let failure = options.left(Failure::Run(Fault::Interrupted), &site, Vec::new());
         assert_eq!(failure.exit_code(), 130);
         assert!(!directory.exists());
         let runs = vec![crate::figures::sample("ringmain", 10.0)];
-        let failure = options.left(Fault::Interrupted, &site, None, runs.clone());
+        let failure = options.left(Failure::Run(Fault::Interrupted), &site, runs.clone());
         let said = failure.to_string();
         assert!(said.contains("plan.html") && failure.exit_code() == 130, "{said}");
         assert_eq!(document(&directory.join("plan.json")).unwrap().runs, runs);
-        let gone = Fault::Unreachable("gone".to_owned());
-        assert_eq!(options.left(gone, &site, None, runs).exit_code(), 1);
+        let gone = Failure::Run(Fault::Unreachable("gone".to_owned()));
+        assert_eq!(options.left(gone, &site, runs).exit_code(), 1);
         fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
+    fn mixes_are_at_rates_between_those_measured_and_checked_by_what_all_runs_say() {
+        let streams = &mut sample_demand().streams[1..];
+        let at = |share: f64, nanoseconds: f64| {
+            let mut run = crate::figures::sample("ringmain", share * 1e9 / nanoseconds);
+            run.cost.as_mut().unwrap().cpu_seconds = share * run.window;
+            Run { protocol: "tls-echo".to_owned(), ..run }
+        };
+        let mut made = Made { alone: vec![at(0.1, 20e3), at(0.6, 20e3)], ..Made::default() };
+        let rates = made.rates_between(streams).unwrap();
+        let wanted = CHECKED.map(|part| 0.6 * part / 20e-6);
+        for (rate, wanted) in rates.iter().zip(wanted) {
+            assert!((rate / wanted - 1.0).abs() < 0.001, "{rates:?} {wanted}");
+        }
+        // Later rounds found it to cost more, and so did the mix.
+        let dearer = [at(0.11, 22e3), at(0.66, 22e3)];
+        made.alone = dearer.to_vec();
+        let site = Site::bare();
+        let keys: Vec<Option<String>> = Vec::new();
+        let order = fleet::load("x", FLEET).unwrap_or_else(|errors| panic!("{errors}"));
+        let measure = Measure {
+            site: &site,
+            order: &order,
+            keys: &keys,
+            connections: 1,
+            seconds: 1,
+            rounds: 2,
+            progress: RefCell::new(Progress::new(Duration::ZERO)),
+        };
+        made.mixes = measure.mixes(&rates);
+        for (mix, rate) in made.mixes.iter_mut().zip(rates) {
+            mix.runs = vec![at(rate * 22e-6, 22e3); 3];
+        }
+        let checks = made.checks(&made.costs(), streams).unwrap();
+        assert!(checks.iter().all(|check| check.error.abs() < 0.001), "{checks:?}");
+        assert_eq!((checks.len(), made.kept().len()), (2, 2 + 6));
+        made.mixes[1].runs.clear();
+        let failure = made.checks(&made.costs(), streams).unwrap_err();
+        assert_eq!(failure.as_str(), "nothing_to_check");
     }
 
     #[test]

@@ -68,6 +68,28 @@ impl Costs {
         self.of_protocol(stream.connect_protocol().as_str())
     }
 
+    /// Per unit where so much of each worker's CPU is used. Beyond what was measured of this one,
+    /// it changes as the costs of the others do that were measured there; and no further than they.
+    pub fn cpu_at(&self, cost: &ProtocolCost, share: f64) -> CpuCost {
+        let CpuCost { nanoseconds, is_between } = cost.cpu_at(share);
+        let end = share.clamp(cost.lowest_share(), cost.highest_share());
+        if is_between || end == share {
+            return CpuCost { nanoseconds, is_between };
+        }
+        let reach = self.protocols.values().filter_map(|other| other.reach(end, share));
+        let farthest = if share > end { reach.reduce(f64::max) } else { reach.reduce(f64::min) };
+        let Some(farthest) = farthest else { return CpuCost { nanoseconds, is_between } };
+        let there = self.protocols.values().filter(|other| {
+            other.reach(end, farthest).is_some_and(|reach| (reach - farthest).abs() < BAND / 2.0)
+        });
+        let times = there.map(|other| {
+            let at = |share: f64| other.cpu_at(share).nanoseconds.median;
+            at(farthest) / at(end)
+        });
+        let times = Estimate::of(times).map_or(1.0, |times| times.median);
+        CpuCost { nanoseconds: nanoseconds.scaled(times), is_between }
+    }
+
     pub fn names(&self) -> Vec<&str> {
         self.protocols.keys().map(String::as_str).collect()
     }
@@ -91,14 +113,14 @@ impl ProtocolCost {
         let usable = || runs.iter().filter(|run| is_usable(run));
         let connections = usual(usable().map(|run| run.connections));
         // Runs with many more connections tell of memory, as do those that carried too little.
-        let alike = usable().filter(|run| run.connections == connections);
-        let mut all: Vec<(f64, f64)> =
-            alike.filter_map(|run| Some((share(run), run.cpu_per_unit()?))).collect();
-        all.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let near = all.chunk_by(|a, b| (a.0 / BAND).floor() == (b.0 / BAND).floor());
-        let estimate = |runs: &[(f64, f64)]| {
-            let share = Estimate::of(runs.iter().map(|(share, _)| *share))?.median;
-            Some((share, Estimate::of(runs.iter().map(|(_, cpu)| *cpu))?))
+        let mut alike: Vec<&Run> =
+            usable().filter(|run| run.connections == connections).copied().collect();
+        let offered = |run: &Run| run.offered.unwrap_or(run.achieved);
+        alike.sort_by(|a, b| offered(a).total_cmp(&offered(b)));
+        let repeats = alike.chunk_by(|a, b| offered(b) <= offered(a) * (1.0 + NEAR));
+        let estimate = |runs: &[&Run]| {
+            let at = Estimate::of(runs.iter().map(|run| share(run)))?.median;
+            Some((at, Estimate::of(runs.iter().filter_map(|run| run.cpu_per_unit()))?))
         };
         let held = runs.iter().filter_map(|run| {
             let (cost, workers) = (run.cost.as_ref()?, f64::from(run.workers.max(1)));
@@ -106,11 +128,9 @@ impl ProtocolCost {
             Some((connections / workers, memory / workers, f64::from(cost.descriptors)))
         });
         let bytes = Estimate::of(usable().map(|run| run.bytes / run.achieved.max(1.0)));
-        Self {
-            cpu: near.filter_map(estimate).collect(),
-            bytes_per_unit: bytes.map_or(0.0, |of| of.median),
-            held: held.collect(),
-        }
+        let mut cpu: Vec<(f64, Estimate)> = repeats.filter_map(estimate).collect();
+        cpu.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Self { cpu, bytes_per_unit: bytes.map_or(0.0, |of| of.median), held: held.collect() }
     }
 
     /// Per unit where so much of each worker's CPU is used, between the two measured shares next
@@ -136,6 +156,18 @@ impl ProtocolCost {
             }
             (None, None) => unreachable!("a protocol without runs has no costs"),
         }
+    }
+
+    /// The idlest that a worker was measured at.
+    pub fn lowest_share(&self) -> f64 {
+        self.cpu.first().map_or(0.0, |(share, _)| *share)
+    }
+
+    /// How far from one share towards another it was measured, if it was at the first.
+    fn reach(&self, from: f64, to: f64) -> Option<f64> {
+        let measured = self.lowest_share() - BAND / 2.0..=self.highest_share() + BAND / 2.0;
+        let reach = to.clamp(self.lowest_share(), self.highest_share());
+        (measured.contains(&from) && (reach - from) * (to - from) > 0.0).then_some(reach)
     }
 
     /// The busiest that a worker was measured at.
@@ -179,7 +211,9 @@ fn usual(counts: impl Iterator<Item = u32>) -> u32 {
 
 /// Of what left: units of agents that are slow on purpose end late, at whatever rate.
 const CARRIED: f64 = 0.9;
-/// Runs whose CPU was used alike, within this share, are repeats of each other.
+/// Runs at offered rates that differ by no more than this part are repeats of each other.
+const NEAR: f64 = 0.05;
+/// Shares of a CPU this near to each other are as good as the same.
 const BAND: f64 = 0.05;
 
 #[cfg(test)]
@@ -204,6 +238,49 @@ mod tests {
         assert!((full.nanoseconds.median - 10e3).abs() < 1.0 && !full.is_between, "{full:?}");
         assert!((cost.cpu_at(0.0).nanoseconds.median - 20.5e3).abs() < 100.0);
         assert!((cost.highest_share() - 0.81).abs() < 1e-9);
+    }
+
+    #[test]
+    fn runs_at_one_rate_are_repeats_however_busy_the_proxy_was() {
+        let mut runs = [at(0.2, 20e3), at(0.2, 20e3), at(0.2, 20e3)];
+        for (run, share) in runs.iter_mut().zip([0.2, 0.31, 0.24]) {
+            run.cost.as_mut().unwrap().cpu_seconds = share * run.window;
+        }
+        let costs = Costs::of(runs.iter());
+        let cost = costs.of_protocol("tcp-echo").unwrap().cpu_at(0.24);
+        let wanted = (24e3, 20e3, 31e3, 3);
+        let Estimate { median, low, high, runs, .. } = cost.nanoseconds;
+        let rounded = [median, low, high].map(f64::round);
+        assert_eq!((rounded[0], rounded[1], rounded[2], runs), wanted);
+    }
+
+    #[test]
+    fn beyond_what_was_measured_a_cost_changes_as_those_of_the_others() {
+        let named = |name: &str, run: Run| Run { protocol: name.to_owned(), ..run };
+        let slow = named("ndjson", at(0.02, 100e3));
+        let halved = [at(0.02, 20e3), at(0.5, 10e3)];
+        let kept = [at(0.02, 30e3), at(0.4, 24e3)].map(|run| named("syslog-tcp", run));
+        let of = |runs: Vec<Run>, share: f64| {
+            let costs = Costs::of(runs.iter());
+            let cost = costs.cpu_at(costs.of_protocol("ndjson").unwrap(), share);
+            (cost.nanoseconds.median.round(), cost.is_between)
+        };
+        // Nobody else says more.
+        assert_eq!(of(vec![slow.clone()], 0.5), (100e3, false));
+        let one = [&[slow.clone()][..], &halved].concat();
+        assert_eq!(of(one.clone(), 0.5), (50e3, false));
+        assert_eq!(of(one.clone(), 0.26), (75e3, false));
+        assert_eq!(of(one.clone(), 0.02), (100e3, true));
+        // No further than they were measured, and by those that were measured so far.
+        assert_eq!(of(one.clone(), 0.9), (50e3, false));
+        let two = [&one[..], &kept].concat();
+        assert_eq!(of(two.clone(), 0.5), (50e3, false));
+        // Halfway between 0.8 and what the other is at 0.4.
+        let middle = f64::midpoint(0.8, (20e3 - 10e3 * 0.38 / 0.48) / 20e3);
+        assert_eq!(of(two, 0.4), ((100e3 * middle).round(), false));
+        // The same towards idler workers.
+        let busy = named("ndjson", at(0.5, 100e3));
+        assert_eq!(of([&[busy][..], &halved].concat(), 0.02), (200e3, false));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Owns the small runs that costs are taken from, one kind of agents at a time, and the mixed ones
-//! that a prediction is checked by. It judges nothing.
+//! that a prediction is checked by: in turns, so that what disturbs the host disturbs all. It
+//! judges nothing.
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -20,15 +21,25 @@ pub struct Measure<'a> {
     /// Open at a time, all together.
     pub connections: u32,
     pub seconds: u32,
+    /// How often each rate is measured, at least two.
+    pub rounds: u32,
     pub progress: RefCell<Progress>,
 }
 
 /// One kind of agents by itself, and the rates at which it is measured.
-struct Alone {
+pub struct Alone {
     key: String,
+    group: Group,
     connections: u32,
     generator: Generator,
     rates: Vec<f64>,
+}
+
+/// All kinds together at one rate.
+pub struct Mix {
+    pub rate: f64,
+    generator: Generator,
+    pub runs: Vec<Run>,
 }
 
 impl Measure<'_> {
@@ -43,52 +54,67 @@ impl Measure<'_> {
         Ok(())
     }
 
-    /// Each kind at several rates, in turns, so that what disturbs the host disturbs all.
-    /// They are added to `runs` one by one, so that a fault leaves what there is.
-    pub fn costs(&self, runs: &mut Vec<Run>) -> Result<(), Fault> {
-        let mut alone = Vec::new();
+    /// The first round, which finds the rates: each follows from the run before, as costs are not
+    /// known yet. Runs are added to `runs` one by one, so that a fault leaves what there is.
+    pub fn explore(&self, runs: &mut Vec<Run>) -> Result<Vec<Alone>, Fault> {
+        let mut all = Vec::new();
         for (key, group, connections) in self.kinds() {
-            let generator = self.generator(key.clone(), group, connections);
-            let mut kind = Alone { key, connections, generator, rates: Vec::new() };
-            self.explore(&mut kind, runs)?;
-            alone.push(kind);
+            let generator = self.generator(key.clone(), group.clone(), connections);
+            let mut kind = Alone { key, group, connections, generator, rates: Vec::new() };
+            self.find_rates(&mut kind, runs)?;
+            all.push(kind);
         }
-        for round in 2..=ROUNDS {
+        Ok(all)
+    }
+
+    /// The whole mix at each of these rates, not run yet.
+    pub fn mixes(&self, rates: &[f64]) -> Vec<Mix> {
+        let kept = self.order.groups.iter().zip(self.keys).filter(|(_, key)| key.is_some());
+        let groups: Vec<Group> = kept.map(|(group, _)| steady(group)).collect();
+        let mix = |rate: &f64| {
+            let order = Order { groups: groups.clone(), ..self.order.clone() };
+            let generator = self.site.through_ringmain(order, 1, false);
+            Mix { rate: *rate, generator, runs: Vec::new() }
+        };
+        rates.iter().map(mix).collect()
+    }
+
+    /// The rounds that follow: every kind at each of its rates, and the mixes among them.
+    pub fn rounds(
+        &self,
+        kinds: &mut [Alone],
+        mixes: &mut [Mix],
+        runs: &mut Vec<Run>,
+    ) -> Result<(), Fault> {
+        for round in 2..=self.rounds {
             for step in 0..SHARES.len() {
-                for kind in &mut alone {
+                for kind in kinds.iter_mut() {
                     let Some(&rate) = kind.rates.get(step) else { continue };
                     let run = kind.generator.run(&self.load(Some(rate), kind.connections))?;
                     self.tell(&format!("{}, round {round}", kind.key), &run);
                     runs.push(run);
                 }
+                // Not all at one end of the round.
+                let now = mixes.iter_mut().enumerate();
+                for (_, mix) in now.filter(|(place, _)| place % SHARES.len() == step) {
+                    let run = mix.generator.run(&self.load(Some(mix.rate), self.connections))?;
+                    self.tell(&format!("mixed, round {round}"), &run);
+                    mix.runs.push(run);
+                }
             }
-        }
-        for (key, group, connections) in self.kinds() {
-            if is_visit(group.protocol) {
-                continue;
-            }
-            let many = connections * MANY;
-            // A new proxy, which has held no more connections before.
-            let rates = alone.iter().find(|kind| kind.key == key).map(|kind| &kind.rates);
-            let rate = rates.and_then(|rates| rates.first()).copied().unwrap_or(FIRST_RATE);
-            let mut generator = self.generator(key.clone(), group, many);
-            let run = generator.run(&self.load(Some(rate), many))?;
-            self.tell(&format!("{key}, {many} connections"), &run);
-            runs.push(run);
         }
         Ok(())
     }
 
-    /// All kinds together at this rate, a few times.
-    pub fn mixed(&self, rate: f64, runs: &mut Vec<Run>) -> Result<(), Fault> {
-        let mut order = self.order.clone();
-        let kept = self.order.groups.iter().zip(self.keys).filter(|(_, key)| key.is_some());
-        order.groups = kept.map(|(group, _)| steady(group)).collect();
-        let mut generator = self.site.through_ringmain(order, 1, false);
-        let load = self.load(Some(rate), self.connections);
-        for number in 1..=MIXED {
-            let run = generator.run(&load)?;
-            self.tell(&format!("mixed, {number} of {MIXED}"), &run);
+    /// Each kind with many more connections, for what one takes of memory.
+    pub fn many(&self, kinds: &[Alone], runs: &mut Vec<Run>) -> Result<(), Fault> {
+        for kind in kinds.iter().filter(|kind| !is_visit(kind.group.protocol)) {
+            let many = kind.connections * MANY;
+            let rate = kind.rates.first().copied().unwrap_or(FIRST_RATE);
+            // A new proxy, which has held no more connections before.
+            let mut generator = self.generator(kind.key.clone(), kind.group.clone(), many);
+            let run = generator.run(&self.load(Some(rate), many))?;
+            self.tell(&format!("{}, {many} connections", kind.key), &run);
             runs.push(run);
         }
         Ok(())
@@ -126,9 +152,8 @@ impl Measure<'_> {
         kinds
     }
 
-    /// The first round finds the rates: each follows from the run before, as costs are not known
-    /// yet. Where the generator has no room for more, there are fewer.
-    fn explore(&self, kind: &mut Alone, runs: &mut Vec<Run>) -> Result<(), Fault> {
+    /// Where the generator has no room for more, there are fewer.
+    fn find_rates(&self, kind: &mut Alone, runs: &mut Vec<Run>) -> Result<(), Fault> {
         let mut rate = FIRST_RATE;
         // The very first is not kept: its cost is that of a beginning.
         let mut last = kind.generator.run(&self.load(Some(rate), kind.connections))?;
@@ -162,9 +187,9 @@ impl Measure<'_> {
     pub fn planned(&self, costs: bool, mixes: u32) -> Duration {
         let visits = self.kinds().iter().filter(|(_, group, _)| is_visit(group.protocol)).count();
         let kinds = self.kinds().len() as u32;
-        let rates = SHARES.len() as u32 * ROUNDS;
+        let rates = SHARES.len() as u32 * self.rounds;
         let of_costs = if costs { kinds * (rates + 1) - visits as u32 } else { 0 };
-        self.length() * (of_costs + mixes * MIXED)
+        self.length() * (of_costs + mixes * (self.rounds - 1))
     }
 
     fn length(&self) -> Duration {
@@ -192,10 +217,9 @@ fn most(run: &Run) -> f64 {
     if is_less { (run.achieved * IN_ORDER).max(1.0) } else { f64::INFINITY }
 }
 
-/// Of a CPU, that the proxy is to use.
-const SHARES: [f64; 4] = [0.1, 0.25, 0.5, 0.8];
-const ROUNDS: u32 = 2;
-const MIXED: u32 = 5;
+/// Of a CPU, that the proxy is to use. The least is for what agents that are slow on purpose can be
+/// compared with.
+const SHARES: [f64; 5] = [0.02, 0.1, 0.25, 0.5, 0.8];
 /// Times the connections, for what each takes of memory.
 const MANY: u32 = 8;
 const FIRST_RATE: f64 = 300.0;
