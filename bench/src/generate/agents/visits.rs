@@ -47,8 +47,10 @@ impl Visits {
         let Some(tickets) = self.team.tls.as_ref().and_then(|tls| tls.tickets.clone()) else {
             return Ok(());
         };
-        let deadline = stage.now() + CONNECT_PATIENCE.as_nanos() as u64;
         let wanted = self.team.group.agents as usize;
+        tickets.make_room(wanted);
+        let patience = CONNECT_PATIENCE * (1 + self.team.group.agents / GATHERED_MEANWHILE);
+        let deadline = stage.now() + patience.as_nanos() as u64;
         let rest = Rc::new(Cell::new(GATHERING));
         for _ in 0..GATHERING {
             let (visits, tickets, rest) = (Rc::clone(self), Arc::clone(&tickets), Rc::clone(&rest));
@@ -185,3 +187,5 @@ impl Visits {
 
 /// Visits for tickets at a time.
 const GATHERING: u32 = 32;
+/// Tickets that somebody slow gives while connections are waited for.
+const GATHERED_MEANWHILE: u32 = 4096;

@@ -78,3 +78,14 @@ fn whoever_answers_is_believed_where_that_is_asked_for() {
         assert_eq!((counts.sent, counts.answered), (100, 100), "{protocol:?}: {counts:?}");
     }
 }
+
+/// More than are kept where they are fewer, at two for each handshake.
+#[test]
+fn as_many_tickets_are_gathered_as_there_may_be_connections() {
+    let material = Material::generate().unwrap();
+    let order = order(Protocol::TlsResume, 4_200, open(100.0, Arrivals::Constant), 1);
+    let tally = play_trusting(&order, &material, &material.trust()).unwrap().tally;
+    let counts = tally.counts();
+    assert_eq!((counts.sent, counts.answered), (100, 100), "{counts:?}");
+    assert_eq!((tally.handshakes_full, tally.handshakes_resumed), (0, 100));
+}

@@ -3,22 +3,35 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustls::NamedGroup;
 use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
 
 /// The newest tickets, up to a limit. All are of one server.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Tickets {
     kept: Mutex<VecDeque<Tls13ClientSessionValue>>,
+    limit: AtomicUsize,
     handing_out: AtomicBool,
+}
+
+impl Default for Tickets {
+    fn default() -> Tickets {
+        let (kept, handing_out) = Default::default();
+        Tickets { kept, limit: AtomicUsize::new(LIMIT), handing_out }
+    }
 }
 
 impl Tickets {
     pub fn len(&self) -> usize {
         self.lock().len()
+    }
+
+    /// Keeps so many from now on, if they are more than usual.
+    pub fn make_room(&self, count: usize) {
+        self.limit.store(count.max(LIMIT), Ordering::Relaxed);
     }
 
     pub fn hand_out(&self) {
@@ -48,7 +61,7 @@ impl ClientSessionStore for Tickets {
 
     fn insert_tls13_ticket(&self, _: ServerName<'static>, value: Tls13ClientSessionValue) {
         let mut kept = self.lock();
-        if kept.len() == LIMIT {
+        if kept.len() >= self.limit.load(Ordering::Relaxed) {
             kept.pop_front();
         }
         kept.push_back(value);
@@ -62,5 +75,5 @@ impl ClientSessionStore for Tickets {
     }
 }
 
-/// More than there are connections at a time.
+/// Who has fewer connections at a time has some to spare.
 const LIMIT: usize = 4096;
