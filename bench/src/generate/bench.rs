@@ -216,6 +216,10 @@ impl Bench {
         !matches!(&self.route, Route::Target { backends, .. } if backends.is_empty())
     }
 
+    fn is_target(&self) -> bool {
+        matches!(self.route, Route::Target { .. })
+    }
+
     /// Whether backends see TLS: nobody ends it before them.
     fn backends_end_tls(&self) -> bool {
         match &self.route {
@@ -332,7 +336,10 @@ impl Bench {
                 }
                 _ => None,
             };
-            Ok(Site { target, sources: ground::sources(order, target.ip(), &self.sources)?, tls })
+            let sources = ground::sources(order, target.ip(), &self.sources)?;
+            let host = trust.as_ref().filter(|_| tls.is_some() || self.is_target());
+            let host = host.and_then(|trust| trust.host(target, tls.is_some()));
+            Ok(Site { target, sources, tls, host })
         };
         order.groups.iter().enumerate().map(site).collect()
     }

@@ -198,7 +198,7 @@ impl Between {
             Dialogue::Visit => (1..=SOURCES).map(|host| [127, 0, 2, host].into()).collect(),
             _ => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         };
-        Ok(Site { target, sources, tls })
+        Ok(Site { target, sources, tls, host: None })
     }
 
     fn foundations(&self, middle: &Middle<'_>, order: &Order) -> Result<Vec<Foundation>, Failure> {

@@ -192,7 +192,7 @@ impl Agent {
         let (sequence, due) = (u64::MAX, self.team.stage.now());
         let mark = Mark { stream: self.stream, sequence, due };
         let mut bytes = Vec::new();
-        self.team.group.protocol.format().encode(&mark, self.team.draw_size(), &mut bytes);
+        self.team.encode(&mark, &mut bytes);
         channel.send(&bytes[..bytes.len() / 2]).await?;
         if self.dialogue() == Dialogue::Exchange {
             channel.reset();
@@ -214,7 +214,7 @@ impl Agent {
             let mark = Mark { stream: self.stream, sequence, due };
             self.sent_on_connection.set(self.sent_on_connection.get() + 1);
             let before = bytes.len();
-            self.team.group.protocol.format().encode(&mark, self.team.draw_size(), bytes);
+            self.team.encode(&mark, bytes);
             let mut recorder = self.team.stage.recorder.borrow_mut();
             recorder.departed(self.team.stage.instant());
             recorder.moved(bytes.len() - before, now);

@@ -133,7 +133,7 @@ mod tests {
         let house = House::new(far, group, behaviour, backends, Rng::with_seed(6), received);
         let listener = Listener::from_descriptor(&engine, world.listen(target, 64));
         engine.spawn(Rc::clone(&house).open(listener));
-        let site = Site { target, sources: Vec::new(), tls: agents };
+        let site = Site { target, sources: Vec::new(), tls: agents, host: None };
         let mut holding = Holding::new(site, terms, Signals::default());
         let growing = holding.grow(&near, count, Duration::from_secs(10));
         let grown = engine.block_on(growing, || ()).unwrap();

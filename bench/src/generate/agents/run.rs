@@ -32,6 +32,8 @@ pub struct Site {
     pub sources: Vec<IpAddr>,
     pub tls: Option<AgentTls>,
 }
+    /// Whom requests over HTTP name; none: nobody in particular.
+    pub host: Option<String>,
 
 /// What the two sides of a run, and whoever watches it, know of each other.
 #[derive(Clone, Default)]
@@ -76,9 +78,7 @@ pub async fn run(
     let mut random = Rng::with_seed(order.seed);
     let mut teams = Vec::new();
     for (group, site) in order.groups.iter().zip(sites) {
-        let Site { target, sources, tls } = site.clone();
-        let stage = Rc::clone(stage);
-        teams.push(Team::new(stage, group.clone(), target, sources, tls, random.fork()));
+        teams.push(Team::new(Rc::clone(stage), group.clone(), site.clone(), random.fork()));
     }
     let mut crews = Vec::new();
     let mut streams = 0;

@@ -1,7 +1,7 @@
 //! Owns what the agents of one group share: where they go, how they speak, and when they stop.
 
 use std::cell::{Cell, RefCell};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,11 +9,13 @@ use fastrand::Rng;
 use ringmain::engine::{Notify, Time};
 
 use super::super::cause::Cause;
-use super::super::channel::{AgentTls, Channel};
+use super::super::channel::Channel;
 use super::super::order::Group;
 use super::super::stage::Stage;
 use super::super::tls::Audit;
+use super::super::wire::{Format, Mark};
 use super::agent::Manner;
+use super::run::Site;
 
 /// An agent whose connections last, whatever it speaks.
 pub trait Lasting {
@@ -37,10 +39,7 @@ pub struct Standing<'t>(&'t Team);
 pub struct Team {
     pub stage: Rc<Stage>,
     pub group: Group,
-    pub target: SocketAddr,
-    /// Addresses to connect from, in turn; none: the kernel's choice.
-    pub sources: Vec<IpAddr>,
-    pub tls: Option<AgentTls>,
+    pub site: Site,
     /// What all of its handshakes came to.
     pub audit: RefCell<Audit>,
     pub random: RefCell<Rng>,
@@ -55,22 +54,13 @@ pub struct Team {
 }
 
 impl Team {
-    pub fn new(
-        stage: Rc<Stage>,
-        group: Group,
-        target: SocketAddr,
-        sources: Vec<IpAddr>,
-        tls: Option<AgentTls>,
-        random: Rng,
-    ) -> Rc<Team> {
+    pub fn new(stage: Rc<Stage>, group: Group, site: Site, random: Rng) -> Rc<Team> {
         let audit = RefCell::new(Audit::new(group.terms));
         Rc::new(Team {
             stage,
             group,
             audit,
-            target,
-            sources,
-            tls,
+            site,
             random: RefCell::new(random),
             next_source: Cell::new(0),
             connected: Cell::new(0),
@@ -84,12 +74,14 @@ impl Team {
     pub fn next_source(&self) -> Option<IpAddr> {
         let turn = self.next_source.get();
         self.next_source.set(turn.wrapping_add(1));
-        (!self.sources.is_empty()).then(|| self.sources[turn % self.sources.len()])
+        let sources = &self.site.sources;
+        (!sources.is_empty()).then(|| sources[turn % sources.len()])
     }
 
     pub async fn connect(&self) -> Result<Channel, Cause> {
-        let (source, tls) = (self.next_source(), self.tls.as_ref());
-        let connecting = Channel::connect(&self.stage.engine, self.target, source, tls);
+        let Site { target, tls, .. } = &self.site;
+        let source = self.next_source();
+        let connecting = Channel::connect(&self.stage.engine, *target, source, tls.as_ref());
         let connected = connecting.await;
         let now = self.stage.now();
         if let Ok(channel) = &connected {
@@ -177,6 +169,21 @@ impl Team {
     pub fn draw_size(&self) -> usize {
         self.group.sizes.draw(&mut self.random.borrow_mut())
     }
+    /// How long what is under way is waited for when the time of its connection is over.
+    pub fn patience(&self) -> Duration {
+        let window = self.stage.window.get();
+        window.map_or(LONGEST_PAUSE, |window| Duration::from_nanos(window.patience))
+    }
+
+    /// Appends a unit of a size that is drawn.
+    pub fn encode(&self, mark: &Mark, out: &mut Vec<u8>) {
+        let size = self.draw_size();
+        match (self.group.protocol.format(), &self.site.host) {
+            (Format::Http(intake), Some(host)) => intake.encode(host, mark, size, out),
+            (format, _) => format.encode(mark, size, out),
+        }
+    }
+
 
     /// Whether units of a closed loop still begin.
     pub fn is_open(&self) -> bool {
@@ -198,3 +205,53 @@ const BREAKS: f64 = 0.02;
 /// Before the next try to connect; doubled with each.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ringmain::engine::driver::simulated::{Faults, World};
+    use ringmain::engine::{BufferSizes, Engine, EngineSettings, PipeSizes, Remote};
+
+    use super::super::super::order::{Pace, Sizes};
+    use super::super::super::protocol::Protocol;
+    use super::super::super::record::Recorder;
+    use super::*;
+
+    /// What the first unit of such a team says.
+    fn said(protocol: Protocol, host: Option<&str>) -> String {
+        let (remote, window) = (Arc::new(Remote::without_signal()), Arc::default());
+        let driver = World::new(1, Faults::none()).driver(Arc::clone(&remote));
+        let engine = Engine::new(driver, remote, &SETTINGS).unwrap();
+        let recorder = Recorder::new(Arc::clone(&window), None);
+        let stage = Stage::new(engine, 0, None, window, recorder);
+        let target = ([127, 0, 0, 1], 9000).into();
+        let site = Site { target, sources: vec![], tls: None, host: host.map(str::to_owned) };
+        let group = Group::new(protocol, 1, Pace::constant(1.0), Sizes::Constant(500));
+        let (team, mut bytes) = (Team::new(stage, group, site, Rng::with_seed(1)), Vec::new());
+        team.encode(&Mark { stream: 1, sequence: 2, due: 3 }, &mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    #[test]
+    fn requests_are_for_the_host_of_their_site() {
+        for (protocol, usual) in [
+            (Protocol::Datadog, "http-intake.bench.test"),
+            (Protocol::SplunkHec, "splunk.bench.test:8088"),
+        ] {
+            let usual = format!("\r\nHost: {usual}\r\n");
+            assert!(said(protocol, None).contains(&usual), "{protocol:?}");
+            let named = said(protocol, Some("logs.example:9000"));
+            assert!(named.contains("\r\nHost: logs.example:9000\r\n"), "{named}");
+            assert_eq!(named.matches("Host:").count(), 1, "{named}");
+        }
+        assert_eq!(said(Protocol::Ndjson, Some("logs.example")), said(Protocol::Ndjson, None));
+    }
+
+    const SETTINGS: EngineSettings = EngineSettings {
+        buffers: BufferSizes { size: 16 << 10, count: 4, offered: 2 },
+        pipes: PipeSizes { count: 0, size: 4096 },
+        stall_after: Duration::from_secs(3600),
+        stalled_share: usize::MAX,
+    };
+}

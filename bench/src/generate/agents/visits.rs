@@ -44,7 +44,7 @@ impl Visits {
     /// by visits with full handshakes, which do not count.
     pub async fn gather(self: &Rc<Self>, group: usize, signals: &Signals) -> Result<(), Fault> {
         let stage = &self.team.stage;
-        let Some(tickets) = self.team.tls.as_ref().and_then(|tls| tls.tickets.clone()) else {
+        let Some(tickets) = self.team.site.tls.as_ref().and_then(|tls| tls.tickets.clone()) else {
             return Ok(());
         };
         let wanted = self.team.group.agents as usize;

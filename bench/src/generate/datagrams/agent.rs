@@ -69,7 +69,7 @@ impl Agent {
     async fn live(self: Rc<Self>) {
         let stage = &self.team.stage;
         while !stage.is_ending() {
-            let ended = match Port::connect(stage, self.team.target, self.team.next_source()) {
+            let ended = match Port::connect(stage, self.team.site.target, self.team.next_source()) {
                 Ok(port) => {
                     *self.port.borrow_mut() = Some(Rc::clone(&port));
                     let standing = self.team.stand();

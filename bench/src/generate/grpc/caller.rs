@@ -14,7 +14,7 @@ use http::header::{CONTENT_TYPE, TE, USER_AGENT};
 use http::{Method, Request, Uri, Version};
 use ringmain::engine::{Either, Notify, race};
 
-use super::super::agents::{Lasting, Manner, SLOW_PAUSE, SLOW_PIECE, Team};
+use super::super::agents::{Lasting, Manner, SLOW_PAUSE, SLOW_PIECE, Site, Team};
 use super::super::cause::Cause;
 use super::super::channel::Channel;
 use super::super::ledger::Outstanding;
@@ -209,12 +209,14 @@ impl Caller {
     }
 
     fn head(&self, path: &'static str) -> Result<Request<()>, Cause> {
-        let scheme = if self.team.tls.is_some() { "https" } else { "http" };
-        let uri = Uri::builder().scheme(scheme).authority(self.team.target.to_string());
+        let Site { target, tls, host, .. } = &self.team.site;
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let host = host.clone().unwrap_or_else(|| target.to_string());
+        let uri = Uri::builder().scheme(scheme).authority(host);
         Request::builder()
             .method(Method::POST)
             .version(Version::HTTP_2)
-            // An address is an authority, so nothing is wrong with it.
+            // A name or an address is an authority, so nothing is wrong with it.
             .uri(uri.path_and_query(path).build().map_err(|_| Cause::Malformed)?)
             .header(TE, "trailers")
             .header(CONTENT_TYPE, "application/grpc")

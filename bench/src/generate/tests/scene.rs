@@ -105,7 +105,7 @@ fn play_between(
         }
         let tls = handshakes
             .map(|handshakes| trust.agents(group.protocol, handshakes, Terms::default()).unwrap());
-        sites.push(Site { target, sources: Vec::new(), tls });
+        sites.push(Site { target, sources: Vec::new(), tls, host: None });
     }
     let ran = engine.block_on(agents::run(&near, order, &sites, &signals), || ());
     far.end();

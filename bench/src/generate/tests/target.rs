@@ -60,7 +60,7 @@ fn who_can_not_be_believed_is_refused_with_the_reason() {
                 Fault::NotConnected { cause: Some(Cause::Certificate(_)), connected: 0, .. }
             );
             assert!(refused, "{protocol:?}: {fault:?}");
-            let site = Site { target: backend(0), sources: Vec::new(), tls: None };
+            let site = Site { target: backend(0), sources: Vec::new(), tls: None, host: None };
             let said = failure(fault, &order, &[site]).to_string();
             assert!(said.contains(reason) && said.contains("127.0.0.1:9000"), "{said}");
             assert!(said.contains("--ca") && said.contains("--insecure"), "{said}");

@@ -1,6 +1,7 @@
 //! Owns whom agents ask for, and whose word they take for it that they have found them; it shakes
 //! no hands.
 
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -55,6 +56,20 @@ impl Trust {
             return Err(refused("has no certificate of an authority".to_owned()));
         }
         Ok(Trust::new(roots, name))
+    }
+
+    /// Whom requests over HTTP are for, where somebody is asked for by a name: with the port, unless
+    /// it is that of the scheme.
+    pub fn host(&self, target: SocketAddr, is_sealed: bool) -> Option<String> {
+        let usual = if is_sealed { 443 } else { 80 };
+        match &self.name {
+            ServerName::IpAddress(address) if IpAddr::from(*address) == target.ip() => None,
+            ServerName::IpAddress(address) => {
+                Some(SocketAddr::new((*address).into(), target.port()).to_string())
+            }
+            name if target.port() == usual => Some(name.to_str().into_owned()),
+            name => Some(format!("{}:{}", name.to_str(), target.port())),
+        }
     }
 
     pub fn is_blind(&self) -> bool {
@@ -120,6 +135,22 @@ mod tests {
     use super::super::super::directory::Directory;
     use super::super::Material;
     use super::*;
+
+    #[test]
+    fn requests_are_for_whom_agents_ask_by_name() {
+        let host = |name: &str, target: &str, is_sealed| {
+            let name = ServerName::try_from(name.to_owned()).unwrap();
+            Trust::blind(name).host(target.parse().unwrap(), is_sealed)
+        };
+        let named = |text: &str| Some(text.to_owned());
+        assert_eq!(host("logs.example", "10.0.0.1:6000", true), named("logs.example:6000"));
+        assert_eq!(host("logs.example", "10.0.0.1:443", true), named("logs.example"));
+        assert_eq!(host("logs.example", "10.0.0.1:443", false), named("logs.example:443"));
+        assert_eq!(host("logs.example", "10.0.0.1:80", false), named("logs.example"));
+        assert_eq!(host("10.0.0.1", "10.0.0.1:6000", true), None);
+        assert_eq!(host("10.0.0.2", "10.0.0.1:6000", true), named("10.0.0.2:6000"));
+        assert_eq!(host("fd00::2", "[fd00::1]:443", true), named("[fd00::2]:443"));
+    }
 
     #[test]
     fn a_file_without_authorities_is_refused_with_its_name_and_the_remedy() {

@@ -20,7 +20,7 @@ impl Format {
             Format::Frame => frame::encode(mark, size, out),
             Format::Syslog(dialect, framing) => syslog::encode(dialect, framing, mark, size, out),
             Format::JsonLines => json::encode_line(mark, size, out),
-            Format::Http(intake) => http::encode(intake, mark, size, out),
+            Format::Http(intake) => intake.encode(intake.host(), mark, size, out),
         }
     }
 

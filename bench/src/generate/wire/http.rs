@@ -11,9 +11,52 @@ pub enum Intake {
     SplunkHec,
 }
 
-/// Appends a request whose body has about `size` bytes: several events, and the tag in the last.
-pub fn encode(intake: Intake, mark: &Mark, size: usize, out: &mut Vec<u8>) {
-    let mut body = Vec::with_capacity(size + 256);
+impl Intake {
+    /// The host that its agents ask for as a rule.
+    pub fn host(self) -> &'static str {
+        match self {
+            Intake::Datadog => "http-intake.bench.test",
+            Intake::SplunkHec => "splunk.bench.test:8088",
+        }
+    }
+
+    /// Appends a request to `host`, whose body has about `size` bytes: several events, and the tag
+    /// in the last.
+    pub fn encode(self, host: &str, mark: &Mark, size: usize, out: &mut Vec<u8>) {
+        let mut body = Vec::with_capacity(size + 256);
+        write_body(self, mark, size, &mut body);
+        let (path, head, length) = (self.path(), self.head(), body.len());
+        // A vector takes all that is written to it.
+        write!(
+            out,
+            "POST {path} HTTP/1.1\r\nHost: {host}\r\n{head}Content-Length: {length}\r\n\r\n"
+        )
+        .unwrap_or_default();
+        out.extend_from_slice(&body);
+    }
+
+    fn path(self) -> &'static str {
+        match self {
+            Intake::Datadog => "/api/v2/logs",
+            Intake::SplunkHec => "/services/collector/event",
+        }
+    }
+
+    fn head(self) -> &'static str {
+        match self {
+            Intake::Datadog => {
+                "User-Agent: datadog-agent/7.60.0\r\nContent-Type: application/json\r\n\
+                 DD-API-KEY: 00000000000000000000000000000000\r\n"
+            }
+            Intake::SplunkHec => {
+                "Authorization: Splunk 00000000-0000-0000-0000-000000000000\r\n\
+                 Content-Type: application/json\r\n"
+            }
+        }
+    }
+}
+
+fn write_body(intake: Intake, mark: &Mark, size: usize, body: &mut Vec<u8>) {
     let behind = match intake {
         Intake::Datadog => {
             body.push(b'[');
@@ -24,11 +67,11 @@ pub fn encode(intake: Intake, mark: &Mark, size: usize, out: &mut Vec<u8>) {
     let mut event = 0;
     loop {
         let begun = body.len();
-        write_event(intake, mark, event, &mut body);
+        write_event(intake, mark, event, body);
         let each = body.len() - begun + EVENT;
         let last = begun + 2 * each > size;
         let room = if last { size.saturating_sub(body.len() + tag::LENGTH + 4) } else { EVENT };
-        message::say(mark.sequence + event, room, &mut body);
+        message::say(mark.sequence + event, room, body);
         event += 1;
         if last {
             break;
@@ -36,27 +79,8 @@ pub fn encode(intake: Intake, mark: &Mark, size: usize, out: &mut Vec<u8>) {
         body.extend_from_slice(if intake == Intake::Datadog { b"\"}," } else { b"\"}" });
     }
     body.push(b' ');
-    tag::append(mark, 0, &mut body);
+    tag::append(mark, 0, body);
     body.extend_from_slice(behind.as_bytes());
-    let (head, length) = (head(intake), body.len());
-    // A vector takes all that is written to it.
-    write!(out, "{head}Content-Length: {length}\r\n\r\n").unwrap_or_default();
-    out.extend_from_slice(&body);
-}
-
-fn head(intake: Intake) -> &'static str {
-    match intake {
-        Intake::Datadog => {
-            "POST /api/v2/logs HTTP/1.1\r\nHost: http-intake.bench.test\r\n\
-             User-Agent: datadog-agent/7.60.0\r\nContent-Type: application/json\r\n\
-             DD-API-KEY: 00000000000000000000000000000000\r\n"
-        }
-        Intake::SplunkHec => {
-            "POST /services/collector/event HTTP/1.1\r\nHost: splunk.bench.test:8088\r\n\
-             Authorization: Splunk 00000000-0000-0000-0000-000000000000\r\n\
-             Content-Type: application/json\r\n"
-        }
-    }
 }
 
 fn write_event(intake: Intake, mark: &Mark, event: u64, out: &mut Vec<u8>) {
@@ -154,7 +178,9 @@ mod tests {
     fn requests_carry_several_events_and_are_found_wherever_they_are_cut() {
         for intake in [Intake::Datadog, Intake::SplunkHec] {
             let mut bytes = Vec::new();
-            encode(intake, &MARK, 2_000, &mut bytes);
+            intake.encode("logs.example:8088", &MARK, 2_000, &mut bytes);
+            let host = b"\r\nHost: logs.example:8088\r\n";
+            assert!(bytes.windows(host.len()).any(|some| some == host), "{intake:?}");
             let length = bytes.len();
             let body = bytes.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
             let size = length - body;

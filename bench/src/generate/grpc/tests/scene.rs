@@ -63,7 +63,17 @@ pub fn play(order: &Order, behaviour: Behaviour) -> Outcome {
 
 /// Runs `order` against somebody else's backend.
 pub fn play_with(order: &Order, stranger: &Rc<Stranger>) -> Result<Outcome, Fault> {
-    let scene = Scene::with(stranger, &order.groups[0], order.seed);
+    play_for(None, order, stranger)
+}
+
+/// The same with agents that name this host.
+pub fn play_for(
+    host: Option<&str>,
+    order: &Order,
+    stranger: &Rc<Stranger>,
+) -> Result<Outcome, Fault> {
+    let mut scene = Scene::with(stranger, &order.groups[0], order.seed);
+    scene.site.host = host.map(str::to_owned);
     let ran = scene.run(order);
     let outcome = scene.end();
     ran.map(|_| outcome)
@@ -110,7 +120,7 @@ impl Scene {
         let (agents, backends) = tls.unzip();
         let listener = Listener::from_descriptor(&engine, world.listen(target, 4096));
         open(&far, listener, backends, Arc::clone(&signals.received));
-        let site = Site { target, sources: Vec::new(), tls: agents };
+        let site = Site { target, sources: Vec::new(), tls: agents, host: None };
         Scene { engine, near, far, site, signals }
     }
 

@@ -15,7 +15,7 @@ use super::super::super::order::{Order, Pace};
 use super::super::super::protocol::Protocol;
 use super::super::super::wire::{Mark, tag};
 use super::super::{Service, batch};
-use super::scene::{Outcome, open, order, play, play_with};
+use super::scene::{Outcome, open, order, play, play_for, play_with};
 use super::stranger::{Called, Reaction, Stranger};
 
 const NOTHING: [u8; 5] = batch::NOTHING;
@@ -85,6 +85,23 @@ fn answers_are_good_or_counted_by_what_is_wrong_with_them() {
     // Of another call than the one it is the answer to.
     let other = move |called: &Called| Mark { sequence: 9_999, ..heard(called) };
     assert_eq!(counted(move |called| mark(&other(called))), with("", 0, 20));
+}
+
+#[test]
+fn calls_are_for_the_host_that_agents_name() {
+    for (protocol, host, authority) in [
+        (Protocol::OtlpGrpc, None, "127.0.0.1:9000"),
+        (Protocol::OtlpGrpcTls, Some("logs.example:9000"), "logs.example:9000"),
+        (Protocol::OtlpGrpcTls, Some("logs.example"), "logs.example"),
+    ] {
+        let stranger = Rc::new(Stranger::new(|_| good()));
+        play_for(host, &calls(protocol), &stranger).unwrap();
+        let called = stranger.called.borrow();
+        assert!(called.len() > 20, "{}", called.len());
+        for call in called.iter() {
+            assert_eq!(call.head.uri.authority().unwrap(), authority);
+        }
+    }
 }
 
 #[test]
