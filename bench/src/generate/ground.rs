@@ -23,8 +23,13 @@ use super::wire::Mark;
 /// what it starts, a connection takes in one process.
 pub fn check_descriptors(order: &Order, sides: u64) -> Result<(), Failure> {
     let needed_by_group = order.groups.iter().map(|group| {
-        // All datagrams of a group come to one socket.
-        let sides = if group.protocol.is_datagrams() { 1 } else { sides };
+        let sides = match group.lifetime {
+            // All datagrams of a group come to one socket, and an agent may have one that it hears
+            // out beside the one that it sends on.
+            None if group.protocol.is_datagrams() => 1,
+            Some(_) if group.protocol.is_datagrams() => 2,
+            _ => sides,
+        };
         u64::from(group.agents) * sides
     });
     check_limit(needed_by_group.sum::<u64>() + SPARE_DESCRIPTORS)

@@ -79,6 +79,11 @@ impl Outstanding {
         Some((arrival, due))
     }
 
+    /// The number of the next that leaves.
+    pub fn next(&self) -> u64 {
+        self.first + self.under_way.len() as u64
+    }
+
     /// The number of the oldest that is under way, for answers that do not say theirs.
     pub fn oldest(&self) -> Option<u64> {
         // What has come is taken off the front.

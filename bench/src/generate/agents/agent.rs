@@ -29,10 +29,15 @@ pub struct Agent {
     outstanding: RefCell<Outstanding>,
     /// The next unit that nobody answers.
     sequence: Cell<u64>,
-    sent_on_connection: Cell<u64>,
     /// Something is being sent; who is done with it looks for more.
     sending: Cell<bool>,
 }
+    /// When the time of the connection is over: what is due then waits for the next one.
+    end: Cell<Time>,
+    /// It breaks off at its end.
+    breaks: Cell<bool>,
+    /// Units that backends sent on their own, and that have come.
+    came: Cell<u64>,
 
 /// How an agent behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +59,11 @@ impl Agent {
             work: Notify::default(),
             outstanding: RefCell::default(),
             sequence: Cell::new(0),
-            sent_on_connection: Cell::new(0),
             sending: Cell::new(false),
         })
+            end: Cell::new(NEVER),
+            breaks: Cell::new(false),
+            came: Cell::new(0),
     }
 
     /// Notes that a unit is due, where whoever says so sends it as well.
@@ -73,12 +80,16 @@ impl Agent {
 
     async fn talk(&self, channel: &Channel) -> Result<(), Cause> {
         let _standing = self.team.stand();
-        self.sent_on_connection.set(0);
         self.sending.set(false);
         if let Pace::Closed { depth } = self.team.group.pace
+        self.end.set(self.team.draw_end());
+        self.breaks.set(false);
             && self.dialogue() == Dialogue::Exchange
         {
-            (0..depth).for_each(|_| self.note(self.team.stage.now()));
+            && self.team.is_open()
+            // Those that the connection before this one has left are among them.
+            let left = self.due.borrow().len() as u32;
+            (left..depth).for_each(|_| self.note(self.team.stage.now()));
         }
         match race(self.write(channel), self.read(channel)).await {
             Either::First(ended) => ended?,
@@ -87,21 +98,28 @@ impl Agent {
         // It has ended the connection, and what the other side still says is heard.
         let limit = self.team.stage.pause(LAST_WORDS);
         match race(self.read(channel), limit).await {
-            Either::First(Err(Cause::Closed | Cause::Reset)) | Either::Second(()) => Ok(()),
-            Either::First(ended) => ended,
+            Either::First(Err(Cause::Closed | Cause::Reset)) | Either::Second(()) => {}
+            Either::First(ended) => ended?,
         }
     }
+        // What has not been answered by now is lost, as after any other end.
+        self.outstanding.borrow_mut().give_up().for_each(drop);
+        Ok(())
 
-    /// Sends what is due until the time of the connection is over.
+    /// Sends what is due until the time of the connection is over, and all is answered.
     async fn write(&self, channel: &Channel) -> Result<(), Cause> {
         if self.team.group.is_bulk() {
             return self.write_bulk(channel).await;
         }
-        let (mut bytes, end) = (Vec::new(), self.team.draw_end());
+        let mut bytes = Vec::new();
         loop {
             let work = self.work.notified();
             bytes.clear();
-            if !self.sending.get() {
+            let over = self.time_over();
+            if over.is_some_and(|over| self.is_settled() || over >= self.team.patience()) {
+                return self.leave(channel).await;
+            }
+            if over.is_none() && !self.sending.get() {
                 self.encode_due(&mut bytes);
             }
             if !bytes.is_empty() {
@@ -112,19 +130,30 @@ impl Agent {
                     _ => channel.send(&bytes).await?,
                 }
                 self.sending.set(false);
-            } else if self.outstanding.borrow().is_empty() && self.breaks_off() {
-                return self.break_off(channel).await;
-            } else if end == NEVER {
+                if self.team.breaks_off(self.manner) {
+                    self.end.set(self.team.stage.engine.now());
+                    self.breaks.set(true);
+                }
+            } else if self.end.get() == NEVER {
                 work.await;
-            } else if self.team.stage.engine.now() >= end && self.is_idle() {
-                return channel.end().await;
             } else {
-                race(work, self.team.stage.engine.sleep_until(self.next_look(end))).await;
+                race(work, self.team.stage.engine.sleep_until(self.next_look())).await;
             }
         }
     }
 
     /// The same with units that are moved in pieces.
+    /// For how long the time of the connection has been over; none: it is not.
+    fn time_over(&self) -> Option<Duration> {
+        let now = self.team.stage.engine.now();
+        (now >= self.end.get()).then(|| now.since(self.end.get()))
+    }
+
+    /// Whether nothing is on its way, in either direction, of what was asked.
+    fn is_settled(&self) -> bool {
+        !self.sending.get() && self.outstanding.borrow().is_empty()
+    }
+
     async fn write_bulk(&self, channel: &Channel) -> Result<(), Cause> {
         let stage = &self.team.stage;
         loop {
@@ -150,11 +179,11 @@ impl Agent {
 
     /// Asks for what has become due with what has come, which spares the way through `write`.
     async fn ask_on(&self, channel: &Channel, bytes: &mut Vec<u8>) -> Result<(), Cause> {
-        if self.sending.get() || self.due.borrow().is_empty() {
+        if self.manner != Manner::Good || self.time_over().is_some() {
+            self.work.notify_all();
             return Ok(());
         }
-        if self.manner != Manner::Good {
-            self.work.notify_all();
+        if self.sending.get() || self.due.borrow().is_empty() {
             return Ok(());
         }
         bytes.clear();
@@ -168,9 +197,10 @@ impl Agent {
         Ok(())
     }
 
-    /// When to look again whether the connection is to end: an exchange may still be under way.
-    fn next_look(&self, end: Time) -> Time {
-        let now = self.team.stage.engine.now();
+    /// When to look again whether the connection is to end: what is under way then may come to an
+    /// end that nobody tells of.
+    fn next_look(&self) -> Time {
+        let (now, end) = (self.team.stage.engine.now(), self.end.get());
         if now < end { end } else { now + Duration::from_millis(5) }
     }
 
@@ -182,8 +212,13 @@ impl Agent {
         Ok(())
     }
 
-    fn breaks_off(&self) -> bool {
-        self.sent_on_connection.get() > 0 && self.team.breaks_off(self.manner)
+    /// Ends the connection, as was drawn for it.
+    async fn leave(&self, channel: &Channel) -> Result<(), Cause> {
+        if self.breaks.get() && self.is_settled() {
+            self.break_off(channel).await
+        } else {
+            channel.end().await
+        }
     }
 
     /// Says half of a message, and leaves: by a reset where every message is answered, since then
@@ -212,7 +247,6 @@ impl Agent {
                 _ => self.sequence.replace(self.sequence.get() + 1),
             };
             let mark = Mark { stream: self.stream, sequence, due };
-            self.sent_on_connection.set(self.sent_on_connection.get() + 1);
             let before = bytes.len();
             self.team.encode(&mark, bytes);
             let mut recorder = self.team.stage.recorder.borrow_mut();

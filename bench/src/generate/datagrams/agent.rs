@@ -30,6 +30,8 @@ pub struct Agent {
     /// Rings when one waits.
     work: Notify,
     scratch: Rc<Scratch>,
+    /// Answers still come to the socket before this one.
+    hears_out: Cell<bool>,
 }
 
 /// Where the agents of a group read and write, and how much they have written in this turn.
@@ -61,8 +63,18 @@ impl Scratch {
 impl Agent {
     pub fn new(team: Rc<Team>, stream: u32, scratch: Rc<Scratch>) -> Rc<Agent> {
         let (port, outstanding, waiting) = Default::default();
-        let (sequence, work) = (Cell::new(0), Notify::default());
-        Rc::new(Agent { team, stream, port, outstanding, sequence, waiting, work, scratch })
+        let (sequence, work, hears_out) = Default::default();
+        Rc::new(Agent {
+            team,
+            stream,
+            port,
+            outstanding,
+            sequence,
+            waiting,
+            work,
+            hears_out,
+            scratch,
+        })
     }
 
     /// Keeps a socket open until the run is over.
@@ -77,6 +89,10 @@ impl Agent {
                     self.port.take();
                     drop(standing);
                     ended
+                    if ended == Some(Ok(())) && !self.outstanding.borrow().is_empty() {
+                        self.hears_out.set(true);
+                        stage.engine.spawn(Rc::clone(&self).hear_out(port));
+                    }
                 }
                 Err(cause) => Some(Err(cause)),
             };
@@ -88,6 +104,26 @@ impl Agent {
     }
 
     /// Receives until the time of the socket is over, and sends what found no room before.
+    /// What has left on a socket is answered there, also when its time is over and others leave on
+    /// the next one already.
+    async fn hear_out(self: Rc<Self>, port: Rc<Port>) {
+        let stage = &self.team.stage;
+        let next = self.outstanding.borrow().next();
+        while self.outstanding.borrow().oldest().is_some_and(|oldest| oldest < next) {
+            if self.take_what_came(&port).is_err() {
+                break;
+            }
+            // What is lost is given up where the next one is read.
+            let heard = race(port.ready(Interest::READ), stage.pause(GLANCE));
+            match stage.unless_over(heard).await {
+                Some(Either::First(Ok(())) | Either::Second(())) => {}
+                Some(Either::First(Err(_))) | None => break,
+            }
+        }
+        self.hears_out.set(false);
+        self.work.notify_all();
+    }
+
     async fn talk(&self, port: &Port) -> Result<(), Cause> {
         let (stage, end) = (&self.team.stage, self.team.draw_end());
         if let Pace::Closed { depth } = self.team.group.pace
@@ -100,7 +136,7 @@ impl Agent {
             self.take_what_came(port)?;
             self.give_up_the_old();
             self.send_waiting(port);
-            if stage.engine.now() >= end && self.is_idle() {
+            if stage.engine.now() >= end && !self.hears_out.get() {
                 return Ok(());
             }
             let interest = match self.waiting.borrow().is_empty() {
@@ -294,3 +330,4 @@ const LEAVE_AT_ONCE: u32 = 64;
 const AFTER_ERROR: Duration = Duration::from_millis(100);
 /// The patience is not known before there is a window, which is looked for so often.
 const BEFORE_WINDOW: Duration = Duration::from_millis(50);
+const GLANCE: Duration = Duration::from_millis(5);

@@ -38,7 +38,6 @@ pub struct Caller {
     outstanding: RefCell<Outstanding>,
     /// The number of the next event.
     event: Cell<u64>,
-    called_on_connection: Cell<u64>,
 }
 
 impl Caller {
@@ -52,7 +51,6 @@ impl Caller {
             work: Notify::default(),
             outstanding: RefCell::default(),
             event: Cell::new(0),
-            called_on_connection: Cell::new(0),
         })
     }
 
@@ -94,6 +92,8 @@ impl Caller {
                 drop(last);
                 race(connection, self.team.stage.pause(LAST_WORDS)).await;
                 Ok(())
+                // What has not been answered by now is lost, as after any other end.
+                self.outstanding.borrow_mut().give_up().for_each(drop);
             }
             Either::Second(ended) => {
                 ended.map_err(cause)?;
@@ -116,7 +116,6 @@ impl Caller {
     ) -> Result<(), Cause> {
         self.greet(&mut requests, ping).await?;
         let _standing = self.team.stand();
-        self.called_on_connection.set(0);
         if let Pace::Closed { depth } = self.team.group.pace
             && self.team.is_open()
         {
@@ -124,28 +123,33 @@ impl Caller {
             let left = self.due.borrow().len() as u32;
             (left..depth).for_each(|_| self.push(self.team.stage.now()));
         }
-        let end = self.team.draw_end();
-        while self.team.stage.engine.now() < end {
+        let (stage, end, mut breaks) = (&self.team.stage, self.team.draw_end(), false);
+        while !breaks && stage.engine.now() < end {
             let work = self.work.notified();
             if self.due.borrow().is_empty() {
-                if self.outstanding.borrow().is_empty() && self.breaks_off() {
-                    return self.break_off(channel, &mut requests).await;
-                }
-                race(work, self.team.stage.engine.sleep_until(end)).await;
+                race(work, stage.engine.sleep_until(end)).await;
                 continue;
             }
             // There may be as many streams as the other side wants to have.
             match poll_fn(|context| requests.poll_ready(context)).await.map_err(Broken::from) {
-                Ok(()) => self.call_next(&mut requests)?,
+                Ok(()) => {
+                    self.call_next(&mut requests)?;
+                    breaks = self.team.breaks_off(self.manner);
+                }
                 Err(Broken::Untouched) => break,
                 Err(broken) => return Err(broken.cause()),
             }
         }
         // What is due now waits for the next connection.
-        while !self.outstanding.borrow().is_empty() {
-            self.work.notified().await;
+        let answered = async {
+            while !self.outstanding.borrow().is_empty() {
+                self.work.notified().await;
+            }
+        };
+        match race(answered, stage.pause(self.team.patience())).await {
+            Either::First(()) if breaks => self.break_off(channel, &mut requests).await,
+            Either::First(()) | Either::Second(()) => Ok(()),
         }
-        Ok(())
     }
 
     /// Makes sure that somebody is there who speaks HTTP/2 and serves.
@@ -179,7 +183,6 @@ impl Caller {
         let stage = &self.team.stage;
         stage.recorder.borrow_mut().departed(stage.instant());
         stage.recorder.borrow_mut().moved(message.len(), stage.now());
-        self.called_on_connection.set(self.called_on_connection.get() + 1);
         let response = self.request(requests, self.service.path(), message.into())?;
         stage.engine.spawn(Rc::clone(self).hear(response, number, asked));
         Ok(())
@@ -287,10 +290,6 @@ impl Caller {
         if let Some(cause) = wrong {
             recorder.error(cause, now);
         }
-    }
-
-    fn breaks_off(&self) -> bool {
-        self.called_on_connection.get() > 0 && self.team.breaks_off(self.manner)
     }
 
     /// Begins a call, and leaves within it by a reset.
