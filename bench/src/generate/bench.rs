@@ -265,9 +265,9 @@ impl Bench {
                 }
                 _ => None,
             };
-            let received = Arc::clone(&self.signals.received);
+            let tidings = Arc::clone(&self.signals.backends);
             let (group, behaviour) = (group.clone(), self.behaviour.clone());
-            Ok(Foundation { group, doors, tls, behaviour, random: random.fork(), received })
+            Ok(Foundation { group, doors, tls, behaviour, random: random.fork(), tidings })
         };
         order.groups.iter().zip(&standing.doors).map(found).collect()
     }

@@ -223,7 +223,7 @@ impl Between {
             tls: None,
             behaviour: Behaviour::default(),
             random: Rng::with_seed(seed),
-            received: Arc::clone(&self.signals.received),
+            tidings: Arc::clone(&self.signals.backends),
         })
     }
 }

@@ -2,9 +2,9 @@
 //! exact count of what became of it.
 //!
 //! Reading order: `order` (what a run is to do), `course` (when its units leave), `protocol` and
-//! `wire` (what they look like), `ledger` and `record` (what is counted), `stage`, `channel` and
-//! `tls` (what tasks stand on), `bulk` (long units), `agents` and `backends` (the two sides),
-//! `grpc` (both over HTTP/2), `datagrams` (both over UDP), `pair`, `thread`, `placement`,
+//! `wire` (what they look like), `ledger`, `one_way` and `record` (what is counted), `stage`,
+//! `channel` and `tls` (what tasks stand on), `bulk` (long units), `agents` and `backends` (the two
+//! sides), `grpc` (both over HTTP/2), `datagrams` (both over UDP), `pair`, `thread`, `placement`,
 //! `network`, `proxy`, `metrics`, `standing` and `bench` (what makes runs of them), `between` (runs
 //! around a proxy that is there), `system` (a bench as what is judged), then `options`, `command`
 //! and `screen`.
@@ -30,6 +30,7 @@ mod grpc;
 mod ledger;
 mod metrics;
 mod network;
+mod one_way;
 mod options;
 mod order;
 mod pair;

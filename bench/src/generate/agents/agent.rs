@@ -12,6 +12,7 @@ use super::super::bulk;
 use super::super::cause::Cause;
 use super::super::channel::Channel;
 use super::super::ledger::{Arrival, Arrived, Outstanding};
+use super::super::one_way::OneWay;
 use super::super::order::Pace;
 use super::super::protocol::Dialogue;
 use super::super::wire::{Answer, Inbound, Mark};
@@ -31,13 +32,13 @@ pub struct Agent {
     sequence: Cell<u64>,
     /// Something is being sent; who is done with it looks for more.
     sending: Cell<bool>,
-}
     /// When the time of the connection is over: what is due then waits for the next one.
     end: Cell<Time>,
     /// It breaks off at its end.
     breaks: Cell<bool>,
     /// Units that backends sent on their own, and that have come.
     came: Cell<u64>,
+}
 
 /// How an agent behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +61,10 @@ impl Agent {
             outstanding: RefCell::default(),
             sequence: Cell::new(0),
             sending: Cell::new(false),
-        })
             end: Cell::new(NEVER),
             breaks: Cell::new(false),
             came: Cell::new(0),
+        })
     }
 
     /// Notes that a unit is due, where whoever says so sends it as well.
@@ -81,12 +82,12 @@ impl Agent {
     async fn talk(&self, channel: &Channel) -> Result<(), Cause> {
         let _standing = self.team.stand();
         self.sending.set(false);
-        if let Pace::Closed { depth } = self.team.group.pace
         self.end.set(self.team.draw_end());
         self.breaks.set(false);
+        if let Pace::Closed { depth } = self.team.group.pace
             && self.dialogue() == Dialogue::Exchange
-        {
             && self.team.is_open()
+        {
             // Those that the connection before this one has left are among them.
             let left = self.due.borrow().len() as u32;
             (left..depth).for_each(|_| self.note(self.team.stage.now()));
@@ -101,10 +102,10 @@ impl Agent {
             Either::First(Err(Cause::Closed | Cause::Reset)) | Either::Second(()) => {}
             Either::First(ended) => ended?,
         }
-    }
         // What has not been answered by now is lost, as after any other end.
         self.outstanding.borrow_mut().give_up().for_each(drop);
         Ok(())
+    }
 
     /// Sends what is due until the time of the connection is over, and all is answered.
     async fn write(&self, channel: &Channel) -> Result<(), Cause> {
@@ -114,11 +115,11 @@ impl Agent {
         let mut bytes = Vec::new();
         loop {
             let work = self.work.notified();
-            bytes.clear();
             let over = self.time_over();
             if over.is_some_and(|over| self.is_settled() || over >= self.team.patience()) {
                 return self.leave(channel).await;
             }
+            bytes.clear();
             if over.is_none() && !self.sending.get() {
                 self.encode_due(&mut bytes);
             }
@@ -142,7 +143,6 @@ impl Agent {
         }
     }
 
-    /// The same with units that are moved in pieces.
     /// For how long the time of the connection has been over; none: it is not.
     fn time_over(&self) -> Option<Duration> {
         let now = self.team.stage.engine.now();
@@ -154,6 +154,7 @@ impl Agent {
         !self.sending.get() && self.outstanding.borrow().is_empty()
     }
 
+    /// The same with units that are moved in pieces.
     async fn write_bulk(&self, channel: &Channel) -> Result<(), Cause> {
         let stage = &self.team.stage;
         loop {
@@ -350,6 +351,7 @@ impl Agent {
         recorder.arrived(arrival, mark.due);
         if arrival != Arrival::Again {
             recorder.ended(mark.due, stage.now());
+            self.came.set(self.came.get() + 1);
         }
     }
 
@@ -372,6 +374,10 @@ impl Lasting for Agent {
     fn is_idle(&self) -> bool {
         let sent = self.due.borrow().is_empty() && !self.sending.get();
         sent && self.outstanding.borrow().is_empty()
+    }
+
+    fn one_way(&self) -> OneWay {
+        OneWay { sent: self.sequence.get(), came: self.came.get() }
     }
 
     fn close_books(&self) {

@@ -129,8 +129,8 @@ mod tests {
         });
         let backends = tls.map(|_| material.backends(protocol).unwrap());
         let target = SocketAddr::from(([127, 0, 0, 1], 9000));
-        let received = Arc::default();
-        let house = House::new(far, group, behaviour, backends, Rng::with_seed(6), received);
+        let tidings = Arc::default();
+        let house = House::new(far, group, behaviour, backends, Rng::with_seed(6), tidings);
         let listener = Listener::from_descriptor(&engine, world.listen(target, 64));
         engine.spawn(Rc::clone(&house).open(listener));
         let site = Site { target, sources: Vec::new(), tls: agents, host: None };

@@ -4,7 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -15,6 +15,7 @@ use super::super::channel::AgentTls;
 use super::super::course::Schedule;
 use super::super::datagrams;
 use super::super::grpc::Caller;
+use super::super::one_way::{OneWay, Tidings};
 use super::super::order::{Group, Order, Pace};
 use super::super::protocol::Dialogue;
 use super::super::record::Window;
@@ -31,17 +32,17 @@ pub struct Site {
     /// Addresses to connect from, in turn; none: the kernel's choice.
     pub sources: Vec<IpAddr>,
     pub tls: Option<AgentTls>,
-}
     /// Whom requests over HTTP name; none: nobody in particular.
     pub host: Option<String>,
+}
 
 /// What the two sides of a run, and whoever watches it, know of each other.
 #[derive(Clone, Default)]
 pub struct Signals {
     /// Somebody wants the run to end at once.
     pub interrupted: Arc<AtomicBool>,
-    /// Units that have come to the backends so far, from the first connection on.
-    pub received: Arc<AtomicU64>,
+    /// What backends have sent, and what has come to them, that nobody answers.
+    pub backends: Arc<Tidings>,
 }
 
 /// Why there was no run.
@@ -75,6 +76,7 @@ pub async fn run(
     signals: &Signals,
 ) -> Result<Window, Fault> {
     stage.engine.spawn(Rc::clone(stage).tell());
+    let before = signals.backends.read();
     let mut random = Rng::with_seed(order.seed);
     let mut teams = Vec::new();
     for (group, site) in order.groups.iter().zip(sites) {
@@ -97,7 +99,7 @@ pub async fn run(
         stage.end();
         return Err(Fault::Interrupted);
     }
-    drain(stage, &crews, order.patience, signals).await;
+    drain(stage, &crews, order.patience, signals, before).await;
     stage.end();
     if let Some(disagreed) = teams.iter().find_map(|team| team.audit.borrow().verdict()) {
         return Err(Fault::Disagreed(disagreed));
@@ -199,6 +201,13 @@ impl Crew {
         }
     }
 
+    fn one_way(&self) -> OneWay {
+        match self {
+            Crew::Agents(agents) => agents.iter().map(|agent| agent.one_way()).sum(),
+            Crew::Visits(_) => OneWay::default(),
+        }
+    }
+
     fn close_books(&self) {
         match self {
             Crew::Agents(agents) => agents.iter().for_each(|agent| agent.close_books()),
@@ -228,21 +237,27 @@ async fn pace_by(team: Rc<Team>, schedule: Schedule, start: u64, mut push: impl 
     }
 }
 
-/// Waits for answers to what has left, until a while has passed in which nothing more came.
-async fn drain(stage: &Stage, crews: &[Crew], patience: Duration, signals: &Signals) {
+/// Waits for what has left, and for answers to it: as long as the patience lasts, unless all of it
+/// has come and a while has passed in which nothing more did. `before` is what backends had counted
+/// when the run began.
+async fn drain(
+    stage: &Stage,
+    crews: &[Crew],
+    patience: Duration,
+    signals: &Signals,
+    before: OneWay,
+) {
     let deadline = stage.now() + nanos(patience);
     let mut quiet = 0;
-    let progress = || {
-        let ended = stage.recorder.borrow().ended_in_all;
-        ended + signals.received.load(Ordering::Relaxed)
-    };
-    let mut before = progress();
+    let mut last = (0, OneWay::default());
     while stage.now() < deadline && !signals.interrupted.load(Ordering::Relaxed) {
         stage.pause(GLANCE).await;
-        let now = progress();
-        let idle = crews.iter().all(Crew::is_idle) && now == before;
+        let there = signals.backends.read().since(before);
+        let here: OneWay = crews.iter().map(Crew::one_way).sum();
+        let now = (stage.recorder.borrow().ended_in_all, there);
+        let idle = crews.iter().all(Crew::is_idle) && here.is_settled_with(there) && now == last;
         quiet = if idle { quiet + 1 } else { 0 };
-        before = now;
+        last = now;
         if quiet == QUIET_GLANCES {
             return;
         }

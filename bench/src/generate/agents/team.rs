@@ -10,6 +10,7 @@ use ringmain::engine::{Notify, Time};
 
 use super::super::cause::Cause;
 use super::super::channel::Channel;
+use super::super::one_way::OneWay;
 use super::super::order::Group;
 use super::super::stage::Stage;
 use super::super::tls::Audit;
@@ -27,6 +28,9 @@ pub trait Lasting {
 
     /// Whether nothing is to be sent or waited for.
     fn is_idle(&self) -> bool;
+
+    /// What it has sent, and what has come to it, that nobody answers.
+    fn one_way(&self) -> OneWay;
 
     /// The run is over: notes what has not come back, or has not even left.
     fn close_books(&self);
@@ -166,9 +170,6 @@ impl Team {
         }
     }
 
-    pub fn draw_size(&self) -> usize {
-        self.group.sizes.draw(&mut self.random.borrow_mut())
-    }
     /// How long what is under way is waited for when the time of its connection is over.
     pub fn patience(&self) -> Duration {
         let window = self.stage.window.get();
@@ -184,6 +185,9 @@ impl Team {
         }
     }
 
+    pub fn draw_size(&self) -> usize {
+        self.group.sizes.draw(&mut self.random.borrow_mut())
+    }
 
     /// Whether units of a closed loop still begin.
     pub fn is_open(&self) -> bool {

@@ -3,11 +3,11 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use fastrand::Rng;
 use rustls::ServerConfig;
 
+use super::super::one_way::Tidings;
 use super::super::order::Group;
 use super::super::stage::Stage;
 use super::behaviour::Behaviour;
@@ -22,14 +22,14 @@ pub struct Foundation {
     pub tls: Option<Arc<ServerConfig>>,
     pub behaviour: Behaviour,
     pub random: Rng,
-    pub received: Arc<AtomicU64>,
+    pub tidings: Arc<Tidings>,
 }
 
 impl Foundation {
     /// Accepts from now on.
     pub fn build(self, stage: &Rc<Stage>) -> Rc<House> {
-        let Foundation { group, doors, tls, behaviour, random, received } = self;
-        let house = House::new(Rc::clone(stage), group, behaviour, tls, random, received);
+        let Foundation { group, doors, tls, behaviour, random, tidings } = self;
+        let house = House::new(Rc::clone(stage), group, behaviour, tls, random, tidings);
         doors.serve(&house);
         house
     }

@@ -5,7 +5,6 @@ use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use fastrand::Rng;
@@ -15,6 +14,7 @@ use rustls::ServerConfig;
 use super::super::channel::Channel;
 use super::super::course::Schedule;
 use super::super::ledger::{Arrival, Arrived};
+use super::super::one_way::Tidings;
 use super::super::order::Group;
 use super::super::record::Window;
 use super::super::stage::Stage;
@@ -31,7 +31,8 @@ pub struct House {
     tls: Option<Arc<ServerConfig>>,
     pub random: RefCell<Rng>,
     arrived: RefCell<HashMap<u32, Arrived>>,
-    received: Arc<AtomicU64>,
+    /// What it sends and receives that nobody answers.
+    tidings: Arc<Tidings>,
     /// What it sends on its own, once that is asked for.
     supply: OnceCell<Rc<Supply>>,
     /// The next connection that the backend sends on.
@@ -49,7 +50,7 @@ impl House {
         behaviour: Behaviour,
         tls: Option<Arc<ServerConfig>>,
         random: Rng,
-        received: Arc<AtomicU64>,
+        tidings: Arc<Tidings>,
     ) -> Rc<House> {
         Rc::new(House {
             stage,
@@ -58,7 +59,7 @@ impl House {
             tls,
             random: RefCell::new(random),
             arrived: RefCell::default(),
-            received,
+            tidings,
             supply: OnceCell::new(),
             streams: Cell::new(0),
             open: Cell::new(0),
@@ -140,7 +141,6 @@ impl House {
 
     /// A unit has come that nobody waits for.
     pub fn take_note(&self, mark: Mark, intact: bool) {
-        self.received.fetch_add(1, Ordering::Relaxed);
         let now = self.stage.now();
         let arrival =
             self.arrived.borrow_mut().entry(mark.stream).or_default().arrive(mark.sequence);
@@ -148,6 +148,9 @@ impl House {
         recorder.arrived(arrival, mark.due);
         if !intact {
             recorder.corrupted(now);
+        }
+        if arrival != Arrival::Again {
+            self.tidings.came();
         }
         match arrival {
             Arrival::Again => {}
@@ -169,7 +172,6 @@ impl House {
                 (Arrival::InOrder, _) => {}
             }
         }
-        self.received.fetch_add(1, Ordering::Relaxed);
         let mut recorder = self.stage.recorder.borrow_mut();
         recorder.arrived(whole, first.due);
         if !intact {
@@ -188,7 +190,7 @@ impl House {
     }
 
     /// What it sends on its own in an open loop, from the first time that somebody asks for it.
-    pub fn supply(&self, window: Window) -> Option<&Rc<Supply>> {
+    pub fn supply(self: &Rc<Self>, window: Window) -> Option<&Rc<Supply>> {
         let (stage, Group { pace, agents, .. }) = (&self.stage, &self.group);
         let start = stage.now();
         let length = Duration::from_nanos(window.end.saturating_sub(start));
@@ -197,11 +199,16 @@ impl House {
             let supply = Supply::new(*agents);
             let random = self.random.borrow_mut().fork();
             let schedule = Schedule::new(course, arrivals, 0.0, random);
-            let dealing = Rc::clone(&supply).deal(Rc::clone(stage), schedule, start);
-            stage.engine.spawn(dealing);
+            stage.engine.spawn(Rc::clone(&supply).deal(Rc::clone(self), schedule, start));
             stage.note_supply(&supply);
             supply
         }))
+    }
+
+    /// A unit is due that it sends on its own.
+    pub fn owe(&self, due: u64) {
+        self.tidings.sent();
+        self.stage.recorder.borrow_mut().sent(due, self.stage.now());
     }
 
     pub fn next_stream(&self) -> u32 {

@@ -11,7 +11,6 @@ use super::super::channel::Channel;
 use super::super::grpc;
 use super::super::protocol::Dialogue;
 use super::super::record::Window;
-use super::super::stage::Stage;
 use super::super::wire::{Decoded, Format, Inbound, Mark, TAG};
 use super::behaviour::Fate;
 use super::house::House;
@@ -199,7 +198,7 @@ async fn take_bulk(house: &House, channel: &Channel) -> Result<(), Cause> {
 }
 
 /// Sends the units that are due at one place of the house's schedule, or as fast as they are taken.
-async fn send(house: &House, channel: &Channel) -> Result<(), Cause> {
+async fn send(house: &Rc<House>, channel: &Channel) -> Result<(), Cause> {
     let (stage, stream) = (&house.stage, house.next_stream());
     let Some(window) = opened(house).await else { return Ok(()) };
     let place = match house.supply(window) {
@@ -214,7 +213,7 @@ async fn send(house: &House, channel: &Channel) -> Result<(), Cause> {
         let work = place.as_ref().map(Place::work);
         let mut has_left = false;
         while bytes.len() < AT_ONCE {
-            let due = place.as_ref().map_or_else(|| flood(stage, window), Place::next);
+            let due = place.as_ref().map_or_else(|| flood(house, window), Place::next);
             let Some(due) = due else { break };
             has_left = true;
             stage.recorder.borrow_mut().departed(stage.instant());
@@ -237,10 +236,10 @@ async fn send(house: &House, channel: &Channel) -> Result<(), Cause> {
 }
 
 /// In a closed loop a unit is due whenever there is room for it.
-fn flood(stage: &Stage, window: Window) -> Option<u64> {
-    let now = stage.now();
+fn flood(house: &House, window: Window) -> Option<u64> {
+    let now = house.stage.now();
     (now < window.end).then(|| {
-        stage.recorder.borrow_mut().sent(now, now);
+        house.owe(now);
         now
     })
 }

@@ -9,7 +9,7 @@ use ringmain::engine::{Notified, Notify};
 
 use super::super::course::Schedule;
 use super::super::record::Recorder;
-use super::super::stage::Stage;
+use super::house::House;
 
 /// The schedule of a group, dealt out to as many seats as it has agents. What is due at a seat
 /// waits there while nobody has it, or whoever has it can not send, and its time runs.
@@ -58,13 +58,14 @@ impl Supply {
     }
 
     /// Says of every unit when it is due, at the very moment; of those that are late, at once.
-    pub async fn deal(self: Rc<Self>, stage: Rc<Stage>, schedule: Schedule, start: u64) {
+    pub async fn deal(self: Rc<Self>, house: Rc<House>, schedule: Schedule, start: u64) {
+        let stage = &house.stage;
         for offset in schedule {
             let due = start + offset;
             if stage.now() < due && stage.unless_over(stage.until(due)).await.is_none() {
                 return;
             }
-            stage.recorder.borrow_mut().sent(due, stage.now());
+            house.owe(due);
             let turn = self.turn.replace((self.turn.get() + 1) % self.seats.len());
             self.seats[turn].due.borrow_mut().push_back(due);
             self.seats[turn].work.notify_all();

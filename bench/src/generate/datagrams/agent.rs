@@ -12,6 +12,7 @@ use ringmain::engine::{Either, Interest, Notify, Time, race};
 use super::super::agents::{Lasting, Team};
 use super::super::cause::Cause;
 use super::super::ledger::{Arrival, Outstanding};
+use super::super::one_way::OneWay;
 use super::super::order::Pace;
 use super::super::protocol::Dialogue;
 use super::super::wire::{Answer, Mark};
@@ -29,9 +30,9 @@ pub struct Agent {
     waiting: RefCell<VecDeque<Mark>>,
     /// Rings when one waits.
     work: Notify,
-    scratch: Rc<Scratch>,
     /// Answers still come to the socket before this one.
     hears_out: Cell<bool>,
+    scratch: Rc<Scratch>,
 }
 
 /// Where the agents of a group read and write, and how much they have written in this turn.
@@ -88,11 +89,11 @@ impl Agent {
                     let ended = stage.unless_over(self.talk(&port)).await;
                     self.port.take();
                     drop(standing);
-                    ended
                     if ended == Some(Ok(())) && !self.outstanding.borrow().is_empty() {
                         self.hears_out.set(true);
                         stage.engine.spawn(Rc::clone(&self).hear_out(port));
                     }
+                    ended
                 }
                 Err(cause) => Some(Err(cause)),
             };
@@ -103,7 +104,6 @@ impl Agent {
         }
     }
 
-    /// Receives until the time of the socket is over, and sends what found no room before.
     /// What has left on a socket is answered there, also when its time is over and others leave on
     /// the next one already.
     async fn hear_out(self: Rc<Self>, port: Rc<Port>) {
@@ -124,6 +124,7 @@ impl Agent {
         self.work.notify_all();
     }
 
+    /// Receives until the time of the socket is over, and sends what found no room before.
     async fn talk(&self, port: &Port) -> Result<(), Cause> {
         let (stage, end) = (&self.team.stage, self.team.draw_end());
         if let Pace::Closed { depth } = self.team.group.pace
@@ -312,6 +313,10 @@ impl Lasting for Agent {
         self.waiting.borrow().is_empty() && self.outstanding.borrow().is_empty()
     }
 
+    fn one_way(&self) -> OneWay {
+        OneWay { sent: self.sequence.get(), came: 0 }
+    }
+
     /// The run is over: notes what has not come back, or has not even left.
     fn close_books(&self) {
         let mut recorder = self.team.stage.recorder.borrow_mut();
@@ -328,6 +333,6 @@ impl Lasting for Agent {
 const AT_ONCE: u32 = 64;
 const LEAVE_AT_ONCE: u32 = 64;
 const AFTER_ERROR: Duration = Duration::from_millis(100);
+const GLANCE: Duration = Duration::from_millis(5);
 /// The patience is not known before there is a window, which is looked for so often.
 const BEFORE_WINDOW: Duration = Duration::from_millis(50);
-const GLANCE: Duration = Duration::from_millis(5);

@@ -18,6 +18,7 @@ use super::super::agents::{Lasting, Manner, SLOW_PAUSE, SLOW_PIECE, Site, Team};
 use super::super::cause::Cause;
 use super::super::channel::Channel;
 use super::super::ledger::Outstanding;
+use super::super::one_way::OneWay;
 use super::super::order::Pace;
 use super::super::wire::Mark;
 use super::bridge::{Bridge, End};
@@ -91,9 +92,9 @@ impl Caller {
                 // With the last of those who can ask, h2 says goodbye and ends the connection.
                 drop(last);
                 race(connection, self.team.stage.pause(LAST_WORDS)).await;
-                Ok(())
                 // What has not been answered by now is lost, as after any other end.
                 self.outstanding.borrow_mut().give_up().for_each(drop);
+                Ok(())
             }
             Either::Second(ended) => {
                 ended.map_err(cause)?;
@@ -326,6 +327,11 @@ impl Lasting for Caller {
 
     fn is_idle(&self) -> bool {
         self.due.borrow().is_empty() && self.outstanding.borrow().is_empty()
+    }
+
+    /// All calls are answered.
+    fn one_way(&self) -> OneWay {
+        OneWay::default()
     }
 
     fn close_books(&self) {

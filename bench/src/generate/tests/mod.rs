@@ -2,6 +2,7 @@
 //! its backends did.
 
 mod datagrams;
+mod drain;
 mod lifetimes;
 mod presets;
 pub(super) mod scene;

@@ -24,6 +24,8 @@ use super::super::tls::{Material, Terms, Trust};
 pub struct Outcome {
     pub tally: Tally,
     pub window: Window,
+    /// When the agents were done.
+    pub over: u64,
     /// Which datagrams reached whom, in order.
     pub delivered: Vec<(SocketAddr, Vec<u8>)>,
 }
@@ -94,8 +96,8 @@ fn play_between(
         let (target, handshakes) = (backend(number), group.protocol.handshakes());
         let ends_tls = handshakes.map(|_| material.backends(group.protocol).unwrap());
         let random = Rng::with_seed(order.seed + 1 + number as u64);
-        let (far, received) = (Rc::clone(&far), Arc::clone(&signals.received));
-        let house = House::new(far, group.clone(), behaviour.clone(), ends_tls, random, received);
+        let (far, tidings) = (Rc::clone(&far), Arc::clone(&signals.backends));
+        let house = House::new(far, group.clone(), behaviour.clone(), ends_tls, random, tidings);
         if group.protocol.is_datagrams() {
             let port = Port::simulated(&house.stage, network.bind(target));
             engine.spawn(datagrams::serve(house, port));
@@ -108,10 +110,11 @@ fn play_between(
         sites.push(Site { target, sources: Vec::new(), tls, host: None });
     }
     let ran = engine.block_on(agents::run(&near, order, &sites, &signals), || ());
+    let over = near.now();
     far.end();
     engine.wind_up(Duration::from_secs(1)).unwrap();
     let window = ran.unwrap()?;
     let mut tally = near.take_tally();
     tally.merge(&far.take_tally());
-    Ok(Outcome { tally, window, delivered: network.journal() })
+    Ok(Outcome { tally, window, over, delivered: network.journal() })
 }

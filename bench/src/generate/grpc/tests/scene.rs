@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -20,6 +19,7 @@ use rustls::ServerConfig;
 use super::super::super::agents::{self, Fault, Signals, Site};
 use super::super::super::backends::{Behaviour, Fate, House};
 use super::super::super::channel::Channel;
+use super::super::super::one_way::Tidings;
 use super::super::super::order::{Group, Order, Pace, Sizes};
 use super::super::super::protocol::Protocol;
 use super::super::super::record::{Recorder, SharedWindow, Tally, Window};
@@ -82,8 +82,8 @@ pub fn play_for(
 impl Scene {
     pub fn new(group: &Group, behaviour: Behaviour, seed: u64) -> Scene {
         let (random, of) = (Rng::with_seed(seed + 1), group.clone());
-        Scene::build(group, seed, |stage, listener, tls, received| {
-            let house = House::new(Rc::clone(stage), of, behaviour, tls, random, received);
+        Scene::build(group, seed, |stage, listener, tls, tidings| {
+            let house = House::new(Rc::clone(stage), of, behaviour, tls, random, tidings);
             stage.engine.spawn(house.open(listener));
         })
     }
@@ -99,7 +99,7 @@ impl Scene {
     fn build(
         group: &Group,
         seed: u64,
-        open: impl FnOnce(&Rc<Stage>, Listener, Option<Arc<ServerConfig>>, Arc<AtomicU64>),
+        open: impl FnOnce(&Rc<Stage>, Listener, Option<Arc<ServerConfig>>, Arc<Tidings>),
     ) -> Scene {
         let world = World::new(seed, Faults::none());
         let remote = Arc::new(Remote::without_signal());
@@ -119,7 +119,7 @@ impl Scene {
         });
         let (agents, backends) = tls.unzip();
         let listener = Listener::from_descriptor(&engine, world.listen(target, 4096));
-        open(&far, listener, backends, Arc::clone(&signals.received));
+        open(&far, listener, backends, Arc::clone(&signals.backends));
         let site = Site { target, sources: Vec::new(), tls: agents, host: None };
         Scene { engine, near, far, site, signals }
     }
