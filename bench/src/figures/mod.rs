@@ -12,4 +12,4 @@ pub use latency::{Latency, PERCENTILES};
 pub use log::write_log;
 #[cfg(test)]
 pub use run::sample;
-pub use run::{Busy, Cost, Counts, Moment, Run, kinds, told};
+pub use run::{Busy, Cost, Counts, Moment, Run, Share, kinds, told};

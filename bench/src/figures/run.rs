@@ -38,6 +38,25 @@ pub struct Run {
     /// asked.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub told: BTreeMap<String, u64>,
+    /// What became of each group of agents, where there are several; together they are the run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<Share>,
+}
+
+/// One group of agents within a run of several.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Share {
+    /// That of the profile.
+    pub name: String,
+    pub protocol: String,
+    pub connections: u32,
+    /// Units per second; `None` is a closed loop.
+    pub offered: Option<f64>,
+    pub achieved: f64,
+    /// Bytes of payload per second, both ways.
+    pub bytes: f64,
+    pub latency: Latency,
+    pub counts: Counts,
 }
 
 /// Units of the window, by what became of them.
@@ -262,6 +281,7 @@ pub fn sample(candidate: &str, rate: f64) -> Run {
         generator: Busy { generator: 0.5, backends: 0.5, lag_max: 20_000, ceiling: None },
         series: Vec::new(),
         told: BTreeMap::new(),
+        groups: Vec::new(),
     }
 }
 

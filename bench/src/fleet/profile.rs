@@ -195,7 +195,7 @@ mod tests {
             names.push(order.name);
         }
         names.sort();
-        assert_eq!(names, ["datadog-estate", "syslog-estate", "vector-fleet"]);
+        assert_eq!(names, ["datadog-estate", "reconnects", "syslog-estate", "vector-fleet"]);
     }
 
     #[test]

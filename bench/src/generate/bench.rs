@@ -29,7 +29,7 @@ use super::pair::{Ended, Pair};
 use super::placement::Placement;
 use super::protocol::Dialogue;
 use super::proxy::{Front, Proxy};
-use super::record::{Beat, SharedWindow, Tally};
+use super::record::{Beat, SharedWindow, Tally, both, tellers};
 use super::stage::Stage;
 use super::standing::Standing;
 use super::thread::{Finished, Post, ThreadError};
@@ -73,7 +73,7 @@ pub struct Bench {
 /// What a run came to, beside its figures.
 pub struct Outcome {
     pub run: Run,
-    /// What both sides counted.
+    /// What both sides counted, all groups together.
     pub tally: Tally,
     /// Bytes that may wait at a backend's socket of datagrams, if there is one.
     pub room: Option<usize>,
@@ -134,7 +134,7 @@ impl Bench {
         let window = SharedWindow::default();
         let counted_before = standing.counted();
         let mut foundations = self.foundations(order, standing)?;
-        let sides = 1 + u32::from(!foundations.is_empty());
+        let tellers = tellers(order.groups.len()) + tellers(foundations.len());
         let apart = match standing.placement.is_one_for_both() {
             true => None,
             false => {
@@ -154,30 +154,30 @@ impl Bench {
         let threads = (load.id, apart.as_ref().map(|apart| apart.side.id));
         let root = standing.proxy.as_ref().map(|proxy| proxy.process.id());
         let mut watch = Watch::new(self.clock, self.cpus, &standing.placement, root, threads);
-        watch.expect(sides);
+        watch.expect(tellers);
         if standing.counts_calls {
             watch.count_calls();
         }
         watch.follow(&window, &heard, &done, told);
         let finished = join(load.thread)?;
         finished.output.ran.map_err(|fault| failure(fault, order, &sites))?;
-        let mut tally = finished.tally;
-        tally.merge(&finished.output.backends);
+        let mut backends = finished.output.backends;
         if let Some(Apart { side, stop }) = apart {
             // It holds one message, and is asked once.
             stop.push(()).unwrap_or_default();
-            tally.merge(&join(side.thread)?.tally);
+            backends = join(side.thread)?.parts;
         }
+        let tallies = both(finished.parts, &backends);
         if let Some(proxy) = &mut standing.proxy {
             proxy.check()?;
         }
         let described = standing.proxy.as_ref();
-        let mut run = watch.into_run(order, &self.route, &tally, &heard);
+        let mut run = watch.into_run(order, &self.route, &tallies, &heard);
         run.told = metrics::since(&counted_before, &standing.counted());
         Ok(Outcome {
             run,
             room: standing.doors.iter().filter_map(Doors::room).min(),
-            tally,
+            tally: Tally::sum(&tallies),
             placement: standing.placement.clone(),
             proxy: described.map(|proxy| (proxy.version.clone(), proxy.configuration.clone())),
         })

@@ -26,7 +26,7 @@ use super::order::{Group, Order, Pace, Sizes};
 use super::pair::{Pair, all_end};
 use super::placement::Placement;
 use super::protocol::{Dialogue, Protocol};
-use super::record::SharedWindow;
+use super::record::{SharedWindow, Tally, both, tellers};
 use super::stage::Stage;
 use super::thread::Post;
 use super::tls::{Material, Terms};
@@ -95,7 +95,7 @@ impl Between {
         };
         let root = Some(middle.process);
         let mut watch = Watch::new(self.clock, self.cpus, &placement, root, (id, None));
-        watch.expect(2);
+        watch.expect(2 * tellers(order.groups.len()));
         watch.stay_afar();
         watch.follow(&window, &heard, &done, &mut |_| ());
         let finished = join(thread)?;
@@ -103,18 +103,17 @@ impl Between {
         if finished.output.open > 0 {
             return Err(Failure::Lingering(finished.output.open));
         }
-        let mut tally = finished.tally;
-        tally.merge(&finished.output.backends);
+        let tallies = both(finished.parts, &finished.output.backends);
         let usage = watch.take_usage();
         let route = Route::Target {
             target: middle.plain,
             backends: Vec::new(),
             terminus: Terminus::Unknown,
         };
-        let mut run = watch.into_run(order, &route, &tally, &heard);
+        let mut run = watch.into_run(order, &route, &tallies, &heard);
         run.candidate = middle.name.to_owned();
         run.workers = 1;
-        Ok(Carried { run, usage, spoiled: tally.spoiled })
+        Ok(Carried { run, usage, spoiled: Tally::sum(&tallies).spoiled })
     }
 
     /// Holds `few` connections and then `all`, each used a little, and reads the meter at both.

@@ -1,5 +1,6 @@
 //! Owns the count of units that nobody answers: whoever waits for the last of them has to know how
-//! many have left on one side and have come to the other. What becomes of each is counted elsewhere.
+//! many have left on one side and have come to the other. What becomes of each is counted
+//! elsewhere.
 
 use std::iter::Sum;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -24,10 +24,11 @@ pub struct Pair {
     pub lingering: Option<Duration>,
 }
 
-/// What both sides leave behind, beside the tally of the agents.
+/// What both sides leave behind, beside the tallies of the agents.
 pub struct Ended {
     pub ran: Result<Window, Fault>,
-    pub backends: Tally,
+    /// Of the backends of each group.
+    pub backends: Vec<Tally>,
     /// Connections that were still open when nobody waited any more.
     pub open: u32,
 }
@@ -46,7 +47,7 @@ impl Pair {
             _ => 0,
         };
         far.end();
-        Ended { ran, backends: far.take_tally(), open }
+        Ended { ran, backends: far.take_parts(), open }
     }
 }
 

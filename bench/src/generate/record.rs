@@ -263,7 +263,26 @@ impl Recorder {
     }
 }
 
+/// So many tell of each second where that many groups count: each of them, and who they are parts
+/// of. Where there are none, nobody is there.
+pub fn tellers(groups: usize) -> u32 {
+    if groups == 0 { 0 } else { 1 + groups as u32 }
+}
+
+/// What both sides counted of each group: of backends that are elsewhere nothing is known.
+pub fn both(mut agents: Vec<Tally>, backends: &[Tally]) -> Vec<Tally> {
+    agents.iter_mut().zip(backends).for_each(|(agents, backends)| agents.merge(backends));
+    agents
+}
+
 impl Tally {
+    /// All of them together.
+    pub fn sum(parts: &[Tally]) -> Tally {
+        let mut sum = Tally::default();
+        parts.iter().for_each(|part| sum.merge(part));
+        sum
+    }
+
     /// Adds what another thread counted of the same units.
     pub fn merge(&mut self, other: &Tally) {
         self.counts.add(&other.counts);

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use crate::figures::{Busy, PERCENTILES, Run};
+use crate::report::shares_table;
 
 use super::bench::{Bench, Outcome, Route, Terminus};
 use super::datagrams::BACKEND_ROOM;
@@ -124,6 +125,10 @@ pub fn result(order: &Order, outcome: &Outcome) -> String {
     }
     let lag = duration(run.generator.lag_max);
     row("generator", format!("{}; latest unit left {} after its time", busy(outcome), lag));
+    let shares = shares_table(&[run]);
+    if !shares.is_empty() {
+        text += &format!("\n{shares}");
+    }
     if outcome.placement.is_shared() {
         text += "note: the proxy's workers have every CPU, and the generator takes turns with \
                  them; the rate is the limit of all together\n";

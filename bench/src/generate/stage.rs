@@ -1,5 +1,5 @@
 //! Owns what all tasks of one thread share: its engine, the bench's clock seen through it, its
-//! counts, and the end of the run.
+//! counts, and the end of the run. Each group counts on a part of the stage that is its own.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -34,7 +34,9 @@ pub struct Stage {
     pub window: SharedWindow,
     pub recorder: RefCell<Recorder>,
     pub scratch: RefCell<Scratch>,
-    ending: Ending,
+    /// Those that count for themselves, in the order they were made.
+    parts: RefCell<Vec<Rc<Stage>>>,
+    ending: Rc<Ending>,
 }
 
 impl Stage {
@@ -45,8 +47,19 @@ impl Stage {
         window: SharedWindow,
         recorder: Recorder,
     ) -> Rc<Stage> {
-        let (scratch, ending, ports, supplies) = Default::default();
-        Rc::new(Stage {
+        Rc::new(Stage::ended_by(Rc::default(), engine, origin, clock, window, recorder))
+    }
+
+    fn ended_by(
+        ending: Rc<Ending>,
+        engine: Engine,
+        origin: u64,
+        clock: Option<Clock>,
+        window: SharedWindow,
+        recorder: Recorder,
+    ) -> Stage {
+        let (scratch, ports, supplies, parts) = Default::default();
+        Stage {
             engine,
             origin,
             clock,
@@ -57,20 +70,33 @@ impl Stage {
             window,
             recorder: RefCell::new(recorder),
             scratch,
+            parts,
             ending,
-        })
+        }
     }
 
     /// Another side of the run on the same thread: it counts for itself, and ends by itself.
     pub fn beside(&self) -> Rc<Stage> {
+        self.like(Rc::default())
+    }
+
+    /// A part of the stage, for one group: it counts for itself, and ends with the stage. Their
+    /// counts are kept in the order in which the parts were made.
+    pub fn part(&self) -> Rc<Stage> {
+        let part = self.like(Rc::clone(&self.ending));
+        self.parts.borrow_mut().push(Rc::clone(&part));
+        part
+    }
+
+    fn like(&self, ending: Rc<Ending>) -> Rc<Stage> {
         let (engine, window) = (self.engine.clone(), self.window.clone());
         let recorder = self.recorder.borrow().beside();
-        let beside = Stage::new(engine, self.origin, self.clock, window, recorder);
+        let like = Stage::ended_by(ending, engine, self.origin, self.clock, window, recorder);
         #[cfg(test)]
         if let Some(network) = self.network.get() {
-            beside.network.get_or_init(|| network.clone());
+            like.network.get_or_init(|| network.clone());
         }
-        beside
+        Rc::new(like)
     }
 
     /// The bench's clock at the beginning of this turn.
@@ -130,7 +156,7 @@ impl Stage {
     /// Tells of each second, until the run is over.
     pub async fn tell(self: Rc<Self>) {
         while !self.is_ending() {
-            self.recorder.borrow_mut().tick(self.now());
+            self.tick();
             self.unless_over(self.pause(TICK)).await;
         }
     }
@@ -149,7 +175,24 @@ impl Stage {
         self.supplies.borrow_mut().push(Rc::clone(supply));
     }
 
-    /// The counts of the thread. Its tasks are gone by now.
+    /// Tells of the seconds that are over, of each part by itself.
+    pub fn tick(&self) {
+        self.recorder.borrow_mut().tick(self.now());
+        self.parts.borrow().iter().for_each(|part| part.tick());
+    }
+
+    /// Units that have ended so far on all parts, whenever they were due.
+    pub fn ended_in_all(&self) -> u64 {
+        let parts: u64 = self.parts.borrow().iter().map(|part| part.ended_in_all()).sum();
+        self.recorder.borrow().ended_in_all + parts
+    }
+
+    /// The counts of each part. Its tasks are gone by now, and so are the parts then.
+    pub fn take_parts(&self) -> Vec<Tally> {
+        self.parts.borrow_mut().drain(..).map(|part| part.take_tally()).collect()
+    }
+
+    /// The counts of a part, or of a stage without parts. Its tasks are gone by now.
     pub fn take_tally(&self) -> Tally {
         let mut recorder = self.recorder.borrow_mut();
         recorder.tick(self.now());

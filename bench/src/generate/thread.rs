@@ -34,7 +34,8 @@ pub struct Post {
 /// What a thread leaves behind.
 pub struct Finished<T> {
     pub output: T,
-    pub tally: Tally,
+    /// Of each part of its stage.
+    pub parts: Vec<Tally>,
 }
 
 /// Why a thread could not do its work.
@@ -73,7 +74,7 @@ impl Post {
             let output = stage.engine.block_on(running, || ()).map_err(ThreadError::Host)?;
             stage.end();
             stage.engine.wind_up(WIND_UP).map_err(ThreadError::Host)?;
-            Ok(Finished { output, tally: stage.take_tally() })
+            Ok(Finished { output, parts: stage.take_parts() })
         })
     }
 }

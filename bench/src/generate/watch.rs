@@ -9,12 +9,12 @@ use crate::clock::{Clock, SECOND};
 use crate::compare::cpus::Cpus;
 use crate::compare::memory::Footprint;
 use crate::compare::usage::Usage;
-use crate::figures::{Busy, Cost, Moment, Run};
+use crate::figures::{Busy, Cost, Moment, Run, Share};
 
 use super::bench::Route;
 use super::calls::Calls;
 use super::cost::{self, Reading};
-use super::order::Order;
+use super::order::{Group, Order};
 use super::placement::Placement;
 use super::record::{Beat, SharedWindow, Tally, Window};
 
@@ -35,8 +35,8 @@ pub struct Watch {
     root: Option<u32>,
     /// Agents, and backends if there are any.
     threads: (i32, Option<i32>),
-    /// Who tells of each second.
-    sides: u32,
+    /// So many tell of each second.
+    tellers: u32,
     window: Option<Window>,
     first: Option<Reading>,
     last: Option<Reading>,
@@ -46,7 +46,7 @@ pub struct Watch {
     calls: Option<Calls>,
     /// None: the window has not ended.
     busy: Option<Busy>,
-    /// What the sides told of seconds that not both have told of.
+    /// What was told of seconds that not all have told of.
     open: BTreeMap<u64, (Beat, u32)>,
     series: Vec<Moment>,
     /// The proxy is read at both ends of the window alone.
@@ -70,7 +70,7 @@ impl Watch {
             placement: placement.clone(),
             root,
             threads,
-            sides: 1,
+            tellers: 1,
             window: None,
             first: None,
             last: None,
@@ -92,8 +92,8 @@ impl Watch {
     }
 
     /// So many tell of each second.
-    pub fn expect(&mut self, sides: u32) {
-        self.sides = sides;
+    pub fn expect(&mut self, tellers: u32) {
+        self.tellers = tellers;
     }
 
     /// So that the reading of figures, every second, is not seen in them.
@@ -202,7 +202,7 @@ impl Watch {
         whole.latency.merge(&beat.latency);
         whole.open += beat.open;
         *heard += 1;
-        if *heard == self.sides
+        if *heard == self.tellers
             && let Some((whole, _)) = self.open.remove(&beat.second)
         {
             self.tell(whole, told);
@@ -240,9 +240,10 @@ impl Watch {
         mut self,
         order: &Order,
         route: &Route,
-        tally: &Tally,
+        tallies: &[Tally],
         beats: &Receiver<Beat>,
     ) -> Run {
+        let tally = Tally::sum(tallies);
         // What the backends told at their end.
         beats.try_iter().for_each(|beat| self.hear(beat, &mut |_| ()));
         let window = order.window.as_secs_f64();
@@ -261,12 +262,32 @@ impl Watch {
             achieved: tally.ended as f64 / window,
             bytes: tally.bytes as f64 / window,
             window,
-            latency: tally.latency.clone(),
             counts: tally.counts(),
+            latency: tally.latency,
             cost: self.cost,
             generator: Busy { lag_max: tally.lag_max, ..self.busy.unwrap_or_default() },
             series: self.series,
             told: BTreeMap::new(),
+            groups: shares(order, tallies),
         }
     }
+}
+
+/// What became of each group, where there are several.
+fn shares(order: &Order, tallies: &[Tally]) -> Vec<Share> {
+    if order.groups.len() < 2 {
+        return Vec::new();
+    }
+    let window = order.window.as_secs_f64();
+    let share = |(group, tally): (&Group, &Tally)| Share {
+        name: group.name.clone(),
+        protocol: group.protocol.as_str().to_owned(),
+        connections: group.agents,
+        offered: group.pace.rate(),
+        achieved: tally.ended as f64 / window,
+        bytes: tally.bytes as f64 / window,
+        latency: tally.latency.clone(),
+        counts: tally.counts(),
+    };
+    order.groups.iter().zip(tallies).map(share).collect()
 }

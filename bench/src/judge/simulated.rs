@@ -120,6 +120,7 @@ pub fn quiet_run(rate: f64, window: f64) -> Run {
         generator: Busy::default(),
         series: Vec::new(),
         told: std::collections::BTreeMap::new(),
+        groups: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use super::compared::Comparison;
 use super::groups::{Group, runs_table};
 use super::results::{Loaded, Results};
 use super::samples::samples;
+use super::shares::shares_table;
 use super::units;
 use crate::figures::Host;
 use crate::soak::whole as whole_soak;
@@ -46,6 +47,12 @@ pub fn page(name: &str, results: &Results) -> String {
     charts.extend(bars(&samples(&loaded)));
     charts.extend(over_time(results));
     body += &plots(&charts);
+    for of in &groups {
+        let table = shares_table(&of.runs);
+        if !table.is_empty() {
+            body += &section(&format!("Groups of {}", of.load()), &preformatted(&table));
+        }
+    }
     if !document.runs.is_empty() {
         body += &section("Runs", &preformatted(&runs_table(&document.runs)));
     }

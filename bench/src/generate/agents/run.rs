@@ -68,7 +68,7 @@ enum Crew {
 }
 
 /// Makes the load of `order`, the groups at the site with the same number. The counts are with the
-/// stage afterwards.
+/// stage afterwards, on a part for each group.
 pub async fn run(
     stage: &Rc<Stage>,
     order: &Order,
@@ -80,7 +80,7 @@ pub async fn run(
     let mut random = Rng::with_seed(order.seed);
     let mut teams = Vec::new();
     for (group, site) in order.groups.iter().zip(sites) {
-        teams.push(Team::new(Rc::clone(stage), group.clone(), site.clone(), random.fork()));
+        teams.push(Team::new(stage.part(), group.clone(), site.clone(), random.fork()));
     }
     let mut crews = Vec::new();
     let mut streams = 0;
@@ -106,7 +106,7 @@ pub async fn run(
     }
     crews.iter().for_each(Crew::close_books);
     // The last second is told when the first turn after it has come.
-    stage.recorder.borrow_mut().tick(stage.now());
+    stage.tick();
     Ok(window)
 }
 
@@ -254,7 +254,7 @@ async fn drain(
         stage.pause(GLANCE).await;
         let there = signals.backends.read().since(before);
         let here: OneWay = crews.iter().map(Crew::one_way).sum();
-        let now = (stage.recorder.borrow().ended_in_all, there);
+        let now = (stage.ended_in_all(), there);
         let idle = crews.iter().all(Crew::is_idle) && here.is_settled_with(there) && now == last;
         quiet = if idle { quiet + 1 } else { 0 };
         last = now;

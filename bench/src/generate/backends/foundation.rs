@@ -26,10 +26,10 @@ pub struct Foundation {
 }
 
 impl Foundation {
-    /// Accepts from now on.
-    pub fn build(self, stage: &Rc<Stage>) -> Rc<House> {
+    /// Accepts from now on, and counts on a part of the stage.
+    pub fn build(self, stage: &Stage) -> Rc<House> {
         let Foundation { group, doors, tls, behaviour, random, tidings } = self;
-        let house = House::new(Rc::clone(stage), group, behaviour, tls, random, tidings);
+        let house = House::new(stage.part(), group, behaviour, tls, random, tidings);
         doors.serve(&house);
         house
     }

@@ -1,7 +1,6 @@
 //! Owns one run on a simulated world: agents and backends on one engine, and what both counted.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,13 +15,15 @@ use super::super::datagrams::simulated::{Network, Way};
 use super::super::datagrams::{self, Port};
 use super::super::order::{Group, Order, Pace, Sizes};
 use super::super::protocol::Protocol;
-use super::super::record::{Recorder, SharedWindow, Tally, Window};
+use super::super::record::{Recorder, SharedWindow, Tally, Window, both};
 use super::super::stage::Stage;
 use super::super::tls::{Material, Terms, Trust};
 
 /// What a run came to.
 pub struct Outcome {
+    /// All groups together.
     pub tally: Tally,
+    pub groups: Vec<Tally>,
     pub window: Window,
     /// When the agents were done.
     pub over: u64,
@@ -96,7 +97,7 @@ fn play_between(
         let (target, handshakes) = (backend(number), group.protocol.handshakes());
         let ends_tls = handshakes.map(|_| material.backends(group.protocol).unwrap());
         let random = Rng::with_seed(order.seed + 1 + number as u64);
-        let (far, tidings) = (Rc::clone(&far), Arc::clone(&signals.backends));
+        let (far, tidings) = (far.part(), Arc::clone(&signals.backends));
         let house = House::new(far, group.clone(), behaviour.clone(), ends_tls, random, tidings);
         if group.protocol.is_datagrams() {
             let port = Port::simulated(&house.stage, network.bind(target));
@@ -114,7 +115,7 @@ fn play_between(
     far.end();
     engine.wind_up(Duration::from_secs(1)).unwrap();
     let window = ran.unwrap()?;
-    let mut tally = near.take_tally();
-    tally.merge(&far.take_tally());
-    Ok(Outcome { tally, window, over, delivered: network.journal() })
+    let groups = both(near.take_parts(), &far.take_parts());
+    let tally = Tally::sum(&groups);
+    Ok(Outcome { tally, groups, window, over, delivered: network.journal() })
 }

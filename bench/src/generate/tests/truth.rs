@@ -6,7 +6,7 @@ use fastrand::Rng;
 
 use super::super::backends::{Behaviour, Fate, Mischief, Outage, Service};
 use super::super::course::Arrivals;
-use super::super::order::{Order, Pace, Sizes};
+use super::super::order::{Group, Order, Pace, Sizes};
 use super::super::protocol::Protocol;
 use super::scene::{Outcome, open, order, play};
 
@@ -43,6 +43,30 @@ fn percentiles_are_those_of_known_service_times() {
             assert!((measured / known - 1.0).abs() < 0.01, "{share}: {measured} of {known}");
         }
     }
+}
+
+#[test]
+fn each_group_counts_for_itself_and_together_they_are_the_run() {
+    let mut order = order(Protocol::TcpEcho, 8, open(1_000.0, Arrivals::Constant), 5);
+    let upload =
+        Group::new(Protocol::SyslogTcp, 4, open(300.0, Arrivals::Constant), Sizes::Constant(200));
+    let visits =
+        Group::new(Protocol::TcpConnect, 2, Pace::Closed { depth: 1 }, Sizes::Constant(64));
+    order.groups.extend([upload, visits]);
+    let service = Service::Constant(Duration::from_millis(5));
+    let outcome = play(&order, Behaviour { service, ..Behaviour::default() });
+    let sent: Vec<u64> = outcome.groups.iter().map(|of| of.counts().sent).collect();
+    assert_eq!(sent[..2], [5_000, 1_500]);
+    // Each waits for its answer, and two are open at a time.
+    assert!((1_000..=2_000).contains(&sent[2]), "{sent:?}");
+    assert_eq!(outcome.tally.counts().sent, sent.iter().sum::<u64>());
+    for group in &outcome.groups {
+        let counts = group.counts();
+        assert_eq!((counts.lost, group.latency.count()), (0, counts.sent));
+    }
+    // Nobody answers syslog.
+    let half = |number: usize| outcome.groups[number].latency.quantile(0.5);
+    assert!(half(0) >= 5_000_000 && half(1) < 5_000_000 && half(2) >= 5_000_000);
 }
 
 #[test]

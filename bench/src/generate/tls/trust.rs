@@ -58,8 +58,8 @@ impl Trust {
         Ok(Trust::new(roots, name))
     }
 
-    /// Whom requests over HTTP are for, where somebody is asked for by a name: with the port, unless
-    /// it is that of the scheme.
+    /// Whom requests over HTTP are for, where somebody is asked for by a name: with the port,
+    /// unless it is that of the scheme.
     pub fn host(&self, target: SocketAddr, is_sealed: bool) -> Option<String> {
         let usual = if is_sealed { 443 } else { 80 };
         match &self.name {

@@ -167,7 +167,8 @@ impl Scene {
         self.near.end();
         self.far.end();
         self.engine.wind_up(Duration::from_secs(1)).unwrap();
-        let mut tally = self.near.take_tally();
+        let mut tally = Tally::sum(&self.near.take_parts());
+        tally.merge(&self.near.take_tally());
         tally.merge(&self.far.take_tally());
         let done = std::mem::take(&mut tally.struck);
         Outcome { tally, done, length }
