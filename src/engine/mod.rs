@@ -4,8 +4,8 @@
 //! owns what the kernel may touch, and what a completion means), `ready` and `executor` (tasks and
 //! the turn of the loop), then the operations as futures: `listener`, `socket`, `polled`, `buffer`,
 //! `pipe`. They stand on `buffers`, `pipes`, `timers` and `alarms`. `remote` and `inbox` are the
-//! only ways in from another thread; `notify`, `permits` and `channel` join tasks of one, and
-//! `line` is where they wait. The only `unsafe` code of the project lives in this folder.
+//! only ways in from another thread; `notify`, `permits`, `ration` and `channel` join tasks of one,
+//! and `line` is where they wait. The only `unsafe` code of the project lives in this folder.
 #![allow(unsafe_code)]
 
 mod alarms;
@@ -27,6 +27,7 @@ mod pipe;
 mod pipes;
 mod polled;
 mod race;
+mod ration;
 mod ready;
 mod receives;
 mod region;
@@ -59,6 +60,7 @@ pub use pipe::Pipe;
 pub use pipes::PipeSizes;
 pub use polled::Polled;
 pub use race::{Either, race};
+pub use ration::Ration;
 pub use remote::Remote;
 pub use socket::{Receive, Send, Sent, Socket};
 pub use time::Time;

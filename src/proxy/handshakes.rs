@@ -4,13 +4,13 @@
 //! A handshake costs more than thousands of messages, so only a few steps of them are taken in a
 //! turn of the loop, and those that sign with a large RSA key are taken on a thread of their own.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::balance::PoolId;
-use crate::engine::{Engine, Permits, Take, Time};
+use crate::engine::{Engine, Permits, Ration, Take};
 use crate::observe::WorkerTally;
 use crate::protocol::client_hello::ClientHello;
 use crate::tls::{ClientTls, Connection, ServerTls};
@@ -23,10 +23,7 @@ pub(super) struct Handshakes {
     with_clients: Permits,
     /// By pool, so that backends that do not answer hold up nobody's way to others.
     with_backends: RefCell<HashMap<PoolId, Rc<Permits>>>,
-    /// Whoever has one looks in each turn whether a step is left for it; the others wait in line.
-    heads: Permits,
-    turn: Cell<Time>,
-    steps: Cell<u32>,
+    steps: Ration,
     signer: Arc<Signer>,
 }
 
@@ -36,9 +33,7 @@ impl Handshakes {
             limit,
             with_clients: Permits::new(limit),
             with_backends: RefCell::default(),
-            heads: Permits::new(STEPS_PER_TURN),
-            turn: Cell::default(),
-            steps: Cell::new(0),
+            steps: Ration::new(STEPS_PER_TURN),
             signer,
         }
     }
@@ -65,18 +60,7 @@ impl Handshakes {
 
     /// Waits for a turn of the loop in which few steps were taken.
     pub(super) async fn step(&self, engine: &Engine) {
-        // Given back before the step: the next in line looks in the next turn.
-        let _head = self.heads.take().await;
-        loop {
-            if self.turn.replace(engine.now()) != engine.now() {
-                self.steps.set(0);
-            }
-            if self.steps.get() < STEPS_PER_TURN {
-                self.steps.set(self.steps.get() + 1);
-                return;
-            }
-            engine.pause().await;
-        }
+        self.steps.step(engine).await;
     }
 }
 
@@ -127,66 +111,3 @@ impl Slowness {
 /// 64: of a ping-pong nine in ten took up to 1.7 ms and 99 in 100 up to 6 ms; with sixteen steps it
 /// was 3.9 and 15 ms, and with one the median doubled and the slowest were no faster.
 const STEPS_PER_TURN: u32 = 4;
-
-#[cfg(test)]
-mod tests {
-    use std::future::poll_fn;
-    use std::pin::pin;
-    use std::time::Duration;
-
-    use super::*;
-    use crate::engine::driver::simulated::{Faults, World};
-    use crate::engine::{BufferSizes, EngineSettings, PipeSizes, Remote};
-
-    fn engine() -> Engine {
-        let world = World::new(1, Faults::none());
-        let remote = Arc::new(Remote::without_signal());
-        let settings = EngineSettings {
-            buffers: BufferSizes { size: 64, count: 1, offered: 1 },
-            pipes: PipeSizes { count: 0, size: 4096 },
-            stall_after: Duration::from_secs(1),
-            stalled_share: 1,
-        };
-        Engine::new(world.driver(Arc::clone(&remote)), remote, &settings).unwrap()
-    }
-
-    /// Of those that wait, few are polled in a turn, however many they are.
-    #[test]
-    fn few_steps_are_taken_in_a_turn_and_in_their_order() {
-        const WAITING: u64 = 1_000;
-        let engine = engine();
-        let handshakes = Rc::new(Handshakes::new(u32::MAX, Arc::default()));
-        let polls = Rc::new(Cell::new(0));
-        let taken = Rc::new(RefCell::new(Vec::new()));
-        let turn = || engine.status().driver.turns;
-        let done = async {
-            for number in 0..WAITING {
-                let (handshakes, polls) = (handshakes.clone(), polls.clone());
-                let (taken, engine) = (taken.clone(), engine.clone());
-                engine.clone().spawn(async move {
-                    let mut step = pin!(handshakes.step(&engine));
-                    poll_fn(|context| {
-                        polls.set(polls.get() + 1);
-                        step.as_mut().poll(context)
-                    })
-                    .await;
-                    taken.borrow_mut().push((number, engine.status().driver.turns));
-                });
-            }
-            let began = turn();
-            while taken.borrow().len() < WAITING as usize {
-                engine.pause().await;
-            }
-            turn() - began
-        };
-        let turns = engine.block_on(done, || ()).unwrap();
-        let taken = taken.borrow();
-        assert!(taken.iter().map(|(number, _)| *number).eq(0..WAITING), "in their order");
-        for steps in taken.chunk_by(|(_, one), (_, other)| one == other) {
-            assert!(steps.len() <= STEPS_PER_TURN as usize, "{steps:?}");
-        }
-        assert!(turns <= WAITING / u64::from(STEPS_PER_TURN) * 2 + 2, "{turns}");
-        // Each once to come, once to be at the head, and a turn later.
-        assert!(polls.get() <= 3 * WAITING, "{polls:?}");
-    }
-}

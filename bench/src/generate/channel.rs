@@ -8,13 +8,14 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use ringmain::engine::driver::SocketOptions;
-use ringmain::engine::{Block, BlockSize, Buffer, Engine, Interest, Send, Sent, Socket};
+use ringmain::engine::{Block, BlockSize, Buffer, Engine, Interest, Ration, Send, Sent, Socket};
 use ringmain::tls::{Agreed, Connection, Gathered, Room, overhead};
 use rustix::io::Errno;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ServerConfig};
 
 use super::cause::Cause;
+use super::stage::Stage;
 use super::tls::Tickets;
 
 /// A connection that stands.
@@ -42,18 +43,19 @@ pub struct AgentTls {
 impl Channel {
     /// Connects, and shakes hands if `tls` says how.
     pub async fn connect(
-        engine: &Engine,
+        stage: &Stage,
         target: SocketAddr,
         source: Option<IpAddr>,
         tls: Option<&AgentTls>,
     ) -> Result<Channel, Cause> {
-        let socket = Socket::open(engine, &target, source, &OPTIONS)?;
+        let engine = stage.engine.clone();
+        let socket = Socket::open(&engine, &target, source, &OPTIONS)?;
         socket.connect(target).await?;
-        let channel = Channel { engine: engine.clone(), socket, tls: None };
+        let channel = Channel { engine, socket, tls: None };
         match tls {
             Some(AgentTls { config, name, .. }) => {
                 let connection = Connection::client(Arc::clone(config), name.clone())?;
-                channel.shake_hands(connection).await
+                channel.shake_hands(connection, &stage.steps).await
             }
             None => Ok(channel),
         }
@@ -61,21 +63,26 @@ impl Channel {
 
     /// A connection that was accepted; shakes hands if `tls` says how.
     pub async fn accept(
-        engine: &Engine,
+        stage: &Stage,
         socket: Socket,
         tls: Option<&Arc<ServerConfig>>,
     ) -> Result<Channel, Cause> {
-        let channel = Channel { engine: engine.clone(), socket, tls: None };
+        let channel = Channel { engine: stage.engine.clone(), socket, tls: None };
         match tls {
             Some(config) => {
                 let connection = Connection::server(Arc::clone(config))?;
-                channel.shake_hands(connection).await
+                channel.shake_hands(connection, &stage.steps).await
             }
             None => Ok(channel),
         }
     }
 
-    async fn shake_hands(mut self, mut connection: Connection) -> Result<Channel, Cause> {
+    /// A handshake takes the CPU for as long as many messages do, and those are to leave in time.
+    async fn shake_hands(
+        mut self,
+        mut connection: Connection,
+        steps: &Ration,
+    ) -> Result<Channel, Cause> {
         let mut early = Gathered::default();
         loop {
             while connection.has_output() {
@@ -89,6 +96,7 @@ impl Channel {
                 return Ok(self);
             }
             let Some(mut buffer) = self.next_piece().await? else { return Err(Cause::Closed) };
+            steps.step(&self.engine).await;
             connection.receive(buffer.bytes_mut(), &mut early)?;
         }
     }

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use ringmain::engine::{Either, Engine, Time, race};
+use ringmain::engine::{Either, Engine, Ration, Time, race};
 
 use crate::clock::Clock;
 
@@ -34,6 +34,8 @@ pub struct Stage {
     pub window: SharedWindow,
     pub recorder: RefCell<Recorder>,
     pub scratch: RefCell<Scratch>,
+    /// Of handshakes.
+    pub steps: Rc<Ration>,
     /// Those that count for themselves, in the order they were made.
     parts: RefCell<Vec<Rc<Stage>>>,
     ending: Rc<Ending>,
@@ -47,11 +49,12 @@ impl Stage {
         window: SharedWindow,
         recorder: Recorder,
     ) -> Rc<Stage> {
-        Rc::new(Stage::ended_by(Rc::default(), engine, origin, clock, window, recorder))
+        let shared = (Rc::new(Ration::new(STEPS_PER_TURN)), Rc::default());
+        Rc::new(Stage::sharing(shared, engine, origin, clock, window, recorder))
     }
 
-    fn ended_by(
-        ending: Rc<Ending>,
+    fn sharing(
+        (steps, ending): (Rc<Ration>, Rc<Ending>),
         engine: Engine,
         origin: u64,
         clock: Option<Clock>,
@@ -70,6 +73,7 @@ impl Stage {
             window,
             recorder: RefCell::new(recorder),
             scratch,
+            steps,
             parts,
             ending,
         }
@@ -91,7 +95,8 @@ impl Stage {
     fn like(&self, ending: Rc<Ending>) -> Rc<Stage> {
         let (engine, window) = (self.engine.clone(), self.window.clone());
         let recorder = self.recorder.borrow().beside();
-        let like = Stage::ended_by(ending, engine, self.origin, self.clock, window, recorder);
+        let shared = (Rc::clone(&self.steps), ending);
+        let like = Stage::sharing(shared, engine, self.origin, self.clock, window, recorder);
         #[cfg(test)]
         if let Some(network) = self.network.get() {
             like.network.get_or_init(|| network.clone());
@@ -207,5 +212,7 @@ impl Stage {
     }
 }
 
+/// A step takes about 100 us, by which everything else that is due in the turn is late.
+const STEPS_PER_TURN: u32 = 1;
 const TICK: Duration = Duration::from_millis(50);
 const GLANCE: Duration = Duration::from_millis(5);

@@ -57,7 +57,7 @@ impl Holding {
 
     async fn open(&self, stage: &Rc<Stage>, stream: u32) -> Result<Channel, Cause> {
         let Site { target, tls, .. } = &self.site;
-        let channel = Channel::connect(&stage.engine, *target, None, tls.as_ref()).await?;
+        let channel = Channel::connect(stage, *target, None, tls.as_ref()).await?;
         use_a_little(&channel, stream).await?;
         Ok(channel)
     }

@@ -85,7 +85,7 @@ impl Team {
     pub async fn connect(&self) -> Result<Channel, Cause> {
         let Site { target, tls, .. } = &self.site;
         let source = self.next_source();
-        let connecting = Channel::connect(&self.stage.engine, *target, source, tls.as_ref());
+        let connecting = Channel::connect(&self.stage, *target, source, tls.as_ref());
         let connected = connecting.await;
         let now = self.stage.now();
         if let Ok(channel) = &connected {

@@ -100,7 +100,7 @@ impl House {
         if self.outage(self.behaviour.death).is_some() {
             return socket.reset_on_close();
         }
-        let accepting = Channel::accept(&self.stage.engine, socket, self.tls.as_ref());
+        let accepting = Channel::accept(&self.stage, socket, self.tls.as_ref());
         // What goes wrong is seen, and counted, by the agent.
         let Some(Ok(channel)) = self.stage.unless_over(accepting).await else { return };
         let channel = Rc::new(channel);

@@ -139,7 +139,7 @@ impl Scene {
     pub fn call(&self, path: &str, body: Vec<u8>) -> Reply {
         let calling = async {
             let Site { target, tls, .. } = &self.site;
-            let connecting = Channel::connect(&self.engine, *target, None, tls.as_ref());
+            let connecting = Channel::connect(&self.near, *target, None, tls.as_ref());
             let channel = connecting.await.unwrap();
             let bridge = Rc::<Bridge>::default();
             let speaking = async {

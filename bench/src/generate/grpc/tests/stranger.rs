@@ -89,7 +89,7 @@ impl Stranger {
         socket: Socket,
         tls: Option<Arc<ServerConfig>>,
     ) {
-        let accepting = Channel::accept(&stage.engine, socket, tls.as_ref());
+        let accepting = Channel::accept(&stage, socket, tls.as_ref());
         let Some(Ok(channel)) = stage.unless_over(accepting).await else { return };
         let connection = self.connections.replace(self.connections.get() + 1);
         let bridge = Rc::<Bridge>::default();
