@@ -52,7 +52,7 @@ pub struct Options {
     /// Before the window, and not counted
     #[arg(long, default_value = "2s", value_parser = parse_duration)]
     warm_up: Duration,
-    /// How long answers are waited for after the window
+    /// How long what is on its way is waited for after the window, at most
     #[arg(long, default_value = "2s", value_parser = parse_bounded)]
     patience: Duration,
     /// Who is between agents and backends
@@ -73,7 +73,7 @@ pub struct Options {
     /// Who vouches for the target in TLS: certificates of authorities in PEM
     #[arg(long, value_name = "FILE", requires = "target", conflicts_with = "passthrough")]
     ca: Option<PathBuf>,
-    /// Whom agents ask the target for in TLS (default: its address)
+    /// Whom agents ask the target for in TLS, and in HTTP (default: its address)
     #[arg(long, value_name = "NAME", requires = "target", value_parser = parse_server_name)]
     server_name: Option<ServerName<'static>>,
     /// Believe whoever answers at the target in TLS: nothing is verified
