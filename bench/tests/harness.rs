@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::Value;
 
 const BENCH: &str = env!("CARGO_BIN_EXE_ringmain-bench");
@@ -49,12 +51,17 @@ fn bench(line: &str) -> Output {
 /// The same, and `meet` sees it run; one at a time, as a run may set what the whole host has, for as
 /// long as it lasts.
 fn bench_met(line: &str, meet: impl FnOnce(&mut Child)) -> Output {
+    bench_before(line, Stdio::piped(), meet)
+}
+
+/// The same with something else as standard error.
+fn bench_before(line: &str, stderr: Stdio, meet: impl FnOnce(&mut Child)) -> Output {
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let child = Command::new(BENCH)
         .args(line.split_ascii_whitespace())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stderr(stderr)
         .spawn();
     let mut child = Owned(child.unwrap());
     meet(&mut child.0);
@@ -65,7 +72,7 @@ fn bench_met(line: &str, meet: impl FnOnce(&mut Child)) -> Output {
         text
     };
     let stdout = read(child.0.stdout.as_mut().unwrap());
-    let stderr = read(child.0.stderr.as_mut().unwrap());
+    let stderr = child.0.stderr.as_mut().map_or(Vec::new(), |pipe| read(pipe));
     Output { status, stdout, stderr }
 }
 
@@ -222,6 +229,42 @@ fn a_soak_that_is_interrupted_keeps_its_windows() {
     let twice = bench(&format!("diff {} {}", file.display(), file.display()));
     let said = text(&twice.stdout);
     assert!(twice.status.success() && said.contains("a third one tells"), "{said}");
+}
+
+/// On a terminal the run that is being made is seen every second, before it ends.
+#[test]
+fn a_run_is_shown_on_a_terminal_while_it_is_made() {
+    let (ringmain, at) = (ringmain().display(), directory("terminal"));
+    let (mut screen, terminal) = terminal();
+    let soak = "soak --rate 200 --connections 8 --minutes 1 --window 5 --faults 0";
+    let line = format!("{soak} --ringmain {ringmain} --output {}", at.display());
+    let ended = bench_before(&line, terminal.into(), |child| {
+        let (mut shown, mut bytes) = (String::new(), [0; 4096]);
+        while !shown.contains("  2 s of 5 s") {
+            let length = screen.read(&mut bytes).unwrap_or(0);
+            assert!(length > 0, "it has ended: {shown}");
+            shown += &String::from_utf8_lossy(&bytes[..length]);
+        }
+        for part in [" %  ", " left", "tcp-echo: ", " of 200/s  p50 ", "  p99.9 ", "  1 s of 5 s"] {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        kill_process(Pid::from_child(child), Signal::INT).unwrap();
+    });
+    // The first window had not ended, so that there is nothing to keep.
+    assert_eq!(ended.status.code(), Some(130));
+    assert!(!at.join("soak.json").exists());
+}
+
+/// What is seen of a terminal, and where programs write to it.
+fn terminal() -> (fs::File, fs::File) {
+    let screen = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&screen).unwrap();
+    unlockpt(&screen).unwrap();
+    let name = ptsname(&screen, Vec::new()).unwrap();
+    let terminal = fs::File::options().read(true).write(true).open(name.to_str().unwrap()).unwrap();
+    let size = Winsize { ws_row: 24, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(&terminal, size).unwrap();
+    (screen.into(), terminal)
 }
 
 #[test]

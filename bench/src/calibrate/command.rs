@@ -118,6 +118,7 @@ impl Options {
         // Two runs find the rate of each.
         let count = self.protocol.len() as u32 * (2 + 2 * self.repeats) + 1;
         let mut progress = Progress::new(self.length() * count);
+        site.show_on(progress.live());
         for &protocol in &self.protocol {
             let mut pair = self.pair(site, namespaces, protocol);
             let factor = self.measured(&mut pair, protocol, runs, &mut progress)?;

@@ -62,6 +62,7 @@ pub fn capacity(options: &Options) -> Result<(), Failure> {
     let mut host = site.host();
     let (mut runs, mut found) = (Vec::new(), Vec::new());
     let mut course = options.course();
+    site.show_on(course.progress.live());
     let mut ended = Ok(());
     'all: for protocol in each_once(&options.protocol) {
         let ceiling = match options.ceiling(&site, protocol, &mut runs, &mut course) {

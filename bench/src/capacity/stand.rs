@@ -1,6 +1,7 @@
 //! Owns the stand: this host made ready for a measurement, and the generators that put a Ringmain
 //! on it under load. It judges nothing.
 
+use std::cell::OnceCell;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,7 @@ use crate::generate::{
     Arrivals, Behaviour, Bench, Generator, Group, Network, Order, Pace, Protocol, Route, Signals,
     Sizes,
 };
-use crate::report::survey;
+use crate::report::{Live, survey};
 
 /// What the units of a measurement are.
 #[derive(Args, Clone)]
@@ -46,6 +47,8 @@ pub struct Site {
     _pinned: Option<Pinned>,
     begun: u64,
     host: Host,
+    /// Where runs are shown while they are made.
+    live: OnceCell<Live>,
 }
 
 impl LoadOptions {
@@ -107,14 +110,16 @@ impl Site {
         let cpus = Cpus::choose(None, None)?.ok_or(Failure::TwoCpusNeeded)?;
         compare::raise_descriptor_limit()?;
         let _pinned = compare::pin_congestion()?;
-        Ok(Self { clock: Clock::start(), cpus, stop, _pinned, begun: seconds(), host })
+        let (clock, begun, live) = (Clock::start(), seconds(), OnceCell::new());
+        Ok(Self { clock, cpus, stop, _pinned, begun, host, live })
     }
 
     /// One that asks and changes nothing of the host.
     #[cfg(test)]
     pub fn bare() -> Self {
         let (clock, cpus) = (Clock::start(), Cpus { proxy: 1, load: 0 });
-        Self { clock, cpus, stop: Arc::default(), _pinned: None, begun: 0, host: Host::default() }
+        let (stop, host, live) = Default::default();
+        Self { clock, cpus, stop, _pinned: None, begun: 0, host, live }
     }
 
     /// Puts a Ringmain of so many workers under load.
@@ -144,7 +149,16 @@ impl Site {
             sources: Vec::new(),
             signals: Signals { interrupted: Arc::clone(&self.stop), ..Signals::default() },
         };
-        Generator::new(bench, order)
+        let mut generator = Generator::new(bench, order);
+        if let Some(live) = self.live.get() {
+            generator.show_on(live.clone());
+        }
+        generator
+    }
+
+    /// The runs of all generators that are made from now on are shown there.
+    pub fn show_on(&self, live: Live) {
+        self.live.get_or_init(|| live);
     }
 
     /// The runs with all that is known of where they were made.

@@ -53,9 +53,10 @@ pub fn compare(options: &Options) -> Result<(), Failure> {
 
     let signals = Signals { interrupted: Arc::clone(&stop), ..Signals::default() };
     let clock = Clock::start();
-    let between = Between { clock, cpus, signals, material, lingering: LINGERING };
-    let planned = options.planned(&subjects, contenders.len() as u32);
-    let progress = RefCell::new(Progress::new(planned));
+    let progress = Progress::new(options.planned(&subjects, contenders.len() as u32));
+    let (lingering, live) = (LINGERING, progress.live());
+    let between = Between { clock, cpus, signals, material, lingering, live };
+    let progress = RefCell::new(progress);
     let course = Course { between, venue, options, progress };
     let mut comparison = Comparison {
         schema: SCHEMA,

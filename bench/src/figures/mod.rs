@@ -5,6 +5,7 @@ mod host;
 mod latency;
 mod log;
 mod run;
+mod so_far;
 
 pub use document::{Document, SCHEMA, TOOL, Unreadable};
 pub use host::Host;
@@ -13,3 +14,4 @@ pub use log::write_log;
 #[cfg(test)]
 pub use run::sample;
 pub use run::{Busy, Cost, Counts, Moment, Run, Share, kinds, told};
+pub use so_far::SoFar;

@@ -97,7 +97,11 @@ struct Apart {
 
 impl Bench {
     /// Does what `order` says; `told` hears of every second.
-    pub fn run(&self, order: &Order, told: &mut dyn FnMut(&Watched)) -> Result<Outcome, Failure> {
+    pub fn run(
+        &self,
+        order: &Order,
+        told: &mut dyn FnMut(&Watched<'_>),
+    ) -> Result<Outcome, Failure> {
         let mut standing = self.stand(order)?;
         self.run_on(&mut standing, order, told)
     }
@@ -128,7 +132,7 @@ impl Bench {
         &self,
         standing: &mut Standing,
         order: &Order,
-        told: &mut dyn FnMut(&Watched),
+        told: &mut dyn FnMut(&Watched<'_>),
     ) -> Result<Outcome, Failure> {
         let (beats, heard) = channel();
         let window = SharedWindow::default();

@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::compare::cpus::Cpus;
 use crate::compare::usage::Usage;
 use crate::figures::Run;
+use crate::report::Live;
 
 use super::agents::{Holding, Signals, Site};
 use super::backends::{Behaviour, Doors, Foundation};
@@ -30,7 +31,7 @@ use super::record::{SharedWindow, Tally, both, tellers};
 use super::stage::Stage;
 use super::thread::Post;
 use super::tls::{Material, Terms};
-use super::watch::Watch;
+use super::watch::{Watch, Watched};
 
 /// What all runs of a comparison share.
 pub struct Between {
@@ -41,6 +42,8 @@ pub struct Between {
     pub material: Material,
     /// How long a proxy may take to end what its clients have ended.
     pub lingering: Duration,
+    /// Where runs are shown while they are made.
+    pub live: Live,
 }
 
 /// One proxy, with its backends.
@@ -97,7 +100,9 @@ impl Between {
         let mut watch = Watch::new(self.clock, self.cpus, &placement, root, (id, None));
         watch.expect(2 * tellers(order.groups.len()));
         watch.stay_afar();
-        watch.follow(&window, &heard, &done, &mut |_| ());
+        let (name, rate) = (format!("{} {}", middle.name, order.name), order.rate());
+        let mut told = |watched: &Watched<'_>| self.live.show(&name, rate, &watched.so_far);
+        watch.follow(&window, &heard, &done, &mut told);
         let finished = join(thread)?;
         finished.output.ran.map_err(|fault| failure(fault, order, &sites))?;
         if finished.output.open > 0 {

@@ -112,6 +112,11 @@ impl Group {
 }
 
 impl Order {
+    /// Units per second of all groups; none: one of them is a closed loop.
+    pub fn rate(&self) -> Option<f64> {
+        self.groups.iter().map(|group| group.pace.rate()).sum()
+    }
+
     /// From the first unit to the end of the window.
     pub fn length(&self) -> Duration {
         self.warm_up + self.window

@@ -55,7 +55,7 @@ pub fn heading(order: &Order, bench: &Bench) -> String {
 }
 
 /// One line for each second.
-pub fn second(watched: &Watched) -> String {
+pub fn second(watched: &Watched<'_>) -> String {
     let moment = &watched.moment;
     let mut line = format!(
         "{:>5.0} s  {:>9} sent/s {:>9} ended/s   p50 {:>9}  p99 {:>9}  max {:>9}   {} open",

@@ -2,12 +2,14 @@
 
 use crate::figures::Run;
 use crate::judge::{Fault, Load, System};
+use crate::report::Live;
 
 use super::backends::Behaviour;
 use super::bench::{Bench, Route};
 use super::order::{Order, Pace};
 use super::proxy::{self, Proxy};
 use super::standing::Standing;
+use super::watch::Watched;
 
 /// A bench and an order of which each run takes the rest. What its first run has started stays, so
 /// that a proxy that grows from run to run is seen to.
@@ -19,11 +21,19 @@ pub struct Generator {
     counts_calls: bool,
     /// Units per second of the generator alone, where it was measured; told with each run.
     ceiling: Option<f64>,
+    /// Where its runs are shown while they are made.
+    live: Live,
 }
 
 impl Generator {
     pub fn new(bench: Bench, order: Order) -> Generator {
-        Generator { bench, order, standing: None, counts_calls: false, ceiling: None }
+        let live = Live::default();
+        Generator { bench, order, standing: None, counts_calls: false, ceiling: None, live }
+    }
+
+    /// From now on runs are shown there while they are made.
+    pub fn show_on(&mut self, live: Live) {
+        self.live = live;
     }
 
     /// Refuses a load that this host or the route can not carry, before any is made.
@@ -73,8 +83,9 @@ impl System for Generator {
             none => none.insert(self.bench.stand(&order)?),
         };
         standing.counts_calls = self.counts_calls;
-        // Nobody is told of seconds: the run says all of them.
-        let mut run = self.bench.run_on(standing, &order, &mut |_| ())?.run;
+        let (live, rate) = (&self.live, order.rate());
+        let mut told = |watched: &Watched<'_>| live.show(&order.name, rate, &watched.so_far);
+        let mut run = self.bench.run_on(standing, &order, &mut told)?.run;
         run.generator.ceiling = self.ceiling;
         Ok(run)
     }

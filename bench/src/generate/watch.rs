@@ -9,7 +9,7 @@ use crate::clock::{Clock, SECOND};
 use crate::compare::cpus::Cpus;
 use crate::compare::memory::Footprint;
 use crate::compare::usage::Usage;
-use crate::figures::{Busy, Cost, Moment, Run, Share};
+use crate::figures::{Busy, Cost, Latency, Moment, Run, Share, SoFar};
 
 use super::bench::Route;
 use super::calls::Calls;
@@ -19,11 +19,13 @@ use super::placement::Placement;
 use super::record::{Beat, SharedWindow, Tally, Window};
 
 /// One second of a run, for progress.
-pub struct Watched {
+pub struct Watched<'a> {
     pub moment: Moment,
     pub sent: u64,
     /// Seconds of the window that are left.
     pub left: u64,
+    /// With all that were before it.
+    pub so_far: SoFar<'a>,
 }
 
 /// Follows a run.
@@ -49,6 +51,9 @@ pub struct Watch {
     /// What was told of seconds that not all have told of.
     open: BTreeMap<u64, (Beat, u32)>,
     series: Vec<Moment>,
+    /// Of all seconds that were told.
+    ended: u64,
+    latency: Latency,
     /// The proxy is read at both ends of the window alone.
     is_afar: bool,
     /// When it was read first.
@@ -80,6 +85,8 @@ impl Watch {
             busy: None,
             open: BTreeMap::new(),
             series: Vec::new(),
+            ended: 0,
+            latency: Latency::new(),
             is_afar: false,
             read_at: 0,
             usage: None,
@@ -112,7 +119,7 @@ impl Watch {
         window: &SharedWindow,
         beats: &Receiver<Beat>,
         done: &Receiver<()>,
-        told: &mut dyn FnMut(&Watched),
+        told: &mut dyn FnMut(&Watched<'_>),
     ) {
         loop {
             let now = self.clock.now();
@@ -194,7 +201,7 @@ impl Watch {
         }
     }
 
-    fn hear(&mut self, beat: Beat, told: &mut dyn FnMut(&Watched)) {
+    fn hear(&mut self, beat: Beat, told: &mut dyn FnMut(&Watched<'_>)) {
         let (whole, heard) = self.open.entry(beat.second).or_default();
         whole.second = beat.second;
         whole.sent += beat.sent;
@@ -209,7 +216,7 @@ impl Watch {
         }
     }
 
-    fn tell(&mut self, beat: Beat, told: &mut dyn FnMut(&Watched)) {
+    fn tell(&mut self, beat: Beat, told: &mut dyn FnMut(&Watched<'_>)) {
         let now = if self.is_afar { None } else { self.read() };
         let root = self.root.filter(|_| !self.is_afar);
         let cpu = match (&self.last, &now) {
@@ -228,9 +235,14 @@ impl Watch {
             descriptors: root.and_then(|root| cost::descriptors(root).ok()),
             open: beat.open,
         };
-        let seconds = self.window.map_or(0, |window| (window.end - window.begin) / SECOND);
-        let left = seconds.saturating_sub(beat.second + 1);
-        let watched = Watched { moment, sent: beat.sent, left };
+        self.ended += beat.ended;
+        self.latency.merge(&beat.latency);
+        let (elapsed, length) =
+            (beat.second + 1, self.window.map_or(0, |window| window.end - window.begin));
+        let of = length as f64 / SECOND as f64;
+        let so_far = SoFar { elapsed, of, ended: self.ended, latency: &self.latency };
+        let left = (length / SECOND).saturating_sub(elapsed);
+        let watched = Watched { moment, sent: beat.sent, left, so_far };
         told(&watched);
         self.series.push(watched.moment);
     }
@@ -247,7 +259,6 @@ impl Watch {
         // What the backends told at their end.
         beats.try_iter().for_each(|beat| self.hear(beat, &mut |_| ()));
         let window = order.window.as_secs_f64();
-        let rates: Option<Vec<f64>> = order.groups.iter().map(|group| group.pace.rate()).collect();
         let (candidate, workers) = match route {
             Route::Direct => ("direct", 0),
             Route::Ringmain { workers, .. } => ("ringmain", *workers),
@@ -258,7 +269,7 @@ impl Watch {
             protocol: order.name.clone(),
             connections: order.groups.iter().map(|group| group.agents).sum(),
             workers,
-            offered: rates.map(|rates| rates.iter().sum()),
+            offered: order.rate(),
             achieved: tally.ended as f64 / window,
             bytes: tally.bytes as f64 / window,
             window,
@@ -290,4 +301,36 @@ fn shares(order: &Order, tallies: &[Tally]) -> Vec<Share> {
         counts: tally.counts(),
     };
     order.groups.iter().zip(tallies).map(share).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_so_far_is_all_that_both_sides_told() {
+        let cpus = Cpus { proxy: 1, load: 0 };
+        let placement = Placement::choose(cpus, 1, &[0, 1]);
+        let mut watch = Watch::new(Clock::start(), cpus, &placement, None, (0, None));
+        watch.expect(2);
+        watch.window = Some(Window { begin: 0, end: 3 * SECOND, patience: 0 });
+        let mut told = Vec::new();
+        let mut hear = |second: u64, ended: u64, took: u64| {
+            let mut latency = Latency::new();
+            latency.record_n(took, ended);
+            let beat = Beat { second, sent: 7, ended, latency, open: 1 };
+            watch.hear(beat, &mut |watched| {
+                let SoFar { elapsed, of, latency, .. } = watched.so_far;
+                let half = latency.quantile(0.5) / 1_000;
+                let rate = watched.so_far.rate();
+                told.push((watched.sent, elapsed, of, watched.left, rate, latency.count(), half));
+            });
+        };
+        hear(0, 100, 1_000);
+        // The other side is behind.
+        hear(1, 10, 4_000);
+        hear(0, 0, 0);
+        hear(1, 290, 4_000);
+        assert_eq!(told, [(14, 1, 3.0, 2, 100.0, 100, 1), (14, 2, 3.0, 1, 200.0, 400, 4)]);
+    }
 }

@@ -104,6 +104,7 @@ pub fn plan(options: &Options) -> Result<(), Failure> {
     let given: Vec<Run> = documents.iter().flat_map(|of| of.runs.clone()).collect();
     let mut made = Made { given: options.of_candidate(given), ..Made::default() };
     if let Some(measure) = &measure {
+        measure.site.show_on(measure.progress.borrow().live());
         let streams = here(measure, &demand);
         if let Err(failure) = made.make(measure, &streams, documents.is_empty(), options.check) {
             return Err(options.left(failure, measure.site, made.kept()));

@@ -27,7 +27,7 @@ pub use command::{Options, report, save_page};
 pub use diff::{DiffOptions, diff};
 pub use failure::Failure;
 pub use output::{check_files, check_output, files_of};
-pub use progress::Progress;
+pub use progress::{Live, Progress};
 pub use results::{Capacity, Loaded, Results};
 pub use shares::shares_table;
 pub use store::{load, save, save_log};

@@ -1,22 +1,37 @@
-//! Owns what is shown while runs are made: how much is done, when it will end, and how the last run
-//! was. It makes no run.
+//! Owns what is shown while runs are made: how much is done, when it will end, how the last run
+//! was, and what the present one has come to so far. It makes no run.
 
 use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::units;
 use crate::clock::{Clock, SECOND};
-use crate::figures::Run;
+use crate::figures::{Run, SoFar};
 
 /// Of a command that makes runs one after the other. On a terminal it is a bar that is drawn anew
 /// in its place; elsewhere each run has a line.
-pub struct Progress {
+pub struct Progress(Arc<Shared>);
+
+/// Shows the run that is being made, every second, where the progress of its command has a bar. The
+/// default shows nothing.
+#[derive(Clone, Default)]
+pub struct Live(Option<Arc<Shared>>);
+
+/// A run is watched on another thread than that of the command, at times.
+struct Shared {
     clock: Clock,
-    amount: Amount,
     /// `None`: nobody watches.
     bar: Option<ProgressBar>,
+    state: Mutex<State>,
+}
+
+struct State {
+    amount: Amount,
+    /// What the last run was like.
+    last: String,
 }
 
 /// Seconds as they were planned; runs take longer, by what lies around their windows.
@@ -35,12 +50,18 @@ impl Progress {
 
     fn shown(planned: Duration, bar: Option<ProgressBar>) -> Self {
         let amount = Amount { done: 0.0, left: planned.as_secs_f64() };
-        Self { clock: Clock::start(), amount, bar }
+        let state = Mutex::new(State { amount, last: String::new() });
+        Self(Arc::new(Shared { clock: Clock::start(), bar, state }))
+    }
+
+    /// For whoever watches the runs.
+    pub fn live(&self) -> Live {
+        Live(self.0.bar.is_some().then(|| Arc::clone(&self.0)))
     }
 
     /// It has turned out that so much is left from now on.
     pub fn expect(&mut self, left: Duration) {
-        self.amount.left = left.as_secs_f64();
+        self.0.state().amount.left = left.as_secs_f64();
     }
 
     /// A run, which was planned to be so long, has ended.
@@ -50,31 +71,67 @@ impl Progress {
 
     /// The same of what is no run, or has none to show.
     pub fn step(&mut self, planned: Duration, said: &str) {
-        self.amount.pass(planned.as_secs_f64());
-        let elapsed = self.clock.now() as f64 / SECOND as f64;
-        let left = format!("{} left", length(self.amount.remaining(elapsed)));
-        match &self.bar {
-            Some(bar) => {
-                bar.set_position((self.amount.share() * f64::from(STEPS)) as u64);
-                bar.set_message(format!("{left}  {said}"));
+        let amount = {
+            let mut state = self.0.state();
+            state.amount.pass(planned.as_secs_f64());
+            said.clone_into(&mut state.last);
+            state.amount
+        };
+        match &self.0.bar {
+            Some(bar) => self.0.draw(bar, 0.0, String::new()),
+            None => {
+                let left = self.0.left(amount);
+                eprintln!("{:>3.0} %  {left:>11}  {said}", amount.share() * 100.0);
             }
-            None => eprintln!("{:>3.0} %  {left:>11}  {said}", self.amount.share() * 100.0),
         }
     }
 
     /// Prints something else, which stays above the bar.
     pub fn aside(&self, print: impl FnOnce()) {
-        match &self.bar {
+        match &self.0.bar {
             Some(bar) => bar.suspend(print),
             None => print(),
         }
     }
 }
 
+impl Live {
+    /// Of the run of this name, at this rate unless it is as fast as it goes.
+    pub fn show(&self, name: &str, rate: Option<f64>, so_far: &SoFar<'_>) {
+        if let Some(shared) = &self.0
+            && let Some(bar) = &shared.bar
+        {
+            shared.draw(bar, so_far.elapsed as f64, present(name, rate, so_far));
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // It is whole after every step, so a panic elsewhere does no harm to it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Draws the bar with what the present run has come to in so many of its seconds.
+    fn draw(&self, bar: &ProgressBar, seconds: f64, present: String) {
+        let state = self.state();
+        let mut amount = state.amount;
+        amount.pass(seconds);
+        bar.set_position((amount.share() * f64::from(STEPS)) as u64);
+        bar.set_message(format!("{}  {}", self.left(amount), state.last));
+        bar.set_prefix(present);
+    }
+
+    fn left(&self, amount: Amount) -> String {
+        let elapsed = self.clock.now() as f64 / SECOND as f64;
+        format!("{} left", length(amount.remaining(elapsed)))
+    }
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         // What comes next has the line to itself.
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = &self.0.bar {
             bar.finish_and_clear();
         }
     }
@@ -100,7 +157,7 @@ impl Amount {
 }
 
 fn bar(target: ProgressDrawTarget) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:24} {percent:>3} %  {wide_msg}")
+    let style = ProgressStyle::with_template(TEMPLATE)
         // A template with a fault, which the test would find, leaves the bar as it comes.
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::with_draw_target(Some(STEPS.into()), target).with_style(style)
@@ -120,6 +177,24 @@ fn percentiles(run: &Run) -> String {
     )
 }
 
+/// What a run has come to so far, on one line of a usual terminal.
+fn present(name: &str, rate: Option<f64>, so_far: &SoFar<'_>) -> String {
+    let latency = |share: f64| match so_far.latency.is_empty() {
+        true => "-".to_owned(),
+        false => units::time(so_far.latency.quantile(share) as f64),
+    };
+    let asked = rate.map_or(String::new(), |rate| format!(" of {}", units::number(rate)));
+    format!(
+        "{name}: {}{asked}/s  p50 {}  p99 {}  p99.9 {}  {} s of {}",
+        units::number(so_far.rate()),
+        latency(0.5),
+        latency(0.99),
+        latency(0.999),
+        so_far.elapsed,
+        length(so_far.of),
+    )
+}
+
 fn separated(more: &str) -> String {
     if more.is_empty() { String::new() } else { format!("  {more}") }
 }
@@ -134,13 +209,15 @@ fn length(seconds: f64) -> String {
     }
 }
 
+/// The last run is beside the bar, the present one below it.
+const TEMPLATE: &str = "{bar:24} {percent:>3} %  {wide_msg}\n{prefix}";
 /// Of the bar.
 const STEPS: u32 = 1000;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::figures::sample;
+    use crate::figures::{Latency, sample};
 
     #[test]
     fn the_end_is_as_far_as_the_pace_so_far_says() {
@@ -157,22 +234,53 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_is_drawn_in_place_with_the_last_run() {
-        ProgressStyle::with_template("{bar:24} {percent:>3} %  {wide_msg}").unwrap();
+    fn a_bar_is_drawn_in_place_with_the_last_run_and_the_present_one() {
+        ProgressStyle::with_template(TEMPLATE).unwrap();
         let bar = bar(ProgressDrawTarget::hidden());
         let mut progress = Progress::shown(Duration::from_secs(10), Some(bar.clone()));
-        let second = Duration::from_secs(1);
+        let (second, live) = (Duration::from_secs(1), progress.live());
         progress.ended(second, "ramp", &sample("ringmain", 1000.0), "holds");
-        assert_eq!(bar.position(), 100);
+        assert_eq!((bar.position(), bar.prefix().as_str()), (100, ""));
         for part in ["9 s left", "ramp", "1000/s", "p99.9   100 us", "holds"] {
             assert!(bar.message().contains(part), "{part}: {}", bar.message());
         }
+        let latency = Latency::new();
+        let so_far = SoFar { elapsed: 3, of: 5.0, ended: 600, latency: &latency };
+        live.show("tcp-echo", Some(200.0), &so_far);
+        assert_eq!(bar.position(), 400);
+        assert!(bar.message().starts_with("6 s left  ramp"), "{}", bar.message());
+        assert_eq!(bar.prefix(), present("tcp-echo", Some(200.0), &so_far));
         progress.expect(Duration::from_secs(3));
         progress.step(second, "another");
-        assert_eq!(bar.position(), 500);
+        assert_eq!((bar.position(), bar.prefix().as_str()), (500, ""));
         assert!(bar.message().ends_with("another") && !bar.is_finished());
         drop(progress);
         assert!(bar.is_finished());
+    }
+
+    #[test]
+    fn a_run_so_far_is_on_one_line() {
+        let mut latency = Latency::new();
+        let mut said = |rate, elapsed, of| {
+            let so_far = SoFar { elapsed, of, ended: 59_700, latency: &latency };
+            let line = present("syslog-tls", rate, &so_far);
+            latency.record_n(150_000, 985);
+            latency.record_n(2_000_000, 13);
+            latency.record_n(31_000_000, 2);
+            line
+        };
+        assert_eq!(said(None, 1, 2.0), "syslog-tls: 59.7 k/s  p50 -  p99 -  p99.9 -  1 s of 2 s");
+        let line = said(Some(20_000.0), 3, 10.0);
+        assert_eq!(
+            line,
+            "syslog-tls: 19.9 k of 20.0 k/s  p50 150 us  p99 2.00 ms  p99.9 31.0 ms  3 s of 10 s"
+        );
+    }
+
+    #[test]
+    fn without_a_terminal_a_run_is_not_shown_before_it_ends() {
+        let progress = Progress::shown(Duration::from_secs(10), None);
+        assert!(progress.live().0.is_none());
     }
 
     #[test]

@@ -93,6 +93,7 @@ pub fn soak(options: &Options) -> Result<(), Failure> {
     let step = load.window + load.warm_up;
     let windows = course.length.as_secs_f64() / load.window.as_secs_f64();
     let mut progress = Progress::new(step * windows.ceil() as u32);
+    victim.show_on(progress.live());
     let (mut soak, runs) =
         soaked(&mut victim, &course, &mut |ended| tell(&mut progress, &ended, step));
     drop(progress);

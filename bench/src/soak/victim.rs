@@ -8,6 +8,7 @@ use super::tricks::{Mischief, Trick};
 use crate::figures::Run;
 use crate::generate::{Behaviour, Generator, Mischief as Misdeeds, Outage};
 use crate::judge::{Fault, Load, System};
+use crate::report::Live;
 
 /// A generator with a Ringmain between, on which tricks can be played.
 pub struct Soaked {
@@ -21,6 +22,11 @@ impl Soaked {
 
     pub fn generator(&self) -> &Generator {
         &self.generator
+    }
+
+    /// From now on its runs are shown there while they are made.
+    pub fn show_on(&mut self, live: Live) {
+        self.generator.show_on(live);
     }
 
     fn process(&self) -> Result<Pid, Fault> {

@@ -19,6 +19,7 @@ use crate::certificates::Identity;
 use crate::clock::Clock;
 use crate::generate::{Between, Carried, Failure, Material, Middle, Order, Signals};
 use crate::peer::{self, Front};
+use crate::report::Live;
 use crate::sockets;
 
 /// Where a proxy is found.
@@ -51,7 +52,8 @@ impl Stage {
         let stop = Arc::clone(&signals.interrupted);
         let (clock, cpus) = (Clock::start(), Cpus { proxy: cpu, load: cpu });
         let material = Material::generate().unwrap();
-        let between = Between { clock, cpus, signals, material, lingering: PATIENCE };
+        let (lingering, live) = (PATIENCE, Live::default());
+        let between = Between { clock, cpus, signals, material, lingering, live };
         let (listener, backend) = listener();
         Stage { between, backend: backend.into(), stop, backends: vec![listener] }
     }
