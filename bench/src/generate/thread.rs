@@ -99,3 +99,30 @@ const SETTINGS: EngineSettings = EngineSettings {
     stalled_share: usize::MAX,
 };
 const WIND_UP: Duration = Duration::from_secs(2);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use rustix::thread::{CpuSet, sched_getaffinity};
+
+    use super::*;
+
+    #[test]
+    fn a_thread_stays_on_its_cpu() {
+        let ours = sched_getaffinity(None).unwrap();
+        // The last one: whoever is not pinned may be on any.
+        let cpu = (0..CpuSet::MAX_CPU).rev().find(|&cpu| ours.is_set(cpu)).unwrap();
+        let remote = Arc::new(Remote::with_signal().unwrap());
+        let (window, (beats, _)) = (SharedWindow::default(), channel());
+        let post =
+            Post { name: "test", cpu: Some(cpu), clock: Clock::start(), window, beats, remote };
+        let (started, starting) = channel();
+        let thread = post.start(started, |_| async { sched_getaffinity(None).unwrap() }).unwrap();
+        assert!(starting.recv().unwrap() > 0);
+        let theirs = thread.join().unwrap().unwrap().output;
+        assert_eq!((theirs.count(), theirs.is_set(cpu)), (1, true));
+        // Whoever has started it is where it was.
+        assert_eq!(sched_getaffinity(None).unwrap(), ours);
+    }
+}
