@@ -202,7 +202,8 @@ impl Between {
             Dialogue::Visit => (1..=SOURCES).map(|host| [127, 0, 2, host].into()).collect(),
             _ => vec![IpAddr::V4(Ipv4Addr::LOCALHOST)],
         };
-        Ok(Site { target, sources, tls, host: None })
+        let host = tls.as_ref().and_then(|_| self.material.trust().host(target, true));
+        Ok(Site { target, sources, tls, host })
     }
 
     fn foundations(&self, middle: &Middle<'_>, order: &Order) -> Result<Vec<Foundation>, Failure> {
