@@ -5,6 +5,7 @@ mod datagrams;
 mod drain;
 mod lifetimes;
 mod presets;
+mod relay;
 pub(super) mod scene;
 mod target;
 mod truth;

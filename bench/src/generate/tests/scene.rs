@@ -1,6 +1,7 @@
 //! Owns one run on a simulated world: agents and backends on one engine, and what both counted.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,13 +60,23 @@ pub fn play(order: &Order, behaviour: Behaviour) -> Outcome {
 /// The same with datagrams that go this way.
 pub fn play_over(order: &Order, behaviour: Behaviour, way: Way) -> Outcome {
     let material = Material::generate().unwrap();
-    play_between(order, behaviour, way, &material, &material.trust()).unwrap()
+    let trust = material.trust();
+    play_between(order, behaviour, way, &material, &trust, &|_, _, target| target).unwrap()
 }
 
 /// The same where agents believe whom `trust` says.
 pub fn play_trusting(order: &Order, material: &Material, trust: &Trust) -> Result<Outcome, Fault> {
-    play_between(order, Behaviour::default(), Way::default(), material, trust)
+    let (behaviour, way) = (Behaviour::default(), Way::default());
+    play_between(order, behaviour, way, material, trust, &|_, _, target| target)
 }
+
+/// The same with somebody on the way, who is opened before a backend, and says where agents go.
+pub fn play_through(order: &Order, material: &Material, open: Opening<'_>) -> Outcome {
+    let (behaviour, way) = (Behaviour::default(), Way::default());
+    play_between(order, behaviour, way, material, &material.trust(), open).unwrap()
+}
+
+pub type Opening<'o> = &'o dyn Fn(&Rc<Stage>, &World, SocketAddr) -> SocketAddr;
 
 fn play_between(
     order: &Order,
@@ -73,6 +84,7 @@ fn play_between(
     way: Way,
     material: &Material,
     trust: &Trust,
+    open: Opening<'_>,
 ) -> Result<Outcome, Fault> {
     let world = World::new(order.seed, Faults::none());
     let remote = Arc::new(Remote::without_signal());
@@ -97,6 +109,7 @@ fn play_between(
         let (target, handshakes) = (backend(number), group.protocol.handshakes());
         let ends_tls = handshakes.map(|_| material.backends(group.protocol).unwrap());
         let random = Rng::with_seed(order.seed + 1 + number as u64);
+        let goal = open(&far, &world, target);
         let (far, tidings) = (far.part(), Arc::clone(&signals.backends));
         let house = House::new(far, group.clone(), behaviour.clone(), ends_tls, random, tidings);
         if group.protocol.is_datagrams() {
@@ -108,7 +121,7 @@ fn play_between(
         }
         let tls = handshakes
             .map(|handshakes| trust.agents(group.protocol, handshakes, Terms::default()).unwrap());
-        sites.push(Site { target, sources: Vec::new(), tls, host: None });
+        sites.push(Site { target: goal, sources: Vec::new(), tls, host: None });
     }
     let ran = engine.block_on(agents::run(&near, order, &sites, &signals), || ());
     let over = near.now();
