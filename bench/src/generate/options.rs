@@ -92,7 +92,7 @@ pub struct Options {
     #[arg(long, value_name = "AT+LENGTH", value_parser = parse_outage)]
     death: Option<Outage>,
     /// Shares of requests of which a backend makes something wrong: reset, close, drop, duplicate,
-    /// swap, corrupt, refuse
+    /// swap, corrupt, refuse; of units that nobody answers, reset and close alone
     #[arg(long, value_name = "WHAT=SHARE", value_delimiter = ',', value_parser = parse_mischief)]
     mischief: Vec<(String, f64)>,
     /// Backends end connections of HTTP/2 at this age, and answer what is under way
@@ -280,11 +280,12 @@ fn not_shown(behaviour: &Behaviour, protocol: Protocol) -> Option<&'static str> 
     if *service != Service::None && !answered {
         return Some("--service is the time that answers take");
     }
-    if *mischief != Mischief::default() && !answered {
-        return Some("--mischief is done to answers");
-    }
     if protocol.is_datagrams() && mischief.reset + mischief.close > 0.0 {
         return Some("--mischief reset and close are for connections");
+    }
+    let Mischief { reset, close, .. } = *mischief;
+    if *mischief != (Mischief { reset, close, ..Mischief::default() }) && !answered {
+        return Some("--mischief other than reset and close is done to answers");
     }
     if mischief.duplicate + mischief.swap > 0.0 && (calls || dialogue == Dialogue::Visit) {
         return Some("--mischief duplicate and swap are for answers that share a stream");
@@ -466,6 +467,8 @@ mod tests {
             ("--protocol tcp-echo --mischief refuse=0.1", "tcp-echo has none of those"),
             ("--protocol datadog --connection-age 1s", "datadog has none of those"),
             ("--protocol udp-echo --mischief reset=0.1", "are for connections"),
+            ("--protocol syslog-udp --mischief close=0.1", "are for connections"),
+            ("--protocol stream-up --mischief reset=0.1,swap=0.1", "stream-up has none of those"),
             ("--target 127.0.0.1:1 --stall 1s+1s", "give --backend-listen"),
             (&profile, "give --without appliances"),
         ] {
@@ -479,6 +482,7 @@ mod tests {
             "--target 127.0.0.1:1 --backend-listen 127.0.0.1:2 --service 1ms",
             "--target 127.0.0.1:1",
             "--protocol tcp-connect --mischief reset=0.1,close=0.1,corrupt=0.1,drop=0.1",
+            "--protocol syslog-tls --mischief reset=0.1,close=0.1",
         ] {
             behaviour(line).unwrap();
         }

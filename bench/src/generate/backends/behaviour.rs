@@ -38,9 +38,9 @@ pub struct Outage {
 /// Shares of requests, from 0 to 1, of which something becomes that should not.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Mischief {
-    /// The connection is reset instead of an answer.
+    /// The connection is reset instead of an answer, or with a unit that nobody answers.
     pub reset: f64,
-    /// The connection is ended instead of an answer.
+    /// The connection is ended likewise.
     pub close: f64,
     /// No answer.
     pub drop: f64,

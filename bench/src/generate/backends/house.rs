@@ -184,6 +184,15 @@ impl House {
         self.behaviour.mischief.draw(&mut self.random.borrow_mut())
     }
 
+    /// Whether the connection of a unit that nobody answers ends with it, and how.
+    pub fn draw_end(&self, due: u64) -> Option<Fate> {
+        let fate = self.draw_fate();
+        matches!(fate, Fate::Reset | Fate::Close).then(|| {
+            self.struck(fate, due);
+            fate
+        })
+    }
+
     /// Notes what became of one that was due then.
     pub fn struck(&self, fate: Fate, due: u64) {
         self.stage.recorder.borrow_mut().struck(fate, due);

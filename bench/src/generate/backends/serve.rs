@@ -1,9 +1,10 @@
 //! Owns what a backend says on one connection, and when. How it behaves is told by its house.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use ringmain::engine::race;
+use ringmain::engine::{Either, Notify, race};
 
 use super::super::bulk;
 use super::super::cause::Cause;
@@ -173,6 +174,9 @@ async fn take(house: &House, channel: &Channel) -> Result<(), Cause> {
                 Decoded::Unit { mark, intact, length } => {
                     inbound.consume(length);
                     house.take_note(mark, intact);
+                    if let Some(fate) = house.draw_end(mark.due) {
+                        return end_by(fate, channel).await;
+                    }
                 }
                 Decoded::Incomplete => break,
                 Decoded::Malformed => {
@@ -187,13 +191,34 @@ async fn take(house: &House, channel: &Channel) -> Result<(), Cause> {
 
 /// The same with units that are moved in pieces.
 async fn take_bulk(house: &House, channel: &Channel) -> Result<(), Cause> {
-    let note = |frame: bulk::Frame| house.take_note(frame.mark, frame.is_intact);
+    let (fate, ends) = (Cell::new(None), Notify::default());
+    let note = |frame: bulk::Frame| {
+        house.take_note(frame.mark, frame.is_intact);
+        if let Some(drawn) = house.draw_end(frame.mark.due) {
+            fate.set(Some(drawn));
+            ends.notify_all();
+        }
+    };
     let rest = async || house.stand_still().await;
-    let taken = bulk::receive(&house.stage, channel, rest, note).await;
-    if taken == Err(Cause::Malformed) {
-        house.stage.recorder.borrow_mut().error(Cause::Malformed, house.stage.now());
+    let ended = ends.notified();
+    match race(bulk::receive(&house.stage, channel, rest, note), ended).await {
+        Either::First(taken) => {
+            if taken == Err(Cause::Malformed) {
+                house.stage.recorder.borrow_mut().error(Cause::Malformed, house.stage.now());
+            }
+            taken?;
+            channel.end().await
+        }
+        Either::Second(()) => end_by(fate.get().unwrap_or(Fate::Close), channel).await,
     }
-    taken?;
+}
+
+/// Ends a connection on which nothing is answered.
+async fn end_by(fate: Fate, channel: &Channel) -> Result<(), Cause> {
+    if fate == Fate::Reset {
+        channel.reset();
+        return Ok(());
+    }
     channel.end().await
 }
 
@@ -211,8 +236,8 @@ async fn send(house: &Rc<House>, channel: &Channel) -> Result<(), Cause> {
         house.stand_still().await;
         bytes.clear();
         let work = place.as_ref().map(Place::work);
-        let mut has_left = false;
-        while bytes.len() < AT_ONCE {
+        let (mut has_left, mut ends) = (false, None);
+        while ends.is_none() && bytes.len() < AT_ONCE {
             let due = place.as_ref().map_or_else(|| flood(house, window), Place::next);
             let Some(due) = due else { break };
             has_left = true;
@@ -220,6 +245,7 @@ async fn send(house: &Rc<House>, channel: &Channel) -> Result<(), Cause> {
             let size = house.group.sizes.draw(&mut house.random.borrow_mut());
             let mark = Mark { stream, sequence, due };
             sequence += 1;
+            ends = house.draw_end(due);
             if is_bulk {
                 bulk::send(stage, channel, &mark, size).await?;
                 break;
@@ -227,7 +253,12 @@ async fn send(house: &Rc<House>, channel: &Channel) -> Result<(), Cause> {
             format.encode(&mark, size, &mut bytes);
         }
         match work {
-            _ if has_left => channel.send(&bytes).await?,
+            _ if has_left => {
+                channel.send(&bytes).await?;
+                if let Some(fate) = ends {
+                    return end_by(fate, channel).await;
+                }
+            }
             Some(work) => work.await,
             // Everything has left; the agent ends the connection.
             None => std::future::pending().await,

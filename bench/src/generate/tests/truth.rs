@@ -214,6 +214,35 @@ fn resets_and_ends_are_counted_by_kind_and_survived() {
     assert!(counts.errors["reset"] > 20 && counts.errors["closed"] > 60);
 }
 
+/// A backend that only takes, or only sends, ends its connections with the unit that is at hand.
+#[test]
+fn connections_of_streams_end_by_kind_and_are_survived() {
+    let mischief = Mischief { reset: 0.02, close: 0.03, ..Mischief::default() };
+    for (protocol, size) in [
+        (Protocol::SyslogTcp, 300),
+        (Protocol::SyslogTls, 300),
+        (Protocol::Ndjson, 300),
+        (Protocol::StreamUp, 64 << 10),
+        (Protocol::StreamDown, 300),
+        (Protocol::StreamDown, 64 << 10),
+        (Protocol::StreamBoth, 300),
+    ] {
+        let mut order = order(protocol, 20, open(100.0, Arrivals::Constant), 10);
+        order.groups[0].sizes = Sizes::Constant(size);
+        let outcome = play(&order, Behaviour { mischief, ..Behaviour::default() });
+        let (counts, what) = (outcome.tally.counts(), format!("{protocol:?} of {size}"));
+        let (resets, ends) = (count(&outcome, Fate::Reset), count(&outcome, Fate::Close));
+        assert!(resets >= 10 && ends >= 15, "{what}: {resets}, {ends}");
+        // Whoever writes to a connection that was ended may find it reset.
+        let errors = counts.errors["reset"] + counts.errors.get("closed").unwrap_or(&0);
+        assert_eq!(errors, counts.errors(), "{what}: {counts:?}");
+        assert!(errors.abs_diff(resets + ends) <= 2, "{what}: {resets}, {ends}: {counts:?}");
+        // What was under way is lost with them, and little else.
+        assert!(counts.lost <= 10 * errors, "{what}: {counts:?}");
+        assert_eq!(counts.duplicated + counts.corrupted, 0, "{what}: {counts:?}");
+    }
+}
+
 #[test]
 fn agents_come_back_after_the_death_of_their_backend() {
     let death = Outage { at: Duration::from_secs(3), length: Duration::from_secs(2) };
