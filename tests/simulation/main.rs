@@ -16,6 +16,7 @@ mod memory;
 mod panics;
 mod queue;
 mod receives;
+mod records;
 mod scene;
 mod security;
 mod seeds;

@@ -23,6 +23,8 @@ pub(super) struct Kernel {
     /// None when its driver was dropped.
     pub(super) rings: Vec<Option<Ring>>,
     pub(super) dice: Dice,
+    /// Times that bytes were sent, by an operation or at once.
+    pub(super) sends: u64,
 }
 
 /// How an attempt ended.
@@ -38,7 +40,7 @@ enum Attempt {
 
 impl Kernel {
     pub(super) fn new(network: Network, dice: Dice) -> Kernel {
-        Kernel { network, descriptors: Descriptors::new(), rings: Vec::new(), dice }
+        Kernel { network, descriptors: Descriptors::new(), rings: Vec::new(), dice, sends: 0 }
     }
 
     pub(super) fn ring(&mut self, ring: RingId) -> &mut Ring {
@@ -79,7 +81,8 @@ impl Kernel {
     fn start(&mut self, ring: RingId, token: Token) {
         let operation = self.ring(ring).in_flight(token);
         operation.stage = Stage::Started;
-        match operation.operation {
+        let operation = operation.operation;
+        match operation {
             Operation::Connect { socket, address } => {
                 // SAFETY: who submitted keeps the address valid until the operation's last
                 // completion, which was not taken, since the operation is in flight.
@@ -89,6 +92,7 @@ impl Kernel {
                 }
             }
             Operation::Receive { wait_first: true, .. } => return self.wake(ring, token),
+            Operation::Send { .. } => self.sends += 1,
             _ => {}
         }
         self.attempt(ring, token);
@@ -503,7 +507,9 @@ impl Kernel {
             return Err(Errno::AGAIN);
         }
         let most = self.dice.shorten(bytes.len(), |faults| faults.short_send);
-        self.network.write(end, &bytes[..most])
+        let written = self.network.write(end, &bytes[..most])?;
+        self.sends += 1;
+        Ok(written)
     }
 
     pub(super) fn splice(

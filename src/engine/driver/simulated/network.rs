@@ -28,6 +28,8 @@ pub(super) struct Network {
     next_port: u16,
     /// The longest segment.
     segment: usize,
+    /// What all ends have, if the test says so.
+    pub(super) link: Option<Link>,
 }
 
 struct Listener {
@@ -50,6 +52,7 @@ impl Network {
             stirred: BTreeSet::new(),
             next_port: FIRST_PORT,
             segment,
+            link: None,
         }
     }
 
@@ -93,11 +96,12 @@ impl Network {
 
     /// An end that is not connected yet.
     pub(super) fn open(&mut self, local: SocketAddr, owner: Owner) -> EndpointId {
-        let link = Link {
+        let drawn = Link {
             window: 1 << self.dice.random.u32(9..=16),
             capacity: 1 << self.dice.random.u32(11..=17),
             latency: Duration::from_micros(1 << self.dice.random.u32(3..=10)),
         };
+        let link = self.link.unwrap_or(drawn);
         self.endpoints.push(Endpoint::new(owner, local, UNSPECIFIED, link));
         EndpointId(self.endpoints.len() - 1)
     }

@@ -18,6 +18,7 @@ use super::actor::{Actor, Next, Peers};
 use super::agenda::Event;
 use super::descriptors::Object;
 use super::driver::SimulatedDriver;
+use super::endpoint::Link;
 use super::faults::{Dice, Faults};
 use super::kernel::Kernel;
 use super::network::Network;
@@ -90,6 +91,18 @@ impl World {
     /// The process may hold descriptors below this number only, as RLIMIT_NOFILE has it.
     pub fn limit_descriptors(&self, limit: usize) {
         self.state.borrow_mut().kernel.descriptors.limit = limit;
+    }
+
+    /// The ends of connections that are opened from now on are alike, rather than drawn from the
+    /// seed: with room for so many bytes to be read and to be sent, and so far apart.
+    pub fn even_out(&self, room: usize, latency: Duration) {
+        let link = Link { window: room, capacity: room, latency };
+        self.state.borrow_mut().kernel.network.link = Some(link);
+    }
+
+    /// How often the process has sent bytes so far, by an operation or at once. Pipes are apart.
+    pub fn sends(&self) -> u64 {
+        self.state.borrow().kernel.sends
     }
 
     /// Gives `actor` its first step at `time`.
