@@ -13,9 +13,9 @@ use rustls::{
     NamedGroup, ProtocolVersion, ServerConfig,
 };
 
-use super::alert::{self, alert_name};
+use super::alert::alert_name;
 use super::owner::{Owner, owner};
-use super::records::{self, Opened, Records};
+use super::records::{Opened, Records};
 use super::unbuffered::Unbuffered;
 
 /// A TLS connection of which the bytes are moved by somebody else.
@@ -227,23 +227,7 @@ impl Connection {
     pub fn receive(&mut self, bytes: &mut [u8], plain: &mut dyn Plain) -> Result<(), Failure> {
         self.check()?;
         let settled = self.take_in(bytes, plain).and_then(|()| self.settle());
-        settled.map_err(|failure| {
-            let failure = self.answered(failure);
-            self.failure.insert(failure).clone()
-        })
-    }
-
-    /// The failure with the alert that is output for it, if it is known.
-    fn answered(&self, failure: Failure) -> Failure {
-        let alert = match &self.stage {
-            Stage::Rustls(_) => alert::answer(&self.output, &failure),
-            Stage::Records(_) => records::answer(&failure),
-            Stage::Over => None,
-        };
-        match alert {
-            Some(alert) => Failure::Answered(Box::new(failure), alert),
-            None => failure,
-        }
+        settled.map_err(|failure| self.failure.insert(failure).clone())
     }
 
     fn check(&self) -> Result<(), Failure> {
@@ -294,7 +278,7 @@ impl Connection {
         match stage {
             Stage::Rustls(unbuffered) => unbuffered.process(bytes, plain, output, peer_closed),
             Stage::Records(records) => open_all(records, bytes, plain, output, peer_closed)
-                .inspect_err(|failure| records.refuse(failure, output)),
+                .map_err(|failure| records.refuse(failure, output)),
             Stage::Over => Ok(0),
         }
     }

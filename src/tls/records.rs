@@ -125,7 +125,7 @@ impl Records {
         match kind {
             ALERT => self.heard_alert(&message),
             HANDSHAKE => self.heard_messages(&message, output).map(|()| Opened::On),
-            _ => Err(Error::InvalidMessage(InvalidMessage::InvalidContentType).into()),
+            _ => Err(invalid(InvalidMessage::InvalidContentType)),
         }
     }
 
@@ -141,7 +141,12 @@ impl Records {
     }
 
     fn heard_alert(&mut self, message: &[u8]) -> Result<Opened, Failure> {
-        let [_, description] = *message else { return Err(unreadable()) };
+        let [_, description] = *message else {
+            return Err(invalid(match message {
+                [] => InvalidMessage::InvalidEmptyPayload,
+                _ => InvalidMessage::MissingData("AlertMessagePayload"),
+            }));
+        };
         match AlertDescription::from(description) {
             AlertDescription::CloseNotify => Ok(Opened::Closed),
             // An end follows it.
@@ -155,7 +160,7 @@ impl Records {
     /// Messages may begin and end anywhere in records.
     fn heard_messages(&mut self, part: &[u8], output: &mut Vec<u8>) -> Result<(), Failure> {
         if part.is_empty() {
-            return Err(Error::InvalidMessage(InvalidMessage::InvalidEmptyPayload).into());
+            return Err(invalid(InvalidMessage::InvalidEmptyPayload));
         }
         let mut joined = std::mem::take(&mut self.joined);
         joined.extend_from_slice(part);
@@ -164,7 +169,7 @@ impl Records {
         while let [kind, high, middle, low, after @ ..] = rest {
             let length = u32::from_be_bytes([0, *high, *middle, *low]) as usize;
             if length > MESSAGE_MAX {
-                return Err(Error::InvalidMessage(InvalidMessage::HandshakePayloadTooLarge).into());
+                return Err(invalid(InvalidMessage::HandshakePayloadTooLarge));
             }
             let Some((message, after)) = after.split_at_checked(length) else { break };
             rest = after;
@@ -194,7 +199,9 @@ impl Records {
                 match *message {
                     [UPDATE_NOT_REQUESTED] => Ok(()),
                     [UPDATE_REQUESTED] => self.answer_update(output),
-                    _ => Err(Error::InvalidMessage(InvalidMessage::InvalidKeyUpdate).into()),
+                    [_] => Err(invalid(InvalidMessage::InvalidKeyUpdate)),
+                    [] => Err(invalid(InvalidMessage::MissingData("KeyUpdateRequest"))),
+                    [..] => Err(invalid(InvalidMessage::TrailingData("KeyUpdateRequest"))),
                 }
             }
             _ => Err(Error::InappropriateHandshakeMessage {
@@ -251,11 +258,13 @@ impl Records {
         self.alert(WARNING, AlertDescription::CloseNotify, output)
     }
 
-    /// Tells the peer what was wrong with what it sent.
-    pub(super) fn refuse(&mut self, failure: &Failure, output: &mut Vec<u8>) {
-        if let Some(description) = answer(failure) {
+    /// Tells the peer what was wrong with what it sent; the failure with the alert for it.
+    pub(super) fn refuse(&mut self, failure: Failure, output: &mut Vec<u8>) -> Failure {
+        let Some(alert) = answer(&failure) else { return failure };
+        match self.alert(FATAL, alert, output) {
+            Ok(()) => Failure::Answered(Box::new(failure), alert),
             // Without keys that last there is nothing to tell it with.
-            self.alert(FATAL, description, output).ok();
+            Err(_) => failure,
         }
     }
 
@@ -273,7 +282,7 @@ impl Records {
 }
 
 /// The alert that answers a failure.
-pub(super) fn answer(failure: &Failure) -> Option<AlertDescription> {
+fn answer(failure: &Failure) -> Option<AlertDescription> {
     match failure {
         // Nobody is told of our own mistakes, nor of what it said itself.
         Failure::Alert(_) | Failure::KeysExhausted | Failure::NoName | Failure::NoRoom => None,
@@ -283,8 +292,14 @@ pub(super) fn answer(failure: &Failure) -> Option<AlertDescription> {
             Error::PeerMisbehaved(_)
             | Error::InappropriateMessage { .. }
             | Error::InappropriateHandshakeMessage { .. }
-            | Error::InvalidMessage(InvalidMessage::InvalidContentType),
+            // Nothing at all in what must not be empty (RFC 8446, section 5.4).
+            | Error::InvalidMessage(
+                InvalidMessage::InvalidContentType | InvalidMessage::InvalidEmptyPayload,
+            ),
         ) => Some(AlertDescription::UnexpectedMessage),
+        Failure::Protocol(Error::InvalidMessage(InvalidMessage::InvalidKeyUpdate)) => {
+            Some(AlertDescription::IllegalParameter)
+        }
         Failure::Protocol(_) | Failure::Certificate(_) => Some(AlertDescription::DecodeError),
         Failure::Answered(_, alert) => Some(*alert),
     }
@@ -357,8 +372,8 @@ fn misbehaved(how: PeerMisbehaved) -> Failure {
     Error::PeerMisbehaved(how).into()
 }
 
-fn unreadable() -> Failure {
-    Error::InvalidMessage(InvalidMessage::MissingData("AlertMessagePayload")).into()
+fn invalid(how: InvalidMessage) -> Failure {
+    Error::InvalidMessage(how).into()
 }
 
 /// Everything is data on its outside by now.

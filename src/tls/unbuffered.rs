@@ -7,6 +7,7 @@ use rustls::server::{ServerConnectionData, UnbufferedServerConnection};
 use rustls::unbuffered::{ConnectionState, EncodeError, UnbufferedStatus, WriteTraffic};
 use rustls::{CommonState, Error};
 
+use super::alert::{self, Clue};
 use super::connection::{Failure, Plain};
 use super::records::Records;
 
@@ -25,7 +26,7 @@ impl Unbuffered {
     }
 
     /// Goes on as far as `bytes` lead; how many of them were used up. After a failure the alert
-    /// that tells the peer is output.
+    /// that tells the peer is output, and named.
     pub(super) fn process(
         &mut self,
         bytes: &mut [u8],
@@ -70,8 +71,7 @@ impl Unbuffered {
 trait Process {
     type Data;
     fn process<'c, 'i>(&'c mut self, bytes: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Data>;
-    /// Whether something is to be encoded before anything else is looked at.
-    fn has_output(&self) -> bool;
+    fn state(&self) -> &CommonState;
 }
 
 impl Process for UnbufferedServerConnection {
@@ -80,8 +80,8 @@ impl Process for UnbufferedServerConnection {
         self.process_tls_records(bytes)
     }
 
-    fn has_output(&self) -> bool {
-        self.wants_write()
+    fn state(&self) -> &CommonState {
+        self
     }
 }
 
@@ -91,8 +91,8 @@ impl Process for UnbufferedClientConnection {
         self.process_tls_records(bytes)
     }
 
-    fn has_output(&self) -> bool {
-        self.wants_write()
+    fn state(&self) -> &CommonState {
+        self
     }
 }
 
@@ -120,9 +120,10 @@ fn process<C: Process>(
     peer_closed: &mut bool,
 ) -> Result<usize, Failure> {
     let mut used = 0;
+    let mut shown = shown_next(connection, bytes, 0);
     loop {
-        let UnbufferedStatus { mut discard, state } = connection.process(&mut bytes[used..]);
-        let error = match state {
+        let UnbufferedStatus { mut discard, state } = connection.process(&mut bytes[used..shown]);
+        let goes_on = match state {
             Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                 while let Some(record) = traffic.next_record() {
                     let record = record?;
@@ -131,31 +132,59 @@ fn process<C: Process>(
                     place.copy_from_slice(record.payload);
                     plain.keep(record.payload.len());
                 }
-                None
+                Ok(true)
             }
             Ok(ConnectionState::EncodeTlsData(mut data)) => {
                 encode(output, |room| data.encode(room))?;
-                None
+                Ok(true)
             }
             Ok(ConnectionState::TransmitTlsData(data)) => {
                 data.done();
-                None
+                Ok(true)
             }
             Ok(ConnectionState::PeerClosed) => {
                 *peer_closed = true;
-                None
+                Ok(true)
             }
             // Early data is off.
             Ok(ConnectionState::ReadEarlyData(_)) => return Err(Failure::NoRoom),
-            // What follows an end is not looked at.
-            Ok(_) => return Ok(if *peer_closed { bytes.len() } else { used + discard }),
-            Err(error) => Some(error),
+            Ok(_) => Ok(false),
+            Err(error) => Err(error),
         };
         used += discard;
-        if let Some(error) = error {
-            gather_alerts(connection, &mut bytes[used..], output)?;
-            return Err(error.into());
+        match goes_on {
+            Ok(true) => {}
+            // What follows an end is not looked at.
+            Ok(false) if *peer_closed => return Ok(bytes.len()),
+            Ok(false) if shown == bytes.len() => return Ok(used),
+            Ok(false) => shown = shown_next(connection, bytes, shown),
+            Err(error) => {
+                let before = output.len();
+                gather_alerts(connection, &mut bytes[used..], output)?;
+                // What cannot be opened is not used up.
+                let clue = Clue { sent: &output[before..], opened_all: used == shown };
+                return Err(named(error.into(), clue));
+            }
         }
+    }
+}
+
+/// How much of `bytes` rustls is to see, after so much. While hands are shaken that is a record
+/// more, so that it shows which one a failure is about.
+fn shown_next<C: Process>(connection: &C, bytes: &[u8], shown: usize) -> usize {
+    let record = match &bytes[shown..] {
+        [_, _, _, high, low, ..] if connection.state().is_handshaking() => {
+            HEADER + usize::from(u16::from_be_bytes([*high, *low]))
+        }
+        rest => rest.len(),
+    };
+    bytes.len().min(shown + record)
+}
+
+fn named(failure: Failure, clue: Clue<'_>) -> Failure {
+    match alert::answer(clue, &failure) {
+        Some(alert) => Failure::Answered(Box::new(failure), alert),
+        None => failure,
     }
 }
 
@@ -166,7 +195,7 @@ fn gather_alerts<C: Process>(
     bytes: &mut [u8],
     output: &mut Vec<u8>,
 ) -> Result<(), Failure> {
-    while connection.has_output() {
+    while connection.state().wants_write() {
         let UnbufferedStatus { state, .. } = connection.process(bytes);
         let Ok(ConnectionState::EncodeTlsData(mut data)) = state else { return Ok(()) };
         encode(output, |room| data.encode(room))?;
@@ -217,3 +246,6 @@ fn while_writing<C: Process, T>(
         }
     }
 }
+
+/// Of a record (RFC 8446, section 5.1).
+const HEADER: usize = 5;

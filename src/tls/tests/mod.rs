@@ -6,6 +6,7 @@ mod choosing;
 mod clients;
 mod early;
 mod loading;
+mod naming;
 mod records;
 mod renewing;
 mod resuming;

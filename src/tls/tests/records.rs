@@ -27,7 +27,7 @@ type Said<'a> = (u8, &'a [u8]);
 const REQUESTED: [u8; 5] = [24, 0, 0, 1, 1];
 const NOT_REQUESTED: [u8; 5] = [24, 0, 0, 1, 0];
 
-fn configs(
+pub(super) fn configs(
     suite: SupportedCipherSuite,
     versions: &[&'static SupportedProtocolVersion],
 ) -> (Arc<ClientConfig>, Arc<ServerConfig>) {
@@ -55,7 +55,7 @@ fn configs(
     (Arc::new(client), Arc::new(server))
 }
 
-fn name() -> ServerName<'static> {
+pub(super) fn name() -> ServerName<'static> {
     ServerName::try_from("edge.test").unwrap()
 }
 
@@ -314,19 +314,23 @@ fn peers_that_keep_to_nothing_are_told_so() {
     let unexpected = Some(AlertDescription::UnexpectedMessage);
     let unreadable = Some(AlertDescription::DecodeError);
     let oversized = vec![7; (16 << 10) + 1];
-    let cases: [(&[Said], _); 12] = [
+    let illegal = Some(AlertDescription::IllegalParameter);
+    let cases: [(&[Said], _); 14] = [
         // Nothing but padding.
         (&[(0, &[0; 20])], unexpected),
         (&[(99, b"what")], unexpected),
         (&[(ALERT, &[1])], unreadable),
         (&[(ALERT, &[1, 0, 0])], unreadable),
-        (&[(HANDSHAKE, b"")], unreadable),
+        // Nothing at all.
+        (&[(ALERT, b"")], unexpected),
+        (&[(HANDSHAKE, b"")], unexpected),
         // A ticket for a server, and a hello.
         (&[(HANDSHAKE, &[4, 0, 0, 1, 0])], unexpected),
         (&[(HANDSHAKE, &[1, 0, 0, 1, 0])], unexpected),
         // New keys from the middle of a record on.
         (&[(HANDSHAKE, &[24, 0, 0, 1, 0, 24])], unexpected),
-        (&[(HANDSHAKE, &[24, 0, 0, 1, 7])], unreadable),
+        (&[(HANDSHAKE, &[24, 0, 0, 1, 7])], illegal),
+        (&[(HANDSHAKE, &[24, 0, 0, 2, 0, 0])], unreadable),
         (&[(HANDSHAKE, &REQUESTED[..2]), (DATA, b"between")], unexpected),
         (&[(HANDSHAKE, &[24, 1, 0, 0])], unreadable),
         (&[(DATA, &oversized)], Some(AlertDescription::RecordOverflow)),
