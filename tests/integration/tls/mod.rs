@@ -18,4 +18,5 @@ mod records;
 mod renewing;
 mod resuming;
 mod retry;
+mod stapling;
 mod termination;
