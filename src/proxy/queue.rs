@@ -3,13 +3,12 @@
 //! Places become free on any worker, and are announced to all of them; then whoever is first in
 //! line here tries to get one. Those behind are not woken before it is their turn.
 
-use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
-use std::future::{Future, poll_fn};
-use std::task::{Poll, Waker};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
 
 use crate::balance::{Lease, NoChoice, Pool, PoolId, Traits, Waiting, WaitingPlace};
-use crate::engine::{Either, Time, race};
+use crate::engine::{Either, Permits, Time, race};
 use crate::observe::CloseReason;
 
 use super::connect::abandoned;
@@ -48,31 +47,19 @@ pub(super) async fn place(
     }
 }
 
-/// The lines of one worker, by pool.
+/// The queues of one worker, by pool.
 #[derive(Default)]
-pub(super) struct Queues(RefCell<HashMap<PoolId, Queue>>);
+pub(super) struct Queues(RefCell<HashMap<PoolId, Rc<Queue>>>);
 
-#[derive(Default)]
 struct Queue {
-    /// In the order of their numbers.
-    waiters: VecDeque<Waiter>,
-    last: u64,
+    /// Had by who tries to get a place; the others wait in line for it.
+    head: Permits,
+    /// Sessions that wait, those that have stepped aside among them.
+    waiting: Cell<u32>,
 }
 
-struct Waiter {
-    number: u64,
-    /// Whom to wake when it is first.
-    waker: Option<Waker>,
-    /// It goes on trying, and holds nobody up.
-    aside: bool,
-}
-
-/// A position in a line; left when dropped.
-struct Turn<'q> {
-    queues: &'q Queues,
-    pool: PoolId,
-    number: u64,
-}
+/// One session that waits, until it is dropped.
+struct Waiter<'q>(&'q Queue);
 
 impl Queues {
     /// Chooses at once, unless others wait: a place that has just been given back is theirs, also
@@ -97,9 +84,10 @@ impl Queues {
         called: impl Fn() -> C,
         choose: impl Fn() -> Result<Lease, NoChoice>,
     ) -> Option<Lease> {
-        let turn = self.enter(pool);
+        let queue = self.of(pool);
+        let _waiter = Waiter::new(&queue);
+        let mut head = Some(queue.head.take().await);
         loop {
-            turn.comes().await;
             let called = called();
             waiting.listen();
             match choose() {
@@ -107,84 +95,50 @@ impl Queues {
                 Err(NoChoice::Exhausted) => return None,
                 Err(NoChoice::AtLimit) => {}
             }
-            // What is free may be on the backends that this one has tried in vain.
+            // What is free may be on the backends that this one has tried in vain: it goes on
+            // trying, and holds nobody up.
             if retries {
-                turn.step_aside();
+                drop(head.take());
             }
             called.await;
         }
     }
 
     fn is_empty(&self, pool: PoolId) -> bool {
-        self.0.borrow().get(&pool).is_none_or(|queue| queue.waiters.is_empty())
+        self.0.borrow().get(&pool).is_none_or(|queue| queue.waiting.get() == 0)
     }
 
-    fn enter(&self, pool: PoolId) -> Turn<'_> {
+    fn of(&self, pool: PoolId) -> Rc<Queue> {
         let mut queues = self.0.borrow_mut();
-        let queue = queues.entry(pool).or_default();
-        queue.last += 1;
-        queue.waiters.push_back(Waiter { number: queue.last, waker: None, aside: false });
-        Turn { queues: self, pool, number: queue.last }
+        Rc::clone(queues.entry(pool).or_default())
     }
 }
 
-impl Turn<'_> {
-    /// Completes when everyone before this one has left or stepped aside.
-    async fn comes(&self) {
-        poll_fn(|context| {
-            self.in_queue(|queue, position| {
-                if queue.waiters.range(..position).all(|waiter| waiter.aside) {
-                    return Poll::Ready(());
-                }
-                queue.waiters[position].waker = Some(context.waker().clone());
-                Poll::Pending
-            })
-        })
-        .await;
-    }
-
-    /// Lets those behind try as well.
-    fn step_aside(&self) {
-        self.in_queue(|queue, position| {
-            queue.waiters[position].aside = true;
-            queue.wake_first();
-        });
-    }
-
-    fn in_queue<T>(&self, act: impl FnOnce(&mut Queue, usize) -> T) -> T {
-        let mut queues = self.queues.0.borrow_mut();
-        let queue = queues.entry(self.pool).or_default();
-        let position = queue.waiters.partition_point(|waiter| waiter.number < self.number);
-        act(queue, position)
+impl Default for Queue {
+    fn default() -> Queue {
+        Queue { head: Permits::new(1), waiting: Cell::default() }
     }
 }
 
-impl Queue {
-    /// Wakes the first of those who have not stepped aside, if it does not try already.
-    fn wake_first(&mut self) {
-        let first = self.waiters.iter_mut().find(|waiter| !waiter.aside);
-        if let Some(waker) = first.and_then(|waiter| waiter.waker.take()) {
-            waker.wake();
-        }
+impl Waiter<'_> {
+    fn new(queue: &Queue) -> Waiter<'_> {
+        queue.waiting.set(queue.waiting.get() + 1);
+        Waiter(queue)
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
-        self.in_queue(|queue, position| {
-            queue.waiters.remove(position);
-            queue.wake_first();
-        });
+        self.0.waiting.set(self.0.waiting.get() - 1);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::pin::pin;
-    use std::rc::Rc;
+    use std::pin::Pin;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
-    use std::task::{Context, Wake};
+    use std::task::{Context, Wake, Waker};
     use std::time::Duration;
 
     use super::*;
@@ -192,7 +146,7 @@ mod tests {
         Backend, Balancing, Chooser, Member, PoolSettings, Snapshot, SocketOptions, Standing,
     };
     use crate::engine::driver::simulated::{Faults, World};
-    use crate::engine::{BufferSizes, Engine, EngineSettings, PipeSizes, Remote};
+    use crate::engine::{BufferSizes, Engine, EngineSettings, Notify, PipeSizes, Remote};
 
     const POOL: PoolId = PoolId(3);
 
@@ -315,49 +269,91 @@ mod tests {
         }
     }
 
-    fn comes(turn: &Turn<'_>, waker: &Waker) -> bool {
-        pin!(turn.comes()).poll(&mut Context::from_waker(waker)).is_ready()
+    /// Sessions in queues, which never get a place.
+    struct Scene {
+        queues: Queues,
+        pool: Pool,
+        /// Tells those who try that a place may be free.
+        bell: Notify,
+    }
+
+    /// One of them, and how often it has tried.
+    struct Session<'s> {
+        future: Pin<Box<dyn Future<Output = Option<Lease>> + 's>>,
+        tries: Rc<Cell<u32>>,
+    }
+
+    impl Scene {
+        fn new() -> Scene {
+            Scene { queues: Queues::default(), pool: one_place(), bell: Notify::default() }
+        }
+
+        fn session(&self, pool: PoolId, retries: bool) -> Session<'_> {
+            let tries = Rc::<Cell<u32>>::default();
+            let counted = Rc::clone(&tries);
+            let future = async move {
+                let waiting = self.pool.waiting().unwrap().join().unwrap();
+                let choose = || {
+                    counted.set(counted.get() + 1);
+                    Err(NoChoice::AtLimit)
+                };
+                let called = || self.bell.notified();
+                self.queues.await_turn(pool, retries, &waiting, called, choose).await
+            };
+            Session { future: Box::pin(future), tries }
+        }
+    }
+
+    impl Session<'_> {
+        /// How often it has tried by now.
+        fn tries(&mut self, waker: &Waker) -> u32 {
+            assert!(self.future.as_mut().poll(&mut Context::from_waker(waker)).is_pending());
+            self.tries.get()
+        }
     }
 
     #[test]
     fn the_first_comes_first_and_only_the_next_is_woken() {
-        let queues = Queues::default();
-        assert!(queues.is_empty(POOL));
+        let scene = Scene::new();
+        assert!(scene.queues.is_empty(POOL));
         let woken: [Arc<Woken>; 3] = Default::default();
         let wakers = woken.each_ref().map(|woken| Waker::from(Arc::clone(woken)));
         let counts = || woken.each_ref().map(|woken| woken.0.load(Ordering::Relaxed));
-        let [first, second, third] = [(); 3].map(|()| queues.enter(POOL));
-        assert!(comes(&first, &wakers[0]));
-        assert!(!comes(&second, &wakers[1]) && !comes(&third, &wakers[2]));
-        assert!(comes(&queues.enter(PoolId(0)), &wakers[2]), "another pool has another line");
+        let [mut first, mut second, mut third] = [(); 3].map(|()| scene.session(POOL, false));
+        assert_eq!(first.tries(&wakers[0]), 1);
+        assert_eq!((second.tries(&wakers[1]), third.tries(&wakers[2])), (0, 0));
+        let another = scene.session(PoolId(0), false).tries(&wakers[2]);
+        assert_eq!(another, 1, "another pool has another line");
         drop(first);
         assert_eq!(counts(), [0, 1, 0]);
-        assert!(comes(&second, &wakers[1]) && !comes(&third, &wakers[2]));
+        assert_eq!((second.tries(&wakers[1]), third.tries(&wakers[2])), (1, 0));
         drop(second);
         assert_eq!(counts(), [0, 1, 1]);
-        assert!(comes(&third, &wakers[2]));
+        assert_eq!(third.tries(&wakers[2]), 1);
+        assert!(!scene.queues.is_empty(POOL));
         drop(third);
-        assert!(queues.is_empty(POOL));
+        assert!(scene.queues.is_empty(POOL));
     }
 
     #[test]
     fn who_leaves_from_the_middle_holds_nobody_up() {
-        let queues = Queues::default();
-        let [first, second, third] = [(); 3].map(|()| queues.enter(POOL));
-        let waker = Waker::noop();
+        let scene = Scene::new();
+        let [mut first, mut second, mut third] = [(); 3].map(|()| scene.session(POOL, false));
+        let tries = [&mut first, &mut second, &mut third].map(|it| it.tries(Waker::noop()));
+        assert_eq!(tries, [1, 0, 0]);
         drop(second);
-        assert!(comes(&first, waker) && !comes(&third, waker));
+        assert_eq!((first.tries(Waker::noop()), third.tries(Waker::noop())), (1, 0));
         drop(first);
-        assert!(comes(&third, waker));
+        assert_eq!(third.tries(Waker::noop()), 1);
     }
 
     #[test]
     fn who_steps_aside_goes_on_trying_and_lets_the_next_try() {
-        let queues = Queues::default();
-        let [first, second, third] = [(); 3].map(|()| queues.enter(POOL));
-        let waker = Waker::noop();
-        assert!(!comes(&second, waker));
-        first.step_aside();
-        assert!(comes(&first, waker) && comes(&second, waker) && !comes(&third, waker));
+        let scene = Scene::new();
+        let mut sessions = [true, false, false].map(|retries| scene.session(POOL, retries));
+        let mut tries = || sessions.each_mut().map(|it| it.tries(Waker::noop()));
+        assert_eq!(tries(), [1, 1, 0]);
+        scene.bell.notify_all();
+        assert_eq!(tries(), [2, 2, 0]);
     }
 }
