@@ -6,6 +6,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::client::{EchConfig, EchMode};
+use rustls::crypto::aws_lc_rs::hpke::DH_KEM_X25519_HKDF_SHA256_AES_128 as HPKE;
+use rustls::crypto::hpke::Hpke;
 use rustls::{AlertDescription, ClientConfig};
 use serde_json::{Value, json};
 
@@ -96,6 +99,54 @@ fn the_hello_says_which_pool_a_session_goes_to() {
     let seen = passing.backend.seen();
     assert_eq!(seen[5].protocol.as_deref(), Some("h2"));
     assert_eq!(seen[4].server_name.as_deref(), Some("x.y.b.fleet.test"));
+    passing.rest.await_again(&passing.proxy);
+}
+
+/// Trusts the authority, and hides the name that it asks for behind this public one (RFC 9849).
+fn hiding(authority: &Authority, public: &str) -> Arc<ClientConfig> {
+    let (key, _) = HPKE.generate_key_pair().unwrap();
+    let suite = HPKE.suite();
+    let length16 = |length: usize| u16::try_from(length).unwrap().to_be_bytes();
+    let numbers = [
+        u16::from(suite.kem),
+        u16::try_from(key.0.len()).unwrap(),
+        4,
+        u16::from(suite.sym.kdf_id),
+        u16::from(suite.sym.aead_id),
+    ]
+    .map(u16::to_be_bytes);
+    let [kem, key_length, symmetric @ ..] = &numbers;
+    let name_length = [0, u8::try_from(public.len()).unwrap()];
+    let (identifier, no_extensions) = ([7], [0; 2]);
+    let body: [&[u8]; 8] = [
+        &identifier,
+        kem,
+        key_length,
+        &key.0,
+        symmetric.as_flattened(),
+        &name_length,
+        public.as_bytes(),
+        &no_extensions,
+    ];
+    let body = body.concat();
+    let config = [&[0xfe, 0x0d], &length16(body.len())[..], &body].concat();
+    let list = [&length16(config.len())[..], &config].concat();
+    let mode = EchMode::from(EchConfig::new(list.into(), &[HPKE]).unwrap());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider).with_ech(mode).unwrap();
+    Arc::new(builder.with_root_certificates(authority.roots()).with_no_client_auth())
+}
+
+#[test]
+fn of_a_name_that_is_hidden_the_public_one_decides() {
+    let passing = Passing::start(ROUTES);
+    let config = hiding(&passing.authority, "a.test");
+    // The backend does not know what is hidden either.
+    let client = Tls::connect(passing.proxy.address(), "other.fleet.test", &config);
+    drop(client.err().unwrap());
+    let session = passing.proxy.session();
+    assert_fields(&session, json!({ "pool": "exact" }));
+    assert_fields(&session["tls"], json!({ "server_name": "a.test" }));
     passing.rest.await_again(&passing.proxy);
 }
 

@@ -98,7 +98,7 @@ fn certificates_are_replaced_a_hundred_times_and_no_handshake_fails() {
     let shaken = || proxy.metric("tls_handshakes_total", "kind=\"full\"");
     eventually("every handshake is counted", || (shaken() == accepted).then_some(()));
     assert_eq!(proxy.metric("tls_handshake_failures_total", ""), 0);
-    assert!(proxy.metric("tls_reloads_total", "edge") > 10);
+    assert!(proxy.metric("tls_reloads_total", "result=\"success\"") > 10);
     rest.await_again(&proxy);
 }
 
