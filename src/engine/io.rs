@@ -39,8 +39,8 @@ struct DescriptorState {
     owners: [Owner; 2],
 }
 
-/// Somebody whose share of the relay memory is limited: a backend or a listener, by a number that
-/// the worker chose. 0 is nobody.
+/// Somebody whose share of the relay memory or of the pipes is limited: a backend, a listener or a
+/// client, by a number that the worker chose. 0 is nobody.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Owner(pub u32);
 

@@ -4,22 +4,28 @@ use std::io;
 
 use super::driver::Descriptor;
 use super::executor::Engine;
+use super::io::Owner;
 use super::pipes::RawPipe;
 
 /// Lent by the worker's pool; goes back when dropped.
 pub struct Pipe {
     engine: Engine,
     pipe: RawPipe,
+    owner: Owner,
     /// Bytes that went in and did not come out yet.
     held: usize,
 }
 
 impl Pipe {
-    /// An empty pipe, unless the pool has none left.
-    pub fn borrow_from(engine: &Engine) -> Option<Pipe> {
+    /// An empty pipe, unless the pool has none left for `owner`, on whose account it is held.
+    pub fn borrow_from(engine: &Engine, owner: Owner) -> Option<Pipe> {
         let core = engine.core();
-        let pipe = core.pipes.borrow_mut().take(&mut core.io.borrow_mut())?;
-        Some(Pipe { engine: engine.clone(), pipe, held: 0 })
+        let pipe = core.pipes.borrow_mut().take(owner, &mut core.io.borrow_mut())?;
+        Some(Pipe { engine: engine.clone(), pipe, owner, held: 0 })
+    }
+
+    pub fn owner(&self) -> Owner {
+        self.owner
     }
 
     /// Bytes on their way through.
@@ -52,6 +58,7 @@ impl Drop for Pipe {
     fn drop(&mut self) {
         let core = self.engine.core();
         let empty = self.held == 0;
-        core.pipes.borrow_mut().give_back(self.pipe, empty, &mut core.io.borrow_mut());
+        let (pipes, io) = (&core.pipes, &mut core.io.borrow_mut());
+        pipes.borrow_mut().give_back(self.pipe, self.owner, empty, io);
     }
 }

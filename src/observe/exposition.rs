@@ -348,7 +348,7 @@ const WORKER_COUNTERS: [Described<WorkerTally>; 9] = [
     ),
     (
         "worker_pipes_exhausted_total",
-        "Directions that stayed with copying because the worker's pipes were all in use.",
+        "Directions that stayed with copying because none of the worker's pipes was left for them.",
         |t| t.pipes_exhausted.get(),
     ),
     ("worker_panics_total", "Sessions ended by a defect in the program.", |t| t.panics.get()),

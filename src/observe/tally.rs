@@ -167,7 +167,7 @@ pub struct WorkerTally {
     pub completion_queue_overflows: Count,
     /// Receives that found no buffer in the shared ring (ENOBUFS).
     pub buffers_exhausted: Count,
-    /// Promotions to splice refused because the pool of pipes was empty.
+    /// Promotions to splice refused because the pool had no pipe left for whom it was towards.
     pub pipes_exhausted: Count,
     /// Sessions ended by a panic.
     pub panics: Count,

@@ -1,8 +1,10 @@
-//! Where sessions are counted: the tallies and the accounts of relay memory that they share, kept
+//! Where sessions are counted: the tallies and the accounts of what they share out, kept
 //! by each worker so that nothing is locked or looked up by name per session.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +39,12 @@ pub(super) struct Account {
 impl Account {
     pub(super) fn owners(&self) -> [Owner; 2] {
         self.owners.each_ref().map(|owner| **owner)
+    }
+
+    /// Who answers for the pipes towards the backend.
+    pub(super) fn backend_owner(&self) -> Owner {
+        let [_, backend] = self.owners();
+        backend
     }
 
     pub(super) fn backend(&self) -> &str {
@@ -112,6 +120,14 @@ impl Accounts {
         books.listeners.clear();
         books.owners.retain(|_, owner| Rc::strong_count(owner) > 1);
     }
+}
+
+/// Who answers for the pipes towards the clients at this address. Two that fall together have one
+/// share; numbers that are counted up stay below.
+pub(super) fn client_owner(address: IpAddr) -> Owner {
+    let mut hasher = DefaultHasher::new();
+    address.hash(&mut hasher);
+    Owner(hasher.finish() as u32 | 1 << 31)
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod handshakes;
 mod keys;
 mod memory;
 mod panics;
+mod pipes;
 mod queue;
 mod receives;
 mod records;

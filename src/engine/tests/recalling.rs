@@ -144,7 +144,7 @@ async fn begin_without_waiting<'s>(
 ) -> Receive<'s> {
     scene.deliver(peer, &[7; 5000]);
     assert_eq!(socket.receive().await.unwrap().unwrap().len(), 4096);
-    let mut pipe = Pipe::borrow_from(&scene.engine).unwrap();
+    let mut pipe = Pipe::borrow_from(&scene.engine, Owner::default()).unwrap();
     assert_eq!(socket.splice_into(&mut pipe).unwrap(), 904);
     socket.receive()
 }

@@ -12,8 +12,9 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use crate::engine::{Either, Interest, Pipe, Receive, Send, Sent, Socket, Time, race};
+use crate::engine::{Either, Interest, Owner, Pipe, Receive, Send, Sent, Socket, Time, race};
 use crate::observe::SessionTally;
+use crate::proxy::accounts::client_owner;
 use crate::proxy::session::Session;
 use crate::proxy::tls::Tls;
 use crate::proxy::worker::{NEVER, STALL_AFTER};
@@ -186,12 +187,24 @@ impl<'s> Flow<'s> {
             }
             if grown {
                 full_in_a_row = 0;
-                if let Some(pipe) = Pipe::borrow_from(&self.session.worker.engine) {
+                if let Some(pipe) = Pipe::borrow_from(&self.session.worker.engine, self.taker()) {
                     return Ok(pipe);
                 }
             }
             (receiving, looked_last) = self.receive_on();
         }
+    }
+
+    /// Who keeps a pipe when it takes nothing more.
+    fn taker(&self) -> Owner {
+        let taker = match self.target_party {
+            Party::Backend => self.session.route().map(|route| route.account.backend_owner()),
+            Party::Client => {
+                self.target.peer_address().ok().map(|client| client_owner(client.ip()))
+            }
+        };
+        // One that is gone holds nothing up.
+        taker.unwrap_or_default()
     }
 
     /// The next receive, and whether it only takes what is there. What is being received comes
@@ -243,11 +256,12 @@ impl<'s> Flow<'s> {
     /// Moves through a pipe until the flow has become small, or no pipe is left.
     async fn splice(&self, first: Pipe) -> Result<(), End> {
         let engine = &self.session.worker.engine;
+        let owner = first.owner();
         let mut lent = Some(first);
         let mut small_in_a_row = 0;
         let mut beats_left_out = 0;
         loop {
-            let Some(mut pipe) = lent.take().or_else(|| Pipe::borrow_from(engine)) else {
+            let Some(mut pipe) = lent.take().or_else(|| Pipe::borrow_from(engine, owner)) else {
                 return Ok(());
             };
             let moved = self.empty_source(&mut pipe).await?;
