@@ -1,5 +1,6 @@
 //! TLS handshakes when there are too many: who waits, for how long, and whom that is held against.
 
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -90,6 +91,39 @@ fn whoever_waits_for_a_place_has_its_own_deadline_and_then_is_cut() {
     let timed_out = [0, 1].map(|index| stage.ended_at(index, CloseReason::HandshakeTimeout));
     assert_eq!(timed_out, [1, 1]);
     assert_eq!(stage.metrics.tally.tls_handshakes_delayed.get(), 2);
+}
+
+/// Whoever has a session waits for no more of them than that.
+#[test]
+fn of_hands_that_could_be_shaken_at_once_few_are_in_a_turn() {
+    const CLIENTS: u64 = 1_000;
+    let keys = Keyring::new(HOUR);
+    let prefaces = vec![keys.preface(Security::Termination, PoolId(0), HOUR)];
+    let mut stage =
+        Stage::new(Settings { prefaces, handshakes: 1_000, ..Settings::plenty(vec![pool(0, 1)]) });
+    stage.world.even_out(64 << 10, Duration::from_micros(100));
+    stage.backend(0, 0, Kind::Echo);
+    let mut random = Rng::with_seed(1);
+    let clients: Vec<_> = (1..=CLIENTS)
+        .map(|stream| {
+            let wire = keys.client(Security::Termination, &mut random);
+            stage.client(Duration::ZERO, Plan { wire, ..plan(stream, 100) })
+        })
+        .collect();
+    // A turn takes at least so long, so that two can end between two looks.
+    const TURN: Duration = Duration::from_micros(1);
+    let (accounts, most) = (stage.listener(0), Rc::new(Cell::new(0)));
+    let (mut before, seen) = (0, Rc::clone(&most));
+    stage.world.spawn(Time::default(), move |peers: &mut Peers<'_>| {
+        let shaken = accounts.handshakes.full.get() + accounts.handshakes.resumed.get();
+        seen.set(seen.get().max(shaken - before));
+        before = shaken;
+        if shaken < CLIENTS { peers.after(TURN) } else { Next::Done }
+    });
+    stage.run_until_done(&clients);
+    assert!(clients.iter().all(|client| client.get().fate == Fate::Done));
+    println!("{} at most", most.get());
+    assert!((1..=8).contains(&most.get()), "{}", most.get());
 }
 
 #[test]
