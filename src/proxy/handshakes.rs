@@ -107,7 +107,8 @@ impl Slowness {
 }
 
 /// Steps of handshakes in a turn of the loop: one signs for about 50 us, so that established
-/// sessions wait for a fraction of a millisecond. Measured with 3,500 hellos a second in bursts of
-/// 64: of a ping-pong nine in ten took up to 1.7 ms and 99 in 100 up to 6 ms; with sixteen steps it
-/// was 3.9 and 15 ms, and with one the median doubled and the slowest were no faster.
-const STEPS_PER_TURN: u32 = 4;
+/// sessions wait for a fraction of a millisecond. With as many handshakes as a worker can do beside
+/// it, half of a ping-pong took up to 1.3 ms; with four steps 2.0 ms, with eight 2.4 ms. With one
+/// it was 0.9 ms, but with bursts of hellos that never go on it doubled the median, as each turn
+/// costs something.
+const STEPS_PER_TURN: u32 = 2;
