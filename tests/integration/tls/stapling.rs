@@ -1,5 +1,5 @@
-//! OCSP responses beside the certificate, which are renewed while the proxy serves: what is shown is
-//! the last one that can be read, while it vouches.
+//! OCSP responses beside the certificate, renewed while the proxy serves: what is shown is the last
+//! one that can be read, while it vouches.
 
 use std::sync::{Arc, Mutex};
 
@@ -101,22 +101,20 @@ impl Site {
         Site { authority, issued, proxy, _backend: backend, kept, clients }
     }
 
-    /// What new clients are shown, each of which is served.
-    fn shown(&self) -> Vec<u8> {
+    /// Whether new clients of each version are shown this response; all of them are served.
+    fn shows(&self, expected: &[u8]) -> bool {
         let shown = self.clients.iter().map(|config| {
             let client = Tls::connect(self.proxy.address(), NAME, config).unwrap();
             pass(&client, &client, 0..1000);
             std::mem::take(&mut *self.kept.shown.lock().unwrap())
         });
-        let [one, other] = shown.collect::<Vec<_>>().try_into().unwrap();
-        assert_eq!(one, other, "in both versions");
-        one
+        shown.filter(|shown| shown == expected).count() == self.clients.len()
     }
 
     /// The workers hear of it after the log has told it.
     #[track_caller]
     fn await_shown(&self, expected: &[u8]) {
-        eventually("this response", || (self.shown() == expected).then_some(()));
+        eventually("this response", || self.shows(expected).then_some(()));
     }
 
     fn await_expiry(&self, expected: u64) {
@@ -132,7 +130,7 @@ impl Site {
 #[test]
 fn a_renewed_response_is_shown_in_place_of_the_old_one() {
     let site = Site::start();
-    assert_eq!(site.shown(), site.issued.vouched(OLD));
+    assert!(site.shows(&site.issued.vouched(OLD)));
     site.await_expiry(SECONDS_UNTIL_OLD);
     let open = Tls::connect(site.proxy.address(), NAME, &site.clients[0]).unwrap();
     site.authority.write_bytes(STAPLE, &site.issued.vouched(NEW));
@@ -154,7 +152,7 @@ fn a_response_that_cannot_be_read_leaves_the_old_one() {
         }
         site.proxy.await_metric("tls_reload_failing", |failing| failing == 1);
         eventually("it is counted", || (site.reloads() == [0, failures + 1]).then_some(()));
-        assert_eq!(site.shown(), site.issued.vouched(OLD));
+        assert!(site.shows(&site.issued.vouched(OLD)));
     }
     site.proxy.await_words("TLS material stays as it was");
     site.proxy.await_words("tls.edge.certificates[0].staple: ");
