@@ -119,6 +119,11 @@ impl MemoryRow {
 }
 
 impl MemoryReport {
+    /// Whether any run of any candidate counted.
+    pub fn has_figures(&self) -> bool {
+        self.rows.iter().any(|row| !row.runs.is_empty())
+    }
+
     pub fn table(&self) -> String {
         let mut lines = vec![
             [
@@ -217,7 +222,8 @@ mod tests {
             let few = Footprint { pss: 1 << 20, rss: 3 << 20 };
             let all = Footprint { pss: all, rss: (3 << 20) + 2 * (all - few.pss) };
             let runs = vec![Memory::of(few, all, 1024)];
-            assert!(runs[0].summary().ends_with(".0 KiB/connection"));
+            let each = (all.pss - few.pss) >> 20;
+            assert_eq!(runs[0].summary(), format!("{each}.0 KiB/connection"));
             let faults = vec!["not_held".to_owned()];
             MemoryRow { candidate, runs, faults }
         };

@@ -1,6 +1,7 @@
 //! Owns `compare`: Ringmain beside other proxies under one load; it is not the load itself.
 
 pub mod candidate;
+mod command;
 mod configuration;
 pub mod congestion;
 mod contender;
@@ -13,6 +14,7 @@ mod options;
 pub mod process;
 pub mod program;
 mod report;
+mod runner;
 mod subject;
 mod table;
 #[cfg(test)]
@@ -21,8 +23,8 @@ pub mod usage;
 mod work;
 mod works;
 
+pub use command::{compare, pin_congestion};
 pub use congestion::Pinned;
-pub use course::{compare, pin_congestion};
 pub use cpus::Cpus;
 pub use failure::Failure;
 pub use interrupt::watch;

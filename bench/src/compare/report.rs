@@ -7,11 +7,12 @@ use serde::Serialize;
 
 use super::candidate::Candidate;
 use super::congestion;
+use super::course::Findings;
 use super::cpus::Cpus;
 use super::failure::Failure;
 use super::memory::MemoryReport;
 use super::works::WorkReport;
-use crate::figures::{self, Run};
+use crate::figures;
 use crate::report;
 
 /// Its first fields are those of a document of runs, and are read as one.
@@ -28,10 +29,8 @@ pub struct Comparison {
     pub seconds_paced: f64,
     pub seconds_full: f64,
     pub contestants: Vec<Contestant>,
-    pub works: Vec<WorkReport>,
-    pub memory: Vec<MemoryReport>,
-    /// Those at the offered rates, with all of their latencies.
-    pub runs: Vec<Run>,
+    #[serde(flatten)]
+    pub found: Findings,
 }
 
 #[derive(Serialize)]
@@ -74,14 +73,15 @@ impl Comparison {
 
     /// Writes compare.json, compare.hlog, compare.html and compare.txt.
     pub fn save(&self, directory: &Path) -> Result<(), Failure> {
+        let found = &self.found;
         fs::create_dir_all(directory)?;
         let json = serde_json::to_vec_pretty(self).map_err(io::Error::from)?;
         fs::write(directory.join("compare.json"), json)?;
-        report::save_log(&self.runs, self.begun, &directory.join("compare.hlog"))?;
+        report::save_log(&found.runs, self.begun, &directory.join("compare.hlog"))?;
         report::save_page(&directory.join("compare.json"), &directory.join("compare.html"))?;
-        let works = self.works.iter().map(WorkReport::table);
+        let works = found.works.iter().map(WorkReport::table);
         let tables: Vec<String> =
-            works.chain(self.memory.iter().map(MemoryReport::table)).collect();
+            works.chain(found.memory.iter().map(MemoryReport::table)).collect();
         let configurations: String = self.contestants.iter().map(Contestant::shown).collect();
         let text = format!("{}\n{}\n{configurations}", self.header(), tables.join("\n"));
         fs::write(directory.join("compare.txt"), text)?;
@@ -114,7 +114,7 @@ mod tests {
     use super::super::memory::{Footprint, Memory, MemoryRow};
     use super::super::subject::Subject;
     use super::super::work::{Task, Work};
-    use super::super::works::Row;
+    use super::super::works::{Figures, Row};
     use super::*;
     use crate::figures::{Document, SCHEMA, TOOL, sample};
     use crate::report::Loaded;
@@ -139,9 +139,10 @@ mod tests {
             seconds_paced: 1.0,
             seconds_full: 0.25,
             contestants: candidates.map(contestant).into(),
-            works: Vec::new(),
-            memory: Vec::new(),
-            runs: candidates.map(|of| sample(of.as_str(), 1000.0)).into(),
+            found: Findings {
+                runs: candidates.map(|of| sample(of.as_str(), 1000.0)).into(),
+                ..Findings::default()
+            },
         }
     }
 
@@ -163,13 +164,24 @@ mod tests {
         let directory = std::env::temp_dir().join(name);
         let Task::Carry(shape) = Work::ConnectFin.task() else { panic!("it carries") };
         let work = Subject::Work(Work::ConnectFin);
-        let rows = vec![Row::new(Candidate::Haproxy)];
+        let run = Figures {
+            rate: 9.0,
+            cpu: 7e3,
+            proxy_share: 0.5,
+            proxy_cpu_busy: 0.5,
+            load_cpu_busy: 0.5,
+            latency: None,
+        };
+        let row = |candidate| Row { full: vec![run], ..Row::new(candidate) };
+        let rows = [Candidate::Ringmain, Candidate::Haproxy].map(row).into();
         let works = vec![WorkReport { work, shape, offered: Some(5.0), rows }];
         let sizes = Footprint { pss: 1 << 20, rss: 1 << 20 };
         let runs = vec![Memory::of(sizes, sizes, 10)];
         let row = MemoryRow { runs, ..MemoryRow::new(Candidate::Haproxy) };
         let memory = vec![MemoryReport { work: Work::Idle, connections: 10, rows: vec![row] }];
-        Comparison { works, memory, ..comparison() }.save(&directory).unwrap();
+        let mut comparison = comparison();
+        (comparison.found.works, comparison.found.memory) = (works, memory);
+        comparison.save(&directory).unwrap();
         let read = |name: &str| fs::read_to_string(directory.join(name)).unwrap();
         let (html, text, log) = (read("compare.html"), read("compare.txt"), read("compare.hlog"));
         fs::remove_dir_all(&directory).unwrap();
@@ -180,12 +192,16 @@ mod tests {
             "# of haproxy",
             "1.2.3",
             "cubic",
+            "<dt>proxy on CPU</dt><dd>1</dd><dt>load on CPU</dt><dd>0</dd>",
+            "<dt>rounds</dt><dd>1</dd>",
+            "connect-fin: rate at full speed</figcaption>",
             "tcp-echo: latency by percentile",
         ] {
             assert!(html.contains(fact), "{fact}");
         }
         for part in [
             "proxy on CPU 1, load on CPU 0",
+            "haproxy: 1.2.3\n",
             "connect-fin, offered 5 connections/s",
             "idle, 10 quiet connections",
             "configuration of haproxy",
@@ -194,5 +210,38 @@ mod tests {
             assert!(text.contains(part), "{part} is missing in {text}");
         }
         assert!(log.contains("haproxy/tcp-echo"), "{log}");
+    }
+
+    #[test]
+    fn the_readme_shows_the_fields_of_a_comparison() {
+        let readme = include_str!("../../README.md");
+        let (_, section) = readme.split_once("\n`compare.json` has ").unwrap();
+        let (section, _) = section.split_once("\n\n").unwrap();
+        let shown: Vec<&str> = section.split('`').skip(1).step_by(2).collect();
+        let mut comparison = comparison();
+        let Task::Carry(shape) = Work::ConnectFin.task() else { panic!("it carries") };
+        let work = Subject::Work(Work::ConnectFin);
+        let rows = vec![Row::new(Candidate::Haproxy)];
+        comparison.found.works = vec![WorkReport { work, shape, offered: Some(5.0), rows }];
+        let rows = vec![MemoryRow::new(Candidate::Haproxy)];
+        comparison.found.memory = vec![MemoryReport { work: Work::Idle, connections: 10, rows }];
+        let json = serde_json::to_value(comparison).unwrap();
+        let keys = |value: &serde_json::Value| -> Vec<String> {
+            value.as_object().unwrap().keys().cloned().collect()
+        };
+        let row = &json["works"][0]["rows"][0];
+        for of in [&json, &json["contestants"][0], &json["works"][0], row, &json["memory"][0]] {
+            for key in keys(of) {
+                assert!(shown.contains(&&*key), "nothing is said of {key}");
+            }
+        }
+        let there: Vec<String> = [&json, &json["host"], &json["contestants"][0], &json["works"][0]]
+            .into_iter()
+            .chain([row, &json["memory"][0]])
+            .flat_map(keys)
+            .collect();
+        for word in shown {
+            assert!(there.iter().any(|key| key == word), "there is no {word}");
+        }
     }
 }
