@@ -278,4 +278,27 @@ mod tests {
             reading.processes
         );
     }
+
+    /// What a kernel thread does for a ring is charged to the process of the ring.
+    #[test]
+    fn workers_of_a_ring_are_tasks_of_their_process() {
+        let cpu = crate::compare::cpus::allowed().unwrap()[0];
+        let take = || Reading::take(std::process::id(), Cpus { proxy: cpu, load: cpu }).unwrap();
+        let before = take();
+        let directory = crate::generate::Directory::create().unwrap();
+        let missing = directory.path().join("nothing");
+        let comm =
+            |id: &u32| fs::read_to_string(format!("/proc/self/task/{id}/comm")).unwrap_or_default();
+        let after = tokio_uring::start(async {
+            // Nobody removes a file at once: the kernel has a worker for it.
+            for _ in 0..5_000 {
+                tokio_uring::fs::remove_file(&missing).await.unwrap_err();
+            }
+            take()
+        });
+        let workers = after.tasks.iter().filter(|(id, _)| comm(id).starts_with("iou-wrk"));
+        let worked: u64 = workers.map(|(_, time)| time).sum();
+        assert!(worked > 0, "no worker has done anything");
+        assert!(before.until(&after).proxy >= worked);
+    }
 }
