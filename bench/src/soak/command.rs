@@ -46,6 +46,18 @@ pub struct Options {
 }
 
 impl Options {
+    fn course(&self) -> Course {
+        let load = Load {
+            rate: Some(f64::from(self.rate)),
+            connections: self.load.connections,
+            window: Duration::from_secs(self.window.into()),
+            warm_up: Duration::from_millis(200),
+        };
+        let length = Duration::from_secs(u64::from(self.minutes) * 60);
+        let gap = (self.faults > 0).then(|| Duration::from_secs(self.faults.into()));
+        Course { seed: self.seed, length, gap, load }
+    }
+
     /// Each window is kept, so there is an end to how many there are.
     fn check_windows(&self) -> Result<(), Failure> {
         let seconds = self.minutes * 60;
@@ -73,27 +85,15 @@ pub fn soak(options: &Options) -> Result<(), Failure> {
         let names = left_out.join(", ");
         eprintln!("left out, as Ringmain does not carry datagrams yet: {names}");
     }
-    let mut victim =
-        Soaked::new(site.through_ringmain(order, options.workers, options.load.passthrough));
-    let load = Load {
-        rate: Some(f64::from(options.rate)),
-        connections: options.load.connections,
-        window: Duration::from_secs(options.window.into()),
-        warm_up: Duration::from_millis(200),
-    };
-    let generator = victim.generator();
-    let able = generator.check(&load).and_then(|()| generator.find_proxy());
+    let mut rig = site.through_ringmain(order, options.workers, options.load.passthrough);
+    let course = options.course();
+    let load = course.load;
+    let able = rig.check(&load).and_then(|()| rig.find_proxy());
     able.map_err(|fault| Failure::NoRuns(fault.to_string()))?;
-    let course = Course {
-        seed: options.seed,
-        length: Duration::from_secs(u64::from(options.minutes) * 60),
-        gap: (options.faults > 0).then(|| Duration::from_secs(options.faults.into())),
-        load,
-    };
     let step = load.window + load.warm_up;
-    let windows = course.length.as_secs_f64() / load.window.as_secs_f64();
-    let mut progress = Progress::new(step * windows.ceil() as u32);
-    victim.show_on(progress.live());
+    let mut progress = Progress::new(step * course.windows());
+    rig.show_on(progress.live());
+    let mut victim = Soaked { rig };
     let (mut soak, runs) =
         soaked(&mut victim, &course, &mut |ended| tell(&mut progress, &ended, step));
     drop(progress);
@@ -106,7 +106,7 @@ pub fn soak(options: &Options) -> Result<(), Failure> {
     }
     print!("{}", soak.table());
     let mut host = site.host();
-    described(&mut host, "soak", victim.generator());
+    described(&mut host, "soak", &victim.rig);
     let mut results = Results::new(site.document(host, runs));
     results.soak = Some(soak);
     let html = save(&results, &options.output, "soak")?;
@@ -151,5 +151,24 @@ mod tests {
         let said = checked("--minutes 10080 --window 10").unwrap_err();
         assert!(said.contains("60480 windows") && said.contains("--window 121"), "{said}");
         assert_eq!(checked("--minutes 10080 --window 121"), Ok(()));
+    }
+
+    #[test]
+    fn a_course_is_as_the_line_says() {
+        let course = |line: &str| {
+            let words = ["soak", "--rate", "10"].into_iter().chain(line.split_ascii_whitespace());
+            let line = Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
+            line.options.course()
+        };
+        let seconds = Duration::from_secs;
+        let usual = course("");
+        assert_eq!(
+            (usual.length, usual.gap, usual.windows()),
+            (seconds(3600), Some(seconds(120)), 360)
+        );
+        assert_eq!((usual.load.rate, usual.load.connections), (Some(10.0), 64));
+        let other = course("--faults 0 --seed 5 --window 7 --minutes 1 --connections 9");
+        assert_eq!((other.gap, other.seed, other.windows()), (None, 5, 9));
+        assert_eq!((other.load.window, other.load.connections), (seconds(7), 9));
     }
 }

@@ -169,6 +169,7 @@ mod tests {
             self.windows += 1;
             let mut run = sample("ringmain", 100.0);
             run.cost.as_mut().unwrap().descriptors += self.windows;
+            run.series = whole(&[run.clone()], 1.0).unwrap().series;
             Ok(run)
         }
     }
@@ -236,5 +237,61 @@ mod tests {
         assert_eq!(whole.latency.count(), 5 * runs[0].latency.count());
         assert!((whole.cpu_per_unit().unwrap() - runs[0].cpu_per_unit().unwrap()).abs() < 1e-6);
         assert_eq!(whole.series.len(), 5);
+    }
+
+    #[test]
+    fn units_that_failed_are_told_apart_by_what_was_done_to_the_proxy() {
+        let mut runs = vec![sample("ringmain", 100.0); 8];
+        let mut tricks = vec![None; 8];
+        tricks[2] = Some(Trick::Reload);
+        // In the window with the trick, in the one after it, and in a quiet one.
+        (runs[2].counts.lost, runs[3].counts.lost, runs[6].counts.lost) = (100, 20, 3);
+        let mut course = course();
+        course.load.warm_up = Duration::from_millis(500);
+        let soak = judged(&course, &tricks, &runs, None);
+        assert_eq!((soak.failed_quiet, soak.failed_disturbed), (3, 120));
+        assert_eq!((soak.seed, soak.tricks.len(), soak.length), (3, 1, 84.0));
+        assert_eq!(soak.marks(), [21.0]);
+    }
+
+    #[test]
+    fn tricks_are_those_of_the_seed_and_windows_are_told_as_they_end() {
+        let mut leaky = Leaky { windows: 0, enough: 50, played: Vec::new() };
+        let mut heard = Vec::new();
+        let (soak, runs) = soaked(&mut leaky, &course(), &mut |ended| {
+            heard.push((ended.number, ended.of, ended.trick));
+        });
+        let length = Duration::from_secs(60);
+        let tricks = schedule(3, 360, length, Duration::from_secs(10));
+        let told = tricks.iter().take(50).enumerate().map(|(number, trick)| (number, 360, *trick));
+        assert_eq!(heard, told.collect::<Vec<_>>());
+        assert_eq!(soak.tricks.len(), tricks[..50].iter().flatten().count());
+        assert!(runs.iter().all(|run| run.series.is_empty()));
+        let quiet = Course { gap: None, ..course() };
+        let mut leaky = Leaky { windows: 0, enough: 50, played: Vec::new() };
+        assert!(soaked(&mut leaky, &quiet, &mut |_| {}).0.tricks.is_empty());
+    }
+
+    #[test]
+    fn a_soak_as_one_run_is_the_sum_of_its_windows_and_ends_as_the_last() {
+        let run = |number: u32| {
+            let mut run = sample("ringmain", f64::from(number) * 100.0);
+            run.counts.lost = number.into();
+            run.told = [("closed-idle".to_owned(), number.into())].into();
+            let cost = run.cost.as_mut().unwrap();
+            (cost.memory_pss, cost.descriptors) = (u64::from(number) << 20, number);
+            run
+        };
+        let whole = whole(&[run(1), run(2), run(3)], 10.5).unwrap();
+        assert_eq!((whole.achieved, whole.bytes), (200.0, 200.0 * 256.0));
+        assert_eq!((whole.counts.lost, whole.counts.sent), (6, 6_000));
+        assert_eq!(whole.told["closed-idle"], 6);
+        let cost = whole.cost.unwrap();
+        assert_eq!((cost.memory_pss, cost.descriptors), (3 << 20, 3));
+        assert!((cost.busy.unwrap() - 600.0 * 1.1e-4).abs() < 1e-9, "{cost:?}");
+        let points = whole.series.iter().map(|of| (of.at, of.achieved, of.memory));
+        let known = [(0.0, 100.0, 1), (10.5, 200.0, 2), (21.0, 300.0, 3)];
+        let known = known.map(|(at, rate, mib)| (at, rate, Some(mib << 20)));
+        assert_eq!(points.collect::<Vec<_>>(), known);
     }
 }

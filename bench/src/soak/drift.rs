@@ -184,6 +184,12 @@ const HOUR: f64 = 3600.0;
 /// Seconds in which a proxy may touch its memory for the first time.
 const SETTLING: f64 = 60.0;
 
+/// For tests.
+#[cfg(test)]
+pub fn drift_sample(slope: Slope) -> Drift {
+    Drift { figure: "p99".to_owned(), unit: Unit::Nanoseconds, slope }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -249,5 +255,63 @@ mod tests {
         assert!(!of(&drifts, "p99").slope.drifts());
         let all_counted = soaked(slow, |_| true);
         assert!(of(&all_counted, "p99").slope.drifts());
+    }
+
+    #[test]
+    fn the_table_says_what_drifts_how_fast_and_what_was_done() {
+        let drift = |figure: &str, unit, slope, low, high, level| Drift {
+            figure: figure.to_owned(),
+            unit,
+            slope: Slope { slope, low, high, level },
+        };
+        let per_hour = |value: f64| value / HOUR;
+        let kib = 1024.0;
+        let soak = Soak {
+            seed: 7,
+            length: 7_200.0,
+            windows: 700,
+            drifts: vec![
+                drift(
+                    "memory (PSS)",
+                    Unit::Bytes,
+                    per_hour(2.0 * kib),
+                    per_hour(kib),
+                    per_hour(3.0 * kib),
+                    200.0 * kib,
+                ),
+                drift(
+                    "p99",
+                    Unit::Nanoseconds,
+                    per_hour(-5e3),
+                    per_hour(-6e3),
+                    per_hour(-4e3),
+                    1e6,
+                ),
+                drift("descriptors", Unit::Count, 0.0, -1.0, 1.0, 40.0),
+            ],
+            tricks: vec![(3, Trick::Reload), (9, Trick::Reload), (12, Trick::Pause)],
+            failed_quiet: 1,
+            failed_disturbed: 5,
+            limited: 0,
+            ended: Some("the proxy has ended".to_owned()),
+            left_out: vec!["switches".to_owned()],
+        };
+        let table = soak.table();
+        for line in [
+            "memory (PSS)  grows     200 KiB  +2.00 KiB  [+1.00 KiB..+3.00 KiB]   +1.00 %",
+            "p99           shrinks   1.00 ms   -5.00 us    [-6.00 us..-4.00 us]   -0.50 %",
+            "descriptors   no drift     40.0         +0          [-3600..+3600]   +0.00 %",
+            "7200 s, 700 windows, seed 7: 1 x pause, 2 x reload, 0 x backend-stall",
+            "1 in quiet windows, 5 in the others",
+            "left out, as Ringmain does not carry datagrams yet: switches",
+            "it ended before its time: the proxy has ended",
+        ] {
+            assert!(table.contains(line), "{line}\n{table}");
+        }
+        assert!(!table.contains("too few windows"), "{table}");
+        let few = Soak { drifts: Vec::new(), ended: None, left_out: Vec::new(), ..soak };
+        let table = few.table();
+        assert!(table.contains("too few windows for slopes"), "{table}");
+        assert!(!table.contains("left out") && !table.contains("before its time"), "{table}");
     }
 }
