@@ -10,7 +10,7 @@ use super::far::Far;
 use super::finding::{Calibration, Factor};
 use super::namespaces::Namespaces;
 use crate::capacity::{self, LoadOptions, Site, described};
-use crate::figures::{Host, Run};
+use crate::figures::{Document, Host, Run};
 use crate::generate::{Dialogue, Generator, Network, Protocol};
 use crate::judge::{Fault, Load, System};
 use crate::report::{self, Progress, Results, save, units};
@@ -69,32 +69,13 @@ pub fn calibrate(options: &Options) -> Result<(), Failure> {
     let mut host = site.host();
     let mut runs = Vec::new();
     let found = options.found(&site, &namespaces, &mut host, &mut runs);
-    if let Ok(found) = &found {
-        print!("{}", found.text());
-    }
-    let is_interrupted = matches!(found, Err(Failure::Run(Fault::Interrupted)));
-    if runs.is_empty() {
-        return found.map(drop).map_err(|failure| match is_interrupted {
-            true => Failure::Capacity(capacity::Failure::Interrupted(None)),
-            false => failure,
-        });
-    }
-    let mut results = Results::new(site.document(host, runs));
-    // Without it there are runs, which are worth keeping.
-    let ended = found.map(|found| results.calibration = Some(found));
-    let html = save(&results, &options.output, "calibration");
-    let html = html.map_err(|failure| Failure::Capacity(failure.into()))?;
-    if is_interrupted {
-        return Err(Failure::Capacity(capacity::Failure::Interrupted(Some(html))));
-    }
-    eprintln!("saved {}", html.display());
-    ended
+    options.ended(found, site.document(host, runs))
 }
 
 /// One protocol, on loopback and over the pair of interfaces.
-struct Pair<'a> {
-    near: Generator,
-    far: Far<'a>,
+struct Pair<N, F> {
+    near: N,
+    far: F,
 }
 
 impl Options {
@@ -127,13 +108,43 @@ impl Options {
         }
         let mut flood = self.pair(site, namespaces, Protocol::StreamUp).far;
         let most = flood.run(&self.load(None)).map_err(Failure::Run)?;
-        // What comes in from agents goes out to backends.
-        let bits = most.bytes * 8.0 * 2.0;
+        let found = Calibration::of(factors, &most);
         runs.push(most);
-        Calibration::of(factors, bits).ok_or(Failure::NothingMeasured)
+        found.ok_or(Failure::NothingMeasured)
     }
 
-    fn pair<'a>(&self, site: &Site, namespaces: &'a Namespaces, protocol: Protocol) -> Pair<'a> {
+    /// Keeps what was measured, also where nothing was found by it: the runs are worth it.
+    fn ended(
+        &self,
+        found: Result<Calibration, Failure>,
+        document: Document,
+    ) -> Result<(), Failure> {
+        let is_interrupted = matches!(found, Err(Failure::Run(Fault::Interrupted)));
+        let interrupted = |kept| Failure::Capacity(capacity::Failure::Interrupted(kept));
+        if document.runs.is_empty() {
+            let ended = found.map(drop);
+            return if is_interrupted { Err(interrupted(None)) } else { ended };
+        }
+        let mut results = Results::new(document);
+        let ended = found.map(|found| {
+            print!("{}", found.text());
+            results.calibration = Some(found);
+        });
+        let html = save(&results, &self.output, "calibration");
+        let html = html.map_err(|failure| Failure::Capacity(failure.into()))?;
+        if is_interrupted {
+            return Err(interrupted(Some(html)));
+        }
+        eprintln!("saved {}", html.display());
+        ended
+    }
+
+    fn pair<'a>(
+        &self,
+        site: &Site,
+        namespaces: &'a Namespaces,
+        protocol: Protocol,
+    ) -> Pair<Generator, Far<'a, Generator>> {
         let Namespaces { here, there } = namespaces;
         let network = Network::Apart {
             here: here.address,
@@ -141,9 +152,9 @@ impl Options {
             namespace: there.file("net"),
         };
         let order = self.load.order(protocol);
-        let generator = site.over_network(order.clone(), network);
+        let system = site.over_network(order.clone(), network);
         let near = site.through_ringmain(order, 1, false);
-        Pair { near, far: Far { generator, namespace: here } }
+        Pair { near, far: Far { system, namespace: here } }
     }
 
     /// Of a run.
@@ -161,7 +172,7 @@ impl Options {
     /// both places, in turns.
     fn measured(
         &self,
-        pair: &mut Pair,
+        pair: &mut Pair<impl System, impl System>,
         protocol: Protocol,
         runs: &mut Vec<Run>,
         progress: &mut Progress,
@@ -269,5 +280,136 @@ impl fmt::Display for Failure {
             Self::Host(error) => write!(f, "{error}"),
             Self::Capacity(_) | Self::Run(_) => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::fs;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::figures::sample;
+    use crate::generate::Directory;
+    use crate::report::Loaded;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn options(line: &str) -> Options {
+        let words = ["calibrate"].into_iter().chain(line.split_ascii_whitespace());
+        Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}")).options
+    }
+
+    /// Says who was asked for which rate, and what it took of CPUs.
+    struct Place<'a> {
+        name: &'static str,
+        asked: &'a RefCell<Vec<(&'static str, Option<f64>)>>,
+        most: f64,
+        generator: f64,
+        busy: f64,
+        patience: usize,
+    }
+
+    impl System for Place<'_> {
+        fn run(&mut self, load: &Load) -> Result<Run, Fault> {
+            if self.asked.borrow().len() == self.patience {
+                return Err(Fault::Interrupted);
+            }
+            self.asked.borrow_mut().push((self.name, load.rate));
+            let mut run = sample(self.name, load.rate.unwrap_or(self.most));
+            run.generator.generator = self.generator;
+            run.cost.as_mut().unwrap().busy = Some(self.busy * run.units());
+            Ok(run)
+        }
+    }
+
+    /// What was asked of whom, the runs that were kept, and what was found.
+    type Measured = (Vec<(&'static str, Option<f64>)>, Vec<Run>, Result<Option<Factor>, Failure>);
+
+    /// Here and there, where the generator is so busy at half of the most.
+    fn measured(generator: f64, patience: usize) -> Measured {
+        let asked = RefCell::default();
+        let place =
+            |name, most, busy| Place { name, asked: &asked, most, generator, busy, patience };
+        let mut pair =
+            Pair { near: place("near", 9_000.0, 10e-6), far: place("far", 4_000.0, 15e-6) };
+        let mut runs = Vec::new();
+        let progress = &mut Progress::new(Duration::ZERO);
+        let options = options("--repeats 3");
+        let found = options.measured(&mut pair, Protocol::TcpEcho, &mut runs, progress);
+        (asked.into_inner(), runs, found)
+    }
+
+    #[test]
+    fn half_of_what_the_network_carries_is_offered_in_both_places_in_turns() {
+        let (asked, runs, found) = measured(0.3, 99);
+        let finding = [("far", None), ("near", Some(2_000.0))];
+        let turns = [("near", Some(2_000.0)), ("far", Some(2_000.0))].repeat(3);
+        assert_eq!(asked, [finding.to_vec(), turns].concat());
+        assert_eq!(runs.len(), 6);
+        let factor = found.unwrap().unwrap();
+        assert_eq!((&*factor.protocol, factor.rate), ("tcp-echo", 2_000.0));
+        assert!((factor.factor - 1.5).abs() < 1e-9, "{factor:?}");
+    }
+
+    #[test]
+    fn a_generator_is_not_asked_for_more_than_it_can_do_on_schedule() {
+        let (asked, _, found) = measured(1.0, 99);
+        assert_eq!(found.unwrap().unwrap().rate, 1_400.0);
+        assert_eq!(asked[2..4], [("near", Some(1_400.0)), ("far", Some(1_400.0))]);
+    }
+
+    #[test]
+    fn runs_that_were_made_before_somebody_ends_it_are_kept() {
+        let (asked, runs, found) = measured(0.3, 5);
+        assert!(matches!(found, Err(Failure::Run(Fault::Interrupted))), "{found:?}");
+        assert_eq!((asked.len(), runs.len()), (5, 3));
+    }
+
+    #[test]
+    fn an_end_keeps_what_was_measured_until_then() {
+        let directory = Directory::create().unwrap();
+        let at = directory.path().join("results");
+        let options = options(&format!("--output {}", at.display()));
+        let document = |runs| Document::new(Vec::new(), 0, Host::default(), runs);
+        let interrupted = || Err(Failure::Run(Fault::Interrupted));
+        let nothing = options.ended(interrupted(), document(Vec::new())).unwrap_err();
+        assert_eq!((nothing.exit_code(), at.exists()), (130, false));
+        let gone = || Err(Failure::Run(Fault::Unreachable("gone".to_owned())));
+        let early = options.ended(gone(), document(Vec::new())).unwrap_err();
+        assert_eq!((early.as_str(), early.exit_code(), at.exists()), ("unreachable", 1, false));
+
+        let runs = vec![sample("ringmain", 10.0), sample("ringmain-network", 10.0)];
+        let kept = || {
+            let text = fs::read_to_string(at.join("calibration.json")).unwrap();
+            fs::remove_dir_all(&at).unwrap();
+            let Ok(Loaded::Results(results)) = Loaded::from_json(&text) else { panic!("{text}") };
+            (results.document.runs, results.calibration)
+        };
+        let failure = options.ended(interrupted(), document(runs.clone())).unwrap_err();
+        assert_eq!(failure.exit_code(), 130);
+        assert!(failure.to_string().contains("calibration.html"), "{failure}");
+        assert_eq!(kept(), (runs.clone(), None));
+        assert_eq!(options.ended(gone(), document(runs.clone())).unwrap_err().exit_code(), 1);
+        assert_eq!(kept(), (runs.clone(), None));
+        let factor = Factor::of("tcp-echo", 1.0, &runs[..1], &runs[1..]);
+        let found = Calibration::of(factor.into_iter().collect(), &runs[1]).unwrap();
+        options.ended(Ok(found.clone()), document(runs.clone())).unwrap();
+        assert_eq!(kept(), (runs, Some(found)));
+    }
+
+    #[test]
+    fn protocols_whose_ports_give_out_are_refused_before_anything_is_made() {
+        let refused = calibrate(&options("--protocol tcp-echo,tls-connect")).unwrap_err();
+        assert!(
+            refused.to_string().starts_with("unfit_protocol: tls-connect connects"),
+            "{refused}"
+        );
     }
 }

@@ -43,8 +43,10 @@ impl Factor {
 }
 
 impl Calibration {
-    /// `None`: nothing was measured.
-    pub fn of(factors: Vec<Factor>, interface_bits: f64) -> Option<Calibration> {
+    /// `flood` came over the network as fast as it could. `None`: nothing was measured.
+    pub fn of(factors: Vec<Factor>, flood: &Run) -> Option<Calibration> {
+        // What comes in from agents goes out to backends.
+        let interface_bits = flood.bytes * 8.0 * 2.0;
         let cpu_factor = Estimate::of(factors.iter().map(|of| of.factor))?.median;
         (interface_bits > 0.0).then_some(Calibration { factors, cpu_factor, interface_bits })
     }
@@ -91,8 +93,10 @@ mod tests {
         assert!((factor.factor - 1.5).abs() < 1e-9, "{factor:?}");
         assert!((factor.network.median - 15_000.0).abs() < 1e-6);
         let twice = Factor { factor: 2.0, ..factor.clone() };
-        let found = Calibration::of(vec![factor.clone(), twice, factor.clone()], 1e10).unwrap();
-        assert_eq!(found.cpu_factor, 1.5);
+        let flood = Run { bytes: 625e6, ..sample("ringmain-network", 1000.0) };
+        let found = Calibration::of(vec![factor.clone(), twice, factor.clone()], &flood).unwrap();
+        // In and out.
+        assert_eq!((found.cpu_factor, found.interface_bits), (1.5, 1e10));
         assert!(found.text().contains("10.0 Gbit/s"), "{}", found.text());
     }
 
@@ -102,6 +106,9 @@ mod tests {
         blind.iter_mut().for_each(|run| run.cost = None);
         assert_eq!(Factor::of("tcp-echo", 1.0, &blind, &runs(0.1)), None);
         assert_eq!(Factor::of("tcp-echo", 1.0, &runs(0.0), &runs(0.1)), None);
-        assert_eq!(Calibration::of(Vec::new(), 1e9), None);
+        assert_eq!(Calibration::of(Vec::new(), &runs(0.1)[0]), None);
+        let factor = Factor::of("tcp-echo", 1.0, &runs(0.1), &runs(0.1));
+        let nothing = Run { bytes: 0.0, ..sample("ringmain-network", 1000.0) };
+        assert_eq!(Calibration::of(factor.into_iter().collect(), &nothing), None);
     }
 }
