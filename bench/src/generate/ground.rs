@@ -119,7 +119,7 @@ pub fn check_target(order: &Order, target: SocketAddr, has_backends: bool) -> Re
     let protocols = || order.groups.iter().map(|group| group.protocol);
     let unreachable = |error| Failure::Unreachable { target, error };
     if protocols().any(|protocol| !protocol.is_datagrams()) {
-        TcpStream::connect_timeout(&target, REACH).map(drop).map_err(unreachable)?;
+        listens(TcpStream::connect_timeout(&target, REACH)).map_err(unreachable)?;
     }
     let answered = |dialogue| matches!(dialogue, Dialogue::Exchange | Dialogue::Visit);
     let counted = protocols().find(|protocol| !answered(protocol.dialogue()));
@@ -132,6 +132,15 @@ pub fn check_target(order: &Order, target: SocketAddr, has_backends: bool) -> Re
         call(target, expects).map_err(unreachable)?;
     }
     Ok(())
+}
+
+/// Whether somebody listens where that connect went. Who ends connections at once does so: the
+/// backends behind may be those that the run is about to open.
+fn listens(connected: io::Result<TcpStream>) -> io::Result<()> {
+    match connected {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionReset => Ok(()),
+        connected => connected.map(drop),
+    }
 }
 
 /// Shakes hands once as agents of each protocol will, so that whom they can not believe is known
@@ -295,6 +304,14 @@ mod tests {
         drop(listener);
         let said = check_target(&order, target, false).unwrap_err().to_string();
         assert!(said.contains(&target.to_string()) && said.contains("--target"), "{said}");
+    }
+
+    #[test]
+    fn a_target_that_misses_its_backends_and_ends_connections_is_there() {
+        let connected = |kind: io::ErrorKind| listens(Err(kind.into())).is_ok();
+        assert!(connected(io::ErrorKind::ConnectionReset));
+        assert!(!connected(io::ErrorKind::ConnectionRefused));
+        assert!(!connected(io::ErrorKind::TimedOut));
     }
 
     #[test]
