@@ -463,4 +463,47 @@ mod tests {
         let refused = bench.check(&visits(1e6));
         assert!(matches!(refused, Err(Failure::Ports { needed: 60_000_010, .. })), "{refused:?}");
     }
+
+    #[test]
+    fn what_a_target_can_not_take_is_told_before_anything_is_sent() {
+        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let at = listener.local_addr().unwrap();
+        let bench = |backends: &[SocketAddr], terminus| Bench {
+            clock: Clock::start(),
+            cpus: Cpus { proxy: 1, load: 0 },
+            network: Network::Loopback,
+            route: Route::Target { target: at, backends: backends.to_vec(), terminus },
+            behaviour: Behaviour::default(),
+            sources: Vec::new(),
+            signals: Signals::default(),
+        };
+        let of = |protocol, agents| order(protocol, agents, open(1.0, Arrivals::Constant), 1);
+        let said = |bench: &Bench, order: &Order| bench.check(order).unwrap_err().to_string();
+        bench(&[], Terminus::Unknown).check(&of(Protocol::TcpEcho, 1)).unwrap();
+        // Nobody vouches for it.
+        let unknown = said(&bench(&[], Terminus::Unknown), &of(Protocol::TlsEcho, 1));
+        assert!(unknown.contains("--ca"), "{unknown}");
+        // Nobody counts.
+        let one_way = said(&bench(&[], Terminus::Unknown), &of(Protocol::Ndjson, 1));
+        assert!(one_way.contains("--backend-listen"), "{one_way}");
+        let mut groups = of(Protocol::TcpEcho, 1);
+        groups.groups.push(groups.groups[0].clone());
+        let shared = said(&bench(&[at], Terminus::Unknown), &groups);
+        assert!(shared.contains("can not share"), "{shared}");
+        // It ends connections before any handshake.
+        let trust = Trust::blind(ServerName::from(at.ip()));
+        let ending = std::thread::spawn(move || drop(listener.accept().unwrap()));
+        let silent = bench(&[], Terminus::Target(trust)).check(&of(Protocol::TlsEcho, 1));
+        assert!(matches!(silent, Err(Failure::NoHandshake { .. } | Failure::Unreachable { .. })));
+        ending.join().unwrap();
+        // Backends of ours take a descriptor for each connection as well.
+        let many = |backends: &[SocketAddr]| {
+            let order = of(Protocol::TcpEcho, 500_000_000);
+            match bench(backends, Terminus::Unknown).check(&order) {
+                Err(Failure::Descriptors { needed, .. }) => needed,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((many(&[]), many(&[at])), (500_000_100, 1_000_000_100));
+    }
 }

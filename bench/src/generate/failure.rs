@@ -215,7 +215,7 @@ impl fmt::Display for Failure {
                 "only {open} of {count} quiet connections were open at the backends; see what the \
                  proxy says, and its time-outs"
             ),
-            Failure::Interrupted => f.write_str("interrupted"),
+            Failure::Interrupted => f.write_str("a run that did not end has no figures"),
         }
     }
 }
@@ -293,5 +293,23 @@ mod tests {
         assert!(failure.to_string().contains("--sources"));
         let said = judge::Fault::from(failure).to_string();
         assert!(said.contains("ip_local_port_range") && !said.contains("--"), "{said}");
+    }
+
+    #[test]
+    fn whoever_reads_the_exit_code_tells_an_interrupt_and_a_wrong_line_from_the_rest() {
+        let wrong = Failure::Options(String::new()).exit_code();
+        assert_eq!((Failure::Interrupted.exit_code(), wrong), (130, 2));
+        assert_eq!(Failure::Profile(String::new()).exit_code(), 2);
+        assert_eq!(Failure::NoTickets.exit_code(), 1);
+    }
+
+    #[test]
+    fn other_commands_tell_an_end_that_was_wanted_and_a_proxy_that_is_gone_apart() {
+        let fault = |failure: Failure| judge::Fault::from(failure);
+        assert_eq!(fault(Failure::Interrupted), judge::Fault::Interrupted);
+        let gone = fault(Failure::Gone("panicked".to_owned()));
+        assert!(matches!(&gone, judge::Fault::Unreachable(why) if why.contains("panicked")));
+        let unable = fault(Failure::Descriptors { needed: 9, limit: 5 });
+        assert!(matches!(unable, judge::Fault::Unable(_)), "{unable}");
     }
 }

@@ -467,4 +467,60 @@ mod tests {
         let said = sources(&visits, elsewhere, &[]).unwrap_err().to_string();
         assert!(said.contains("300100") && said.contains("ip_local_port_range"), "{said}");
     }
+
+    #[test]
+    fn ports_are_those_of_all_that_connects_within_a_minute() {
+        let elsewhere = Ipv4Addr::new(192, 0, 2, 1).into();
+        let mut visits = order(Protocol::TcpConnect, 100, 5_000.0);
+        let needed = |order: &Order, given: &[IpAddr]| match sources(order, elsewhere, given) {
+            Err(Failure::Ports { needed, free, .. }) => (needed, free / ports_each()),
+            other => panic!("{other:?}"),
+        };
+        // An hour needs no more than the minute that a port is kept for.
+        for (seconds, count) in [(30, 150_100), (60, 300_100), (3_600, 300_100)] {
+            visits.window = Duration::from_secs(seconds);
+            assert_eq!(needed(&visits, &[]), (count, 1));
+        }
+        assert_eq!(needed(&visits, &[elsewhere, elsewhere]), (300_100, 2));
+        let many = vec![elsewhere; 300_100_usize.div_ceil(ports_each() as usize)];
+        assert_eq!(sources(&visits, elsewhere, &many).unwrap(), many);
+        // As fast as they can.
+        visits.groups[0].pace = Pace::Closed { depth: 1 };
+        visits.window = Duration::from_secs(10);
+        assert_eq!(needed(&visits, &[]), (250_100, 1));
+        let group = order(Protocol::TcpEcho, u32::MAX, 1.0).groups.remove(0);
+        assert_eq!(backends_needed(&group), 64);
+    }
+
+    #[test]
+    fn who_answers_datagrams_with_something_else_is_no_echo() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let target = socket.local_addr().unwrap();
+        let answering = std::thread::spawn(move || {
+            let (_, from) = socket.recv_from(&mut [0; 200]).unwrap();
+            socket.send_to(b"no such service", from).unwrap();
+        });
+        let echo = order(Protocol::UdpEcho, 1, 1.0);
+        let said = check_target(&echo, target, false).unwrap_err().to_string();
+        assert!(said.contains("it answers something else"), "{said}");
+        answering.join().unwrap();
+    }
+
+    #[test]
+    fn who_speaks_no_tls_is_told_from_who_is_not_believed() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = listener.local_addr().unwrap();
+        let answering = std::thread::spawn(move || {
+            use std::io::{Read, Write};
+            let (mut socket, _) = listener.accept().unwrap();
+            assert!(socket.read(&mut [0; 4096]).unwrap() > 0);
+            socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").unwrap();
+        });
+        let blind = Trust::blind(ServerName::from(target.ip()));
+        let order = order(Protocol::TlsConnect, 1, 1.0);
+        let failure = check_handshakes(&order, target, &blind).unwrap_err();
+        let told = matches!(failure, Failure::NoHandshake { cause: "tls", .. });
+        assert!(told, "{failure:?}");
+        answering.join().unwrap();
+    }
 }

@@ -215,10 +215,14 @@ pub fn duration(nanoseconds: u64) -> String {
 mod tests {
     use std::time::Duration;
 
+    use super::super::order::{Group, Sizes};
     use super::super::placement::Placement;
+    use super::super::protocol::Protocol;
     use super::super::record::Tally;
+    use super::super::tls::Trust;
     use super::*;
     use crate::compare::cpus::Cpus;
+    use crate::figures::{Counts, Latency, Moment, SoFar};
 
     fn outcome(workers: u32, cpus: &[usize], generator: f64, backends: f64) -> Outcome {
         let first = Cpus { proxy: cpus[cpus.len() - 1], load: cpus[0] };
@@ -266,5 +270,157 @@ mod tests {
     fn durations_have_three_digits_and_a_unit() {
         let text = [0, 999, 1_000, 12_345, 123_456, 1_234_567, 9_876_543_210].map(duration);
         assert_eq!(text, ["0 ns", "999 ns", "1.00 us", "12.3 us", "123 us", "1.23 ms", "9.88 s"]);
+    }
+
+    fn bench(route: Route) -> Bench {
+        Bench {
+            clock: crate::clock::Clock::start(),
+            cpus: Cpus { proxy: 1, load: 0 },
+            network: super::super::network::Network::Loopback,
+            route,
+            behaviour: Default::default(),
+            sources: Vec::new(),
+            signals: Default::default(),
+        }
+    }
+
+    fn order(protocol: Protocol, pace: Pace) -> Order {
+        Order {
+            name: protocol.as_str().to_owned(),
+            groups: vec![Group::new(protocol, 9, pace, Sizes::Constant(100))],
+            warm_up: Duration::from_secs(1),
+            window: Duration::from_secs(10),
+            patience: Duration::ZERO,
+            seed: 1,
+        }
+    }
+
+    #[test]
+    fn a_heading_says_which_way_and_what_is_to_be_done() {
+        let target = std::net::SocketAddr::from(([127, 0, 0, 1], 443));
+        let to = |terminus| Route::Target { target, backends: Vec::new(), terminus };
+        let name = || rustls::pki_types::ServerName::try_from("logs.example").unwrap();
+        let trusting = Trust::new(Vec::new(), name());
+        let order = order(Protocol::TlsEcho, Pace::constant(50.0));
+        for (route, said) in [
+            (Route::Direct, "tls-echo directly to the backends"),
+            (
+                Route::Ringmain { workers: 2, passthrough: false },
+                "tls-echo through a Ringmain of 2 worker(s)",
+            ),
+            (
+                Route::Ringmain { workers: 2, passthrough: true },
+                "tls-echo through a Ringmain of 2 worker(s) that passes TLS through",
+            ),
+            (to(Terminus::Unknown), "tls-echo to 127.0.0.1:443"),
+            (to(Terminus::Backends(None)), "tls-echo to 127.0.0.1:443, which passes TLS through"),
+            (to(Terminus::Target(trusting)), "tls-echo to 127.0.0.1:443"),
+        ] {
+            let text = heading(&order, &bench(route));
+            assert_eq!(text.lines().next(), Some(said));
+            assert!(text.contains("  tls-echo, 9 connections, 50 units/s, constant\n"), "{text}");
+            let times = "  1 s to warm up, then 10 s that count, 550 units in all\n";
+            assert!(text.ends_with(times) && !text.contains("INSECURE"), "{text}");
+        }
+        let blind = heading(&order, &bench(to(Terminus::Target(Trust::blind(name())))));
+        assert!(blind.contains("INSECURE: no certificate is verified; whoever answers at 127."));
+        let closed = self::order(Protocol::UdpEcho, Pace::Closed { depth: 3 });
+        let text = heading(&closed, &bench(Route::Direct));
+        assert!(text.contains("  udp-echo, 9 sockets, closed loop, 3 at a time on each\n"));
+        assert!(text.ends_with("then 10 s that count\n"), "{text}");
+    }
+
+    #[test]
+    fn a_second_says_what_left_what_ended_and_how_long_it_takes_yet() {
+        let moment = Moment {
+            at: 4.0,
+            achieved: 990.0,
+            p50: 1_000,
+            p99: 20_000,
+            max: 3_000_000,
+            cpu: Some(0.25),
+            memory: Some(3 << 20),
+            descriptors: None,
+            open: 64,
+        };
+        let latency = Latency::new();
+        let so_far = SoFar { elapsed: 4, of: 10.0, ended: 4_000, latency: &latency };
+        let watched = Watched { moment, sent: 1000, left: 6, so_far };
+        let said: Vec<String> =
+            second(&watched).split_ascii_whitespace().map(str::to_owned).collect();
+        let known = "5 s 1000 sent/s 990 ended/s p50 1.00 us p99 20.0 us max 3.00 ms 64 open \
+                     proxy 25 % CPU, 3.0 MiB 6 s left";
+        assert_eq!(said.join(" "), known);
+        let moment = Moment { cpu: None, ..watched.moment };
+        let last = second(&Watched { moment, left: 0, ..watched });
+        assert!(last.ends_with("64 open"), "{last}");
+    }
+
+    #[test]
+    fn a_result_says_what_became_of_every_unit_and_what_it_cost() {
+        let order = order(Protocol::TlsEcho, Pace::constant(1000.0));
+        let mut outcome = outcome(1, &[0, 1, 2], 0.5, 0.3);
+        let counts = Counts {
+            sent: 100,
+            answered: 90,
+            lost: 5,
+            duplicated: 4,
+            reordered: 3,
+            corrupted: 2,
+            errors: [("reset".to_owned(), 7), ("refused".to_owned(), 8)].into(),
+            ..Counts::default()
+        };
+        outcome.run.counts = counts;
+        outcome.run.generator.lag_max = 20_000;
+        outcome.tally.unanswered = 1;
+        (outcome.tally.handshakes_full, outcome.tally.handshakes_resumed) = (11, 12);
+        let text = result(&order, &outcome);
+        for line in [
+            "offered                1000.0/s",
+            "ended                  980.0/s, 0.26 MB/s of payload",
+            "100 sent, 90 ended, 5 lost (1 unanswered), 4 duplicated, 3 reordered, 2 corrupted",
+            "errors                 8 refused, 7 reset",
+            "handshakes             11 full, 12 resumed, in the window",
+            "proxy, CPU per unit    10.2 us",
+            "proxy, CPU             0.10 s of 10 s (0.02 s user, 0.08 s system; softirq of its CPU \
+             0.01 s)",
+            "proxy, memory          20.0 MiB, 150 descriptors",
+            "latest unit left 20.0 us after its time",
+        ] {
+            assert!(text.contains(line), "{line}\n{text}");
+        }
+        assert!(!text.contains("of the lost") && !text.contains("note:"), "{text}");
+        let plain = self::order(Protocol::TcpEcho, Pace::Closed { depth: 1 });
+        (outcome.run.offered, outcome.run.cost) = (None, None);
+        outcome.run.counts.errors.clear();
+        let text = result(&plain, &outcome);
+        assert!(text.contains("offered                closed loop\n"), "{text}");
+        assert!(text.contains("errors                 none\n"), "{text}");
+        assert!(!text.contains("handshakes") && !text.contains("proxy,"), "{text}");
+        outcome.run.generator.generator = 0.99;
+        let text = result(&plain, &outcome);
+        assert!(text.contains("the generator or its backends had no CPU left"), "{text}");
+    }
+
+    #[test]
+    fn datagrams_that_found_no_room_with_us_are_told_with_the_remedy() {
+        let order = order(Protocol::UdpEcho, Pace::constant(1000.0));
+        let mut outcome = outcome(1, &[0, 1, 2], 0.5, 0.3);
+        let counts = &mut outcome.run.counts;
+        (counts.lost, counts.late, counts.dropped) = (9, 4, 5);
+        for (room, remedy) in [(BACKEND_ROOM / 2, true), (BACKEND_ROOM, false)] {
+            outcome.room = Some(room);
+            let text = result(&order, &outcome);
+            let mebibytes = room as f64 / f64::from(1 << 20);
+            let said = format!(
+                "of the lost            4 came after the patience for them, 5 found no room in our \
+                 own sockets, where {mebibytes:.1} MiB may wait\n"
+            );
+            assert!(text.contains(&said), "{said}{text}");
+            assert!(text.contains("note: what found no room in our own sockets"), "{text}");
+            assert_eq!(text.contains("raise net.core.rmem_max"), remedy, "{text}");
+        }
+        outcome.run.counts.dropped = 0;
+        assert!(!result(&order, &outcome).contains("note:"));
     }
 }

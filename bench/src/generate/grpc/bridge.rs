@@ -205,3 +205,63 @@ impl AsyncWrite for End {
 
 /// Bytes that one way holds: what fills a few receives.
 const HELD: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counting(AtomicU32);
+
+    impl Wake for Counting {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn whoever_writes_waits_for_room_and_is_woken_when_there_is_some() {
+        let bridge = Rc::<Bridge>::default();
+        let mut end = bridge.end();
+        let woken = Arc::<Counting>::default();
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut write = |bytes: &[u8]| {
+            Pin::new(&mut end)
+                .poll_write(&mut Context::from_waker(&waker), bytes)
+                .map(Result::unwrap)
+        };
+        assert_eq!(write(&[1; HELD - 10]), Poll::Ready(HELD - 10));
+        assert_eq!(write(&[2; 30]), Poll::Ready(10));
+        assert_eq!(write(&[3]), Poll::Pending);
+        let mut taken = Vec::new();
+        assert!(!bridge.ways.borrow_mut().collect(&mut taken));
+        assert_eq!((taken.len(), taken[HELD - 1]), (HELD, 2));
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert_eq!(write(&[3]), Poll::Ready(1));
+    }
+
+    #[test]
+    fn whoever_reads_has_all_that_came_before_the_end() {
+        let bridge = Rc::<Bridge>::default();
+        let mut end = bridge.end();
+        let woken = Arc::<Counting>::default();
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut read = || {
+            let mut room = [0; 3];
+            let mut buffer = ReadBuf::new(&mut room);
+            let context = &mut Context::from_waker(&waker);
+            let ended = Pin::new(&mut end).poll_read(context, &mut buffer).map(Result::unwrap);
+            ended.map(|()| buffer.filled().to_vec())
+        };
+        assert_eq!(read(), Poll::Pending);
+        bridge.ways.borrow_mut().bring(&mut b"abcd".to_vec(), true);
+        assert_eq!(woken.0.load(Ordering::Relaxed), 1);
+        assert_eq!(read(), Poll::Ready(b"abc".to_vec()));
+        assert_eq!(read(), Poll::Ready(b"d".to_vec()));
+        assert_eq!(read(), Poll::Ready(Vec::new()));
+    }
+}

@@ -171,4 +171,19 @@ mod tests {
             assert_eq!(Fields::of(bytes).next(), Some(Err(Malformed)), "{bytes:?}");
         }
     }
+
+    #[test]
+    fn of_a_field_that_is_there_twice_the_last_counts_and_nothing_follows_nonsense() {
+        let mut out = Vec::new();
+        bytes(&mut out, 2, b"first");
+        number(&mut out, 2, 5);
+        bytes(&mut out, 2, b"last");
+        bytes(&mut out, 3, b"other");
+        assert_eq!(Fields::of(&out).last(2), Ok(Some(&b"last"[..])));
+        assert_eq!(Fields::of(&out).last(4), Ok(None));
+        // A kind of value that is not there, and then a field that would make sense.
+        let nonsense = [&[0x0b][..], &out].concat();
+        let found: Vec<_> = Fields::of(&nonsense).collect();
+        assert_eq!(found, [Err(Malformed)]);
+    }
 }
