@@ -8,3 +8,5 @@ mod namespaces;
 
 pub use command::{Failure, Options, calibrate};
 pub use finding::Calibration;
+#[cfg(test)]
+pub use finding::Factor;

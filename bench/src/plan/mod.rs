@@ -10,5 +10,7 @@ mod limits;
 mod lines;
 mod measure;
 
+#[cfg(test)]
+pub use check::Check;
 pub use command::{Failure, Options, plan};
 pub use lines::Plan;

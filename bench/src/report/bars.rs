@@ -101,4 +101,35 @@ mod tests {
         assert!(bars(&[sample("ringmain", 1.0), sample("ringmain", 2.0)]).is_empty());
         assert!(bars(&[sample("ringmain", 1.0)]).is_empty());
     }
+
+    #[test]
+    fn a_bar_is_a_median_with_its_interval() {
+        let sample = |candidate: &str, metric, values: [f64; 3]| Sample {
+            metric,
+            values: values.to_vec(),
+            ..sample(candidate, 0.0)
+        };
+        let of = |metric| {
+            let samples = [
+                sample("ringmain", metric, [10.0, 30.0, 20.0]),
+                sample("haproxy", metric, [40.0, 60.0, 50.0]),
+            ];
+            bars(&samples)
+        };
+        let cpu = &of(Metric::CpuPerUnit)[0];
+        assert!(cpu.note.ends_with("less is better."), "{}", cpu.note);
+        let bar = &cpu.option["series"][1];
+        assert_eq!((&bar["data"], &bar["subject"]), (&json!([20.0, 50.0]), &json!("ringmain")));
+        let line =
+            |low: f64, high: f64, name: &str| whisker(json!([low, name]), json!([high, name]));
+        let lines = json!([line(10.0, 30.0, "ringmain"), line(40.0, 60.0, "haproxy")]);
+        assert_eq!(bar["markLine"]["data"], lines);
+        // The axis is as long as the lines are.
+        assert_eq!(cpu.option["series"][0]["data"], json!([[30.0, "ringmain"], [60.0, "haproxy"]]));
+        assert_eq!(cpu.option["yAxis"]["data"], json!(["ringmain", "haproxy"]));
+        assert_eq!(cpu.option["xAxis"]["unit"], Metric::CpuPerUnit.unit());
+        assert!(of(Metric::Rate)[0].note.ends_with("more is better."));
+        // What nobody chooses by is in the table alone.
+        assert!(of(Metric::P50).is_empty());
+    }
 }

@@ -133,7 +133,7 @@ mod tests {
     use super::super::results::capacity_sample;
     use super::*;
     use crate::figures::{Document, Host, sample};
-    use crate::judge::Trial;
+    use crate::judge::{Knee, Resource, Trial};
 
     /// A search whose confirmed rate was run once.
     fn results() -> Results {
@@ -156,5 +156,73 @@ mod tests {
         let each = summary(&results.capacity[0], &results);
         assert!(each.contains("2.70 KiB, for each further one"), "{each}");
         assert!(!each.contains("at most"), "{each}");
+    }
+
+    #[test]
+    fn the_headline_is_what_is_certain_of_a_limit() {
+        let with = |change: fn(&mut Capacity)| {
+            let mut capacity = capacity_sample([1000.0, 980.0, 1030.0]);
+            change(&mut capacity);
+            headline(&capacity)
+        };
+        let nothing_held = |ending| {
+            let mut capacity = capacity_sample([1000.0, 980.0, 1030.0]);
+            (capacity.limit.confirmed, capacity.limit.ending) = (None, ending);
+            headline(&capacity)
+        };
+        assert_eq!(with(|_| ()), "980/s");
+        assert_eq!(with(|of| of.shared = true), "980/s or more");
+        let ours = with(|of| of.limit.exhausted.resource = Resource::Generator);
+        assert_eq!(ours, "980/s or more");
+        assert_eq!(with(|of| of.limit.ending = Ending::AboveHighest), "980/s or more");
+        // What was confirmed before a fault holds.
+        assert_eq!(with(|of| of.limit.ending = Ending::Fault("gone".to_owned())), "980/s");
+        assert_eq!(nothing_held(Ending::BelowLowest), "not at any rate allowed");
+        assert_eq!(nothing_held(Ending::Fault("gone".to_owned())), "not found: gone");
+        assert_eq!(nothing_held(Ending::RunsSpent), "no rate was confirmed");
+    }
+
+    #[test]
+    fn facts_are_those_of_the_runs_that_confirmed_the_rate() {
+        let mut results = results();
+        let capacity = &mut results.capacity[0];
+        capacity.limit.knee = Some(Knee { rate: 700.0, latency: 2e5, low: 600.0, high: 800.0 });
+        (capacity.ceiling, capacity.calls) = (Some(5_000.0), Some(1.25));
+        let confirm = capacity.limit.trials[0].clone();
+        // The same rate before it was repeated, and another that was repeated, cost other things.
+        let bisect = Trial { stage: Stage::Bisect, run: 1, ..confirm.clone() };
+        let other = Trial { rate: 900.0, run: 2, ..confirm.clone() };
+        capacity.limit.trials = vec![bisect, other, confirm];
+        let mut dear = sample("ringmain", 980.0);
+        dear.cost.as_mut().unwrap().cpu_seconds *= 3.0;
+        results.document.runs.extend([dear.clone(), dear]);
+        // One and a half seconds of softirqs on two CPUs in ten seconds.
+        results.document.runs[0].workers = 2;
+        results.document.runs[0].cost.as_mut().unwrap().softirq = 1.5;
+        let said = summary(&results.capacity[0], &results);
+        for line in [
+            "tcp-echo, 1 worker, 64 connections, p99=5ms: 980/s",
+            "held when repeated     5 of 6 runs",
+            "limit, units/s         1000 [980..1030] with 95 %",
+            "knee, units/s          700 [600..800], at 200 us",
+            "gave out first         cpu: 98%",
+            "generator alone        5000/s",
+            "CPU per unit           10.0 us [10.0 us..10.0 us]",
+            "softirq of its CPUs    8 % [8 %..8 %]",
+            "system calls per unit  1.25, in a run of its own",
+            "runs                   3, as narrow as asked for",
+        ] {
+            assert!(said.contains(line), "{line}\n{said}");
+        }
+        results.capacity[0].calls = None;
+        let said = summary(&results.capacity[0], &results);
+        assert!(
+            said.contains("system calls per unit  unknown: to count them takes root"),
+            "{said}"
+        );
+        assert!(!said.contains("shared them"), "{said}");
+        results.capacity[0].shared = true;
+        let said = summary(&results.capacity[0], &results);
+        assert!(said.contains("the generator shared them: a lower bound"), "{said}");
     }
 }

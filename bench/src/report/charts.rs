@@ -287,7 +287,7 @@ mod tests {
     use super::super::results::capacity_sample;
     use super::*;
     use crate::figures::sample;
-    use crate::judge::{Knee, Stage, Trial};
+    use crate::judge::{Estimate, Knee, Stage, Trial};
 
     #[test]
     fn percentiles_rise_to_the_maximum() {
@@ -386,5 +386,109 @@ mod tests {
         }
         assert!(charts[1].title.ends_with("latency by window"));
         assert!(time_series(&run, "second", &[])[0].option["series"][0]["markLine"].is_null());
+    }
+
+    #[test]
+    fn a_mark_points_away_from_the_other_one_and_from_the_edge() {
+        let mut capacity = capacity_sample([1000.0, 980.0, 1030.0]);
+        let trial = |rate| Trial { stage: Stage::Curve, rate, misses: Vec::new(), run: 0 };
+        let aligned = |capacity: &Capacity| {
+            let chart = rate_and_latency(capacity, &[sample("ringmain", 700.0)], 0.999);
+            let marks = chart.option["series"][0]["markLine"]["data"].as_array().unwrap().clone();
+            let align = |mark: &Value| mark["label"]["align"].as_str().unwrap().to_owned();
+            marks.iter().map(align).collect::<Vec<_>>()
+        };
+        capacity.limit.trials = vec![trial(1100.0)];
+        assert_eq!(aligned(&capacity), ["right"]);
+        capacity.limit.trials = vec![trial(9000.0)];
+        assert_eq!(aligned(&capacity), ["left"]);
+        let knee = |rate| Some(Knee { rate, latency: 2e5, low: rate, high: rate });
+        capacity.limit.knee = knee(700.0);
+        assert_eq!(aligned(&capacity), ["right", "left"]);
+        capacity.limit.knee = knee(1200.0);
+        assert_eq!(aligned(&capacity), ["left", "right"]);
+    }
+
+    #[test]
+    fn dots_are_runs_at_the_quantile_of_the_objective_and_the_line_is_their_median() {
+        let mut capacity = capacity_sample([1000.0, 980.0, 1030.0]);
+        let latency = Estimate::of([4e5, 2e5, 9e5]).unwrap();
+        capacity.limit.curve = vec![Point { rate: 700.0, latency }];
+        let trial = |run| Trial { stage: Stage::Curve, rate: 700.0, misses: Vec::new(), run };
+        capacity.limit.trials = vec![trial(0), trial(1)];
+        let mut run = sample("ringmain", 700.0);
+        run.latency.record_n(8_000_000, 70);
+        // Nothing ended in the other: there is no place for it where latencies grow by tens.
+        let runs = [run, Run { latency: Latency::new(), ..sample("ringmain", 700.0) }];
+        let series =
+            |quantile| rate_and_latency(&capacity, &runs, quantile).option["series"].clone();
+        assert_eq!(series(0.5)[0]["data"], json!([[700.0, 4e5]]));
+        let dots = |quantile| {
+            let dots = series(quantile)[1]["data"].as_array().unwrap().clone();
+            assert_eq!(dots.len(), 1, "{dots:?}");
+            dots[0][1].as_f64().unwrap()
+        };
+        assert!((dots(0.5) / 1e5 - 1.0).abs() < 0.01 && (dots(0.999) / 8e6 - 1.0).abs() < 0.01);
+    }
+
+    #[test]
+    fn cpu_is_broken_down_by_unit_in_the_order_of_rates() {
+        let mut runs = [2000.0, 1000.0].map(|rate| sample("ringmain", rate));
+        for run in &mut runs {
+            run.cost.as_mut().unwrap().busy = Some(run.units() * 15e-6);
+        }
+        let chart = cpu_breakdown(&Group::all(&runs)).unwrap();
+        assert_eq!(chart.option["yAxis"]["data"], json!(["1000/s", "2000/s"]));
+        // Of 15 us that a CPU was busy for a unit.
+        for (number, (name, micros)) in
+            [("user", 2.0), ("system", 12.0), ("softirq", 1.0)].into_iter().enumerate()
+        {
+            let series = &chart.option["series"][number];
+            assert_eq!(series["name"], name);
+            for value in series["data"].as_array().unwrap() {
+                let value = value.as_f64().unwrap();
+                assert!((value - micros * 1e3).abs() < 1.0, "{name}: {value}");
+            }
+        }
+    }
+
+    #[test]
+    fn each_plot_of_the_time_has_its_own_figures() {
+        let moment = |at: u32| Moment {
+            at: f64::from(at),
+            achieved: 10.0,
+            p50: 1,
+            p99: 2,
+            max: 3,
+            cpu: Some(0.25),
+            memory: Some(4096),
+            descriptors: Some(20),
+            open: 1,
+        };
+        let mut run = sample("ringmain", 10.0);
+        run.series = (0..3).map(moment).collect();
+        let charts = time_series(&run, "second", &[]);
+        let lines = charts.iter().flat_map(|chart| chart.option["series"].as_array().unwrap());
+        let last = |line: &Value| {
+            let name = line["name"].as_str().unwrap().to_owned();
+            assert_eq!(line["data"][2][0], 2.0);
+            (name, line["data"][2][1].as_f64().unwrap())
+        };
+        let last: Vec<(String, f64)> = lines.map(last).collect();
+        let known = [
+            ("carried", 10.0),
+            ("p50", 1.0),
+            ("p99", 2.0),
+            ("max", 3.0),
+            ("memory", 4096.0),
+            ("CPU", 0.25),
+            ("descriptors", 20.0),
+        ];
+        assert_eq!(last, known.map(|(name, value)| (name.to_owned(), value)));
+        // A proxy that is not ours has no figures of its own.
+        for moment in &mut run.series {
+            (moment.cpu, moment.memory, moment.descriptors) = (None, None, None);
+        }
+        assert_eq!(time_series(&run, "second", &[]).len(), 2);
     }
 }

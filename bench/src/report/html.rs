@@ -277,4 +277,67 @@ mod tests {
             assert!(html.contains(fact), "{fact}");
         }
     }
+
+    /// Of everything that a file may hold.
+    fn everything() -> Results {
+        let mut results = super::super::results::everything();
+        let host = &mut results.document.host;
+        (host.cpus, host.memory) = (6, 3 << 30);
+        (host.cpu_model, host.hypervisor) = ("Model 7".to_owned(), "virtual machine".to_owned());
+        host.versions.insert("ringmain".to_owned(), "0.9.1".to_owned());
+        host.configurations.insert("ringmain.toml, x".to_owned(), "workers = 3".to_owned());
+        results.document.tool = "ringmain-bench 7.7".to_owned();
+        results
+    }
+
+    #[test]
+    fn the_page_has_a_section_for_each_finding_and_names_what_it_was_found_on() {
+        let html = page("all", &everything());
+        for part in [
+            "<h2>tcp-echo, 1 worker, 64 connections, p99=5ms</h2>",
+            "<p class=\"tile\">980/s</p>",
+            "<h2>Drift</h2>",
+            "<h2>Plan</h2>",
+            "<h2>Calibration</h2>",
+            "tcp-echo, 1 worker, 64 connections: rate and p99</figcaption>",
+            "Latency by percentile</figcaption>",
+            "CPU per unit</figcaption>",
+            "latency by window</figcaption>",
+            "<h2>Groups of tcp-echo, 64 connections, 980/s</h2>",
+            "<h2>Runs</h2>",
+            "<dd>ringmain-bench 7.7</dd>",
+            "<dd>6 x Model 7</dd>",
+            "<dd>3.00 GiB</dd>",
+            "<dd>virtual machine</dd>",
+            "<dt>ringmain</dt><dd>0.9.1</dd>",
+            "<summary>Configuration: ringmain.toml, x</summary><pre tabindex=\"0\">workers = 3",
+        ] {
+            assert!(html.contains(part), "{part}");
+        }
+        let nothing = Document::new(Vec::new(), 0, Host::default(), Vec::new());
+        let empty = page("nothing", &Results::new(nothing));
+        for part in ["<h2>Drift", "<h2>Plan", "<h2>Calibration", "<h2>Runs", "<figure>"] {
+            assert!(!empty.contains(part), "{part}");
+        }
+    }
+
+    #[test]
+    fn the_plot_of_a_limit_is_at_the_quantile_of_its_objective() {
+        let mut results = everything();
+        results.capacity[0].limit.objective = "p99.9=5ms".to_owned();
+        assert!(page("all", &results).contains("rate and p99.9</figcaption>"));
+    }
+
+    #[test]
+    fn candidates_have_bars_beside_each_other() {
+        let mut results = results();
+        results.document.runs = ["ringmain", "haproxy"].map(|of| sample(of, 1000.0)).to_vec();
+        let html = page("run", &results);
+        assert!(html.contains("tcp-echo, 64 connections, 1000/s: CPU per unit</figcaption>"));
+    }
+
+    #[test]
+    fn what_is_written_is_what_is_read() {
+        assert_eq!(escaped("a & b < c > \"d\""), "a &amp; b &lt; c &gt; &quot;d&quot;");
+    }
 }

@@ -288,4 +288,19 @@ mod tests {
         let said = [0.4, 99.4, 100.0, 5_000.0, 36_060.0].map(length);
         assert_eq!(said, ["0 s", "99 s", "2 min", "84 min", "10 h 1 min"]);
     }
+
+    #[test]
+    fn a_run_is_told_by_its_own_percentiles_and_cost() {
+        let mut run = sample("ringmain", 100.0);
+        run.latency = crate::figures::Latency::new();
+        for (nanoseconds, count) in [(1_000, 5_000), (2_000, 4_940), (3_000, 55), (4_000, 5)] {
+            run.latency.record_n(nanoseconds, count);
+        }
+        let said = percentiles(&run);
+        let said: Vec<&str> = said.split_ascii_whitespace().collect();
+        let known = "100/s p50 1.00 us p99 2.00 us p99.9 3.00 us max 4.00 us CPU 10.0 us";
+        assert_eq!(said.join(" "), known);
+        let unknown = percentiles(&Run { cost: None, ..run });
+        assert!(unknown.trim_end().ends_with("CPU        -"), "{unknown}");
+    }
 }

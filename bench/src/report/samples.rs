@@ -115,3 +115,97 @@ fn of_row(work: &Work, row: &Row) -> Vec<Sample> {
         of(cpu_full, &work.work, row.full.iter().map(|run| run.cpu).collect()),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::figures::{Document, Host, sample};
+    use crate::soak::{Soak, Trick};
+
+    fn of(results: Results, metric: Metric) -> Vec<f64> {
+        let all = samples(&Loaded::Results(Box::new(results)));
+        let of = all.into_iter().find(|sample| sample.metric == metric);
+        of.map_or(Vec::new(), |sample| sample.values)
+    }
+
+    fn results(runs: Vec<Run>) -> Results {
+        Results::new(Document::new(Vec::new(), 0, Host::default(), runs))
+    }
+
+    #[test]
+    fn figures_are_those_of_each_run() {
+        let mut run = sample("ringmain", 100.0);
+        run.latency = crate::figures::Latency::new();
+        for (nanoseconds, count) in [(1_000, 5_000), (2_000, 4_940), (3_000, 55), (4_000, 5)] {
+            run.latency.record_n(nanoseconds, count);
+        }
+        run.counts.lost = 10;
+        let figures = |metric| of(results(vec![run.clone(); 2]), metric);
+        for (metric, value) in [
+            (Metric::CpuPerUnit, 1e4),
+            (Metric::SystemCalls, 2.0),
+            (Metric::P50, 1e3),
+            (Metric::P99, 2e3),
+            (Metric::P999, 3e3),
+            (Metric::Failed, 0.01),
+        ] {
+            let values = figures(metric);
+            assert!(
+                values.iter().all(|of| (of / value - 1.0).abs() < 0.01),
+                "{metric:?} {values:?}"
+            );
+            assert_eq!(values.len(), 2, "{metric:?}");
+        }
+        // What was asked for is no figure of who carried it.
+        assert!(figures(Metric::Rate).is_empty());
+        run.offered = None;
+        assert_eq!(of(results(vec![run]), Metric::Rate), [100.0]);
+    }
+
+    #[test]
+    fn windows_of_a_soak_in_which_something_was_done_are_no_samples() {
+        let mut results = results(vec![sample("ringmain", 100.0); 5]);
+        results.soak = Some(Soak {
+            seed: 1,
+            length: 50.0,
+            windows: 5,
+            drifts: Vec::new(),
+            tricks: vec![(1, Trick::Pause)],
+            failed_quiet: 0,
+            failed_disturbed: 0,
+            limited: 0,
+            ended: None,
+            left_out: Vec::new(),
+        });
+        assert_eq!(of(results.clone(), Metric::CpuPerUnit).len(), 3);
+        results.soak = None;
+        assert_eq!(of(results, Metric::CpuPerUnit).len(), 5);
+    }
+
+    #[test]
+    fn candidates_of_a_comparison_have_figures_at_both_speeds() {
+        let text = r#"{"contestants": [], "rounds": 1,
+            "host": {"proxy_cpu": 1, "load_cpu": 0, "congestion": "cubic"},
+            "works": [{"work": "connect-fin", "offered": 50.0, "rows": [{"candidate": "nginx",
+                "full": [{"rate": 90.0, "cpu": 7.0, "latency": null}],
+                "paced": [{"rate": 50.0, "cpu": 9.0,
+                    "latency": {"p50": 1, "p99": 2, "p99_9": 3}}]}]}],
+            "memory": [{"work": "idle", "rows": [{"candidate": "nginx",
+                "runs": [{"pss_per_connection": 500.0}]}]}]}"#;
+        let figures: Vec<(String, Metric, f64)> = samples(&Loaded::from_json(text).unwrap())
+            .into_iter()
+            .map(|sample| (sample.load, sample.metric, sample.values[0]))
+            .collect();
+        let paced = "connect-fin at 50.0/s";
+        let known = [
+            (paced, Metric::CpuPerUnit, 9.0),
+            (paced, Metric::P50, 1.0),
+            (paced, Metric::P99, 2.0),
+            (paced, Metric::P999, 3.0),
+            ("connect-fin", Metric::Rate, 90.0),
+            ("connect-fin", Metric::CpuPerUnitFull, 7.0),
+            ("idle", Metric::MemoryPerConnection, 500.0),
+        ];
+        assert_eq!(figures, known.map(|(load, metric, value)| (load.to_owned(), metric, value)));
+    }
+}

@@ -10,4 +10,6 @@ pub use command::{Options, soak};
 pub use course::whole;
 pub use drift::Soak;
 #[cfg(test)]
+pub use drift::drift_sample;
+#[cfg(test)]
 pub use tricks::Trick;
