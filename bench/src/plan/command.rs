@@ -466,6 +466,17 @@ mod tests {
         ] {
             assert!(said.contains(part), "{said}");
         }
+        // What somebody else was measured with is no cost of this one.
+        let mut others = document.clone();
+        others.runs.push(Run {
+            protocol: "syslog-tcp".to_owned(),
+            ..crate::figures::sample("haproxy", 10.0)
+        });
+        let others = Kept::new("others.json", &others.to_json().unwrap());
+        let line = format!("--profile {} --costs {}", fleet.text(), others.text());
+        assert!(failure(&line).contains("`syslog-tcp` was not measured"), "{}", failure(&line));
+        let theirs = failure(&format!("{line} --candidate haproxy"));
+        assert!(!theirs.contains("`syslog-tcp` was not measured"), "{theirs}");
         let with = format!("--calibration {}", costs.text());
         let said = failure(&format!("--profile {} --costs {} {with}", fleet.text(), costs.text()));
         assert!(said.contains("has no calibration"), "{said}");
@@ -552,5 +563,31 @@ mod tests {
             profile.order.groups.iter().map(|group| group.protocol.as_str()).collect();
         assert_eq!(profile.names, ["echo", "logs"]);
         assert_eq!(protocols, ["tcp-echo", "syslog-tcp"]);
+    }
+
+    #[test]
+    fn streams_here_have_as_many_connections_as_there_are_here() {
+        let three = format!(
+            "{FLEET}[agents.echo]\nprotocol = \"tcp-echo\"\ncount = 5\nrate = 1\nsize = 9\n\
+             [agents.nodes]\nprotocol = \"syslog-udp\"\ncount = 900\nrate = 1\nsize = 99\n"
+        );
+        let fleet = Kept::new("here.toml", &three);
+        let profile = Profile::read(&fleet.0).unwrap();
+        let words = ["plan", "--profile", "x"];
+        let options = Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}")).options;
+        let demand = profile.demand(&options).unwrap();
+        let keys = profile.keys(&demand);
+        let known = [Some("tcp-echo (echo)"), Some("syslog-tcp (logs)"), None];
+        assert_eq!(keys, known.map(|key| key.map(str::to_owned)));
+        let (site, order) = (&Site::bare(), &profile.order);
+        let (connections, seconds, rounds) = (45, 1, 2);
+        let progress = RefCell::new(Progress::new(Duration::ZERO));
+        let measure = Measure { site, order, keys: &keys, connections, seconds, rounds, progress };
+        let streams = here(&measure, &demand);
+        let agents: Vec<_> = streams.iter().map(|of| (&*of.name, of.agents)).collect();
+        assert_eq!(agents, [("echo", 15), ("logs", 30)]);
+        // Thirty that last a minute each.
+        assert!((streams[1].reconnects_per_second - 0.5).abs() < 1e-9, "{streams:?}");
+        assert_eq!(streams[1].units_per_second, demand.streams[1].units_per_second);
     }
 }

@@ -27,18 +27,18 @@ pub struct Measure<'a> {
 }
 
 /// One kind of agents by itself, and the rates at which it is measured.
-pub struct Alone {
+pub struct Alone<S = Generator> {
     key: String,
     group: Group,
     connections: u32,
-    generator: Generator,
+    system: S,
     rates: Vec<f64>,
 }
 
 /// All kinds together at one rate.
-pub struct Mix {
+pub struct Mix<S = Generator> {
     pub rate: f64,
-    generator: Generator,
+    system: S,
     pub runs: Vec<Run>,
 }
 
@@ -59,8 +59,8 @@ impl Measure<'_> {
     pub fn explore(&self, runs: &mut Vec<Run>) -> Result<Vec<Alone>, Fault> {
         let mut all = Vec::new();
         for (key, group, connections) in self.kinds() {
-            let generator = self.generator(key.clone(), group.clone(), connections);
-            let mut kind = Alone { key, group, connections, generator, rates: Vec::new() };
+            let system = self.generator(key.clone(), group.clone(), connections);
+            let mut kind = Alone { key, group, connections, system, rates: Vec::new() };
             self.find_rates(&mut kind, runs)?;
             all.push(kind);
         }
@@ -69,35 +69,38 @@ impl Measure<'_> {
 
     /// The whole mix at each of these rates, not run yet.
     pub fn mixes(&self, rates: &[f64]) -> Vec<Mix> {
-        let kept = self.order.groups.iter().zip(self.keys).filter(|(_, key)| key.is_some());
-        let groups: Vec<Group> = kept.map(|(group, _)| steady(group)).collect();
         let mix = |rate: &f64| {
-            let order = Order { groups: groups.clone(), ..self.order.clone() };
-            let generator = self.site.through_ringmain(order, 1, false);
-            Mix { rate: *rate, generator, runs: Vec::new() }
+            let system = self.site.through_ringmain(self.mixed(), 1, false);
+            Mix { rate: *rate, system, runs: Vec::new() }
         };
         rates.iter().map(mix).collect()
+    }
+
+    fn mixed(&self) -> Order {
+        let kept = self.order.groups.iter().zip(self.keys).filter(|(_, key)| key.is_some());
+        let groups = kept.map(|(group, _)| steady(group)).collect();
+        Order { groups, ..self.order.clone() }
     }
 
     /// The rounds that follow: every kind at each of its rates, and the mixes among them.
     pub fn rounds(
         &self,
-        kinds: &mut [Alone],
-        mixes: &mut [Mix],
+        kinds: &mut [Alone<impl System>],
+        mixes: &mut [Mix<impl System>],
         runs: &mut Vec<Run>,
     ) -> Result<(), Fault> {
         for round in 2..=self.rounds {
             for step in 0..SHARES.len() {
                 for kind in kinds.iter_mut() {
                     let Some(&rate) = kind.rates.get(step) else { continue };
-                    let run = kind.generator.run(&self.load(Some(rate), kind.connections))?;
+                    let run = kind.system.run(&self.load(Some(rate), kind.connections))?;
                     self.tell(&format!("{}, round {round}", kind.key), &run);
                     runs.push(run);
                 }
                 // Not all at one end of the round.
                 let now = mixes.iter_mut().enumerate();
                 for (_, mix) in now.filter(|(place, _)| place % SHARES.len() == step) {
-                    let run = mix.generator.run(&self.load(Some(mix.rate), self.connections))?;
+                    let run = mix.system.run(&self.load(Some(mix.rate), self.connections))?;
                     self.tell(&format!("mixed, round {round}"), &run);
                     mix.runs.push(run);
                 }
@@ -153,10 +156,10 @@ impl Measure<'_> {
     }
 
     /// Where the generator has no room for more, there are fewer.
-    fn find_rates(&self, kind: &mut Alone, runs: &mut Vec<Run>) -> Result<(), Fault> {
+    fn find_rates(&self, kind: &mut Alone<impl System>, runs: &mut Vec<Run>) -> Result<(), Fault> {
         let mut rate = FIRST_RATE;
         // The very first is not kept: its cost is that of a beginning.
-        let mut last = kind.generator.run(&self.load(Some(rate), kind.connections))?;
+        let mut last = kind.system.run(&self.load(Some(rate), kind.connections))?;
         let most = most(&last);
         for share in SHARES {
             let times = room(&last, share).min(most / rate);
@@ -164,7 +167,7 @@ impl Measure<'_> {
                 break;
             }
             rate *= times;
-            last = kind.generator.run(&self.load(Some(rate), kind.connections))?;
+            last = kind.system.run(&self.load(Some(rate), kind.connections))?;
             self.tell(&format!("{}, round 1", kind.key), &last);
             kind.rates.push(rate);
             runs.push(last.clone());
@@ -236,6 +239,7 @@ const LEAST: f64 = 0.002;
 mod tests {
     use super::*;
     use crate::figures::sample;
+    use crate::generate::Spikes;
 
     #[test]
     fn rates_rise_as_far_as_proxy_and_generator_have_room() {
@@ -261,5 +265,152 @@ mod tests {
         assert_eq!(most(&run), f64::INFINITY);
         let slow = Run { offered: Some(300.0), achieved: 20.0, ..run };
         assert!((most(&slow) - 14.0).abs() < 1e-9);
+    }
+
+    /// Echoes of 30 agents that come anew, as many that call and last, visits, and datagrams.
+    fn order() -> Order {
+        let group = |protocol, agents| {
+            Group::new(protocol, agents, Pace::constant(100.0), Sizes::Constant(64))
+        };
+        let mut coming = group(Protocol::TcpEcho, 30);
+        coming.lifetime = Some(Duration::from_secs(60));
+        let (every, length) = (Duration::from_secs(30), Duration::from_secs(1));
+        if let Pace::Open { spikes, .. } = &mut coming.pace {
+            *spikes = Some(Spikes { every, length, factor: 5.0 });
+        }
+        let (lasting, visits) = (group(Protocol::VectorTls, 30), group(Protocol::TlsConnect, 20));
+        Order {
+            name: "fleet".to_owned(),
+            groups: vec![coming, lasting, visits, group(Protocol::SyslogUdp, 500)],
+            warm_up: Duration::ZERO,
+            window: Duration::ZERO,
+            patience: Duration::ZERO,
+            seed: 1,
+        }
+    }
+
+    fn with_measure<T>(then: impl FnOnce(&Measure) -> T) -> T {
+        let keys = ["echoes", "calls", "visits"].map(|key| Some(key.to_owned()));
+        let keys: Vec<Option<String>> = keys.into_iter().chain([None]).collect();
+        let progress = RefCell::new(Progress::new(Duration::ZERO));
+        let (site, order) = (&Site::bare(), &order());
+        let (connections, seconds, rounds) = (160, 2, 3);
+        then(&Measure { site, order, keys: &keys, connections, seconds, rounds, progress })
+    }
+
+    #[test]
+    fn each_kind_is_measured_alone_with_its_part_of_the_connections_and_connects_beside_it() {
+        let kinds = with_measure(|measure| measure.kinds());
+        let kinds: Vec<_> = kinds
+            .iter()
+            .map(|(key, group, connections)| (&**key, group.protocol, group.lifetime, *connections))
+            .collect();
+        // What is left out takes no part of the connections.
+        assert_eq!(
+            kinds,
+            [
+                ("echoes", Protocol::TcpEcho, None, 60),
+                ("calls", Protocol::VectorTls, None, 60),
+                ("visits", Protocol::TlsConnect, None, 40),
+                ("tcp-connect", Protocol::TcpConnect, None, 16),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_mix_has_all_that_crosses_the_proxy_without_the_shape_of_its_day() {
+        let mix = with_measure(|measure| measure.mixed());
+        let kept: Vec<_> = mix.groups.iter().map(|group| (group.protocol, group.agents)).collect();
+        let known =
+            [(Protocol::TcpEcho, 30), (Protocol::VectorTls, 30), (Protocol::TlsConnect, 20)];
+        assert_eq!(kept, known);
+        assert!(mix.groups.iter().all(|group| group.pace == Pace::constant(100.0)));
+        // There connections come anew, as they do in the fleet.
+        assert_eq!(mix.groups[0].lifetime, Some(Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn the_time_of_all_runs_is_known_before() {
+        // Five rates in three rounds of each of four kinds, one with many connections of the two
+        // that keep theirs, and one of each mix in the rounds after the first: all of 2.3 s.
+        let planned = with_measure(|measure| {
+            [(true, 0), (false, 2), (true, 2)].map(|(costs, mixes)| measure.planned(costs, mixes))
+        });
+        let runs = [4 * 15 + 2, 4, 4 * 15 + 2 + 4];
+        assert_eq!(planned, runs.map(|count| Duration::from_millis(2_300) * count));
+    }
+
+    /// Takes so much of CPUs for each unit, and carries no more than that.
+    struct Costly {
+        proxy: f64,
+        generator: f64,
+        most: f64,
+        patience: usize,
+    }
+
+    impl System for Costly {
+        fn run(&mut self, load: &Load) -> Result<Run, Fault> {
+            self.patience = self.patience.checked_sub(1).ok_or(Fault::Interrupted)?;
+            let mut run = sample("ringmain", load.rate.unwrap_or(0.0));
+            run.achieved = run.achieved.min(self.most);
+            run.connections = load.connections;
+            run.cost.as_mut().unwrap().cpu_seconds = run.units() * self.proxy;
+            run.generator.generator = run.achieved * self.generator;
+            run.generator.backends = 0.0;
+            Ok(run)
+        }
+    }
+
+    const FREE: Costly =
+        Costly { proxy: 20e-6, generator: 1e-9, most: f64::INFINITY, patience: usize::MAX };
+
+    fn alone(system: Costly, rates: &[f64]) -> Alone<Costly> {
+        let group = order().groups.remove(0);
+        Alone { key: "x".to_owned(), group, connections: 9, system, rates: rates.to_vec() }
+    }
+
+    fn found(system: Costly) -> (Vec<f64>, usize) {
+        let (mut kind, mut runs) = (alone(system, &[]), Vec::new());
+        with_measure(|measure| measure.find_rates(&mut kind, &mut runs)).unwrap();
+        (kind.rates.iter().map(|rate| rate.round()).collect(), runs.len())
+    }
+
+    #[test]
+    fn rates_are_those_that_take_a_little_to_most_of_a_cpu() {
+        assert_eq!(found(FREE), (vec![1e3, 5e3, 12_500.0, 25e3, 40e3], 5));
+        // Four fifths of the generator are used up at 16,000, and more tells nothing new.
+        let busy = Costly { generator: 50e-6, ..FREE };
+        assert_eq!(found(busy), (vec![1e3, 5e3, 12_500.0, 16e3], 4));
+        // Agents that carry a hundred in order, when three hundred are asked of them.
+        let slow = Costly { most: 100.0, ..FREE };
+        assert_eq!(found(slow), (vec![70.0], 1));
+    }
+
+    /// Connections and rates of the runs of kinds, how many each mix had, and how it ended.
+    type Rounds = (Vec<(u32, f64)>, Vec<usize>, Result<(), Fault>);
+
+    /// Two kinds and two mixes, in the rounds after the first.
+    fn rounds(patience: usize) -> Rounds {
+        let mut kinds =
+            [alone(FREE, &[1.0, 2.0]), alone(Costly { patience, ..FREE }, &[3.0, 4.0, 5.0])];
+        kinds[1].connections = 7;
+        let mix = |rate| Mix { rate, system: FREE, runs: Vec::new() };
+        let (mut mixes, mut runs) = ([mix(8.0), mix(9.0)], Vec::new());
+        let ended = with_measure(|measure| measure.rounds(&mut kinds, &mut mixes, &mut runs));
+        let made = runs.iter().map(|run| (run.connections, run.achieved)).collect();
+        let mixed = mixes.iter().map(|mix| {
+            assert!(mix.runs.iter().all(|of| (of.connections, of.achieved) == (160, mix.rate)));
+            mix.runs.len()
+        });
+        (made, mixed.collect(), ended)
+    }
+
+    #[test]
+    fn kinds_and_mixes_take_turns_and_a_fault_leaves_what_there_is() {
+        let round = [(9, 1.0), (7, 3.0), (9, 2.0), (7, 4.0), (7, 5.0)];
+        assert_eq!(rounds(99), (round.repeat(2), vec![2, 2], Ok(())));
+        let (made, mixed, ended) = rounds(1);
+        assert_eq!((made, mixed), (round[..3].to_vec(), vec![1, 0]));
+        assert_eq!(ended, Err(Fault::Interrupted));
     }
 }
