@@ -203,26 +203,41 @@ fn results_that_would_find_no_place_are_refused_before_any_load() {
     }
 }
 
-#[test]
-fn a_soak_that_is_interrupted_keeps_its_windows() {
-    let directory = directory("interrupted");
+/// The file of results that a command leaves which is interrupted after its first run, and how it
+/// ended.
+fn interrupted(name: &str, line: &str) -> (PathBuf, Output) {
+    let directory = directory(&format!("interrupted-{name}"));
     let (ringmain, at) = (ringmain().display(), directory.display());
-    let soak = "soak --rate 200 --connections 8 --minutes 1 --window 1 --faults 0";
-    let ended = bench_met(&format!("{soak} --ringmain {ringmain} --output {at}"), |child| {
-        // A window that has ended has a line, which says how much is left.
-        let (mut said, mut byte) = (String::new(), [0]);
-        while !said.contains(" left  ") {
-            let read = child.stderr.as_mut().unwrap().read(&mut byte).unwrap();
-            assert_eq!(read, 1, "it has ended: {said}");
-            said.push(byte[0].into());
-        }
+    let line = format!("{name} {line} --ringmain {ringmain} --output {at}");
+    let ended = bench_met(&line, |child| {
+        // A run that has ended has a line, which says how much is left.
+        said_until(child.stderr.as_mut().unwrap(), " left  ");
         kill_process(Pid::from_child(child), Signal::INT).unwrap();
     });
+    assert_eq!(ended.status.code(), Some(130), "{line}: {}", text(&ended.stderr));
+    (directory.join(name).with_extension("json"), ended)
+}
+
+/// Reads until something was said.
+fn said_until(pipe: &mut impl Read, wanted: &str) {
+    let (mut said, mut byte) = (String::new(), [0]);
+    while !said.contains(wanted) {
+        assert_eq!(pipe.read(&mut byte).unwrap(), 1, "it has ended: {said}");
+        said.push(byte[0].into());
+    }
+}
+
+fn json(file: &Path) -> Value {
+    serde_json::from_slice(&fs::read(file).unwrap()).unwrap()
+}
+
+#[test]
+fn a_soak_that_is_interrupted_keeps_its_windows() {
+    let soak = "--rate 200 --connections 8 --minutes 1 --window 1 --faults 0";
+    let (file, ended) = interrupted("soak", soak);
     let said = text(&ended.stderr);
-    assert_eq!(ended.status.code(), Some(130), "{said}");
     assert!(said.contains("soak: interrupted: what was measured until then is in"), "{said}");
-    let file = directory.join("soak.json");
-    let json: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    let json = json(&file);
     let windows = json["runs"].as_array().unwrap();
     assert_eq!(json["soak"]["windows"], windows.len());
     assert!(!windows.is_empty() && windows[0]["counts"]["lost"] == 0, "{}", windows[0]["counts"]);
@@ -265,6 +280,81 @@ fn terminal() -> (fs::File, fs::File) {
     let size = Winsize { ws_row: 24, ws_col: 120, ws_xpixel: 0, ws_ypixel: 0 };
     tcsetwinsize(&terminal, size).unwrap();
     (screen.into(), terminal)
+}
+
+#[test]
+fn a_comparison_that_is_interrupted_keeps_its_rounds() {
+    let line = "--candidates tokio --works pingpong-64 --rounds 9 --seconds 2";
+    let (file, ended) = interrupted("compare", line);
+    let said = text(&ended.stderr);
+    assert!(said.contains("compare: interrupted: what was measured until then is kept"), "{said}");
+    // So much of the table as there is was shown.
+    assert!(text(&ended.stdout).contains("tokio"), "{}", text(&ended.stdout));
+    let json = json(&file);
+    let full = json["works"][0]["rows"][0]["full"].as_array().unwrap();
+    assert!((1..9).contains(&full.len()), "{json}");
+    assert!(fs::read_to_string(file.with_extension("txt")).unwrap().contains("pingpong-64"));
+}
+
+#[test]
+fn a_search_and_a_plan_that_are_interrupted_keep_their_runs() {
+    let fleet = concat!(env!("CARGO_MANIFEST_DIR"), "/../configs/fleets/vector.toml");
+    for (name, line) in [
+        ("capacity", "--start 200 --connections 8 --seconds 0.5".to_owned()),
+        ("plan", format!("--profile {fleet} --connections 8 --seconds 1")),
+    ] {
+        let (file, ended) = interrupted(name, &line);
+        let said = text(&ended.stderr);
+        assert!(said.contains(&format!("{name}: interrupted: what was measured")), "{said}");
+        let runs = json(&file)["runs"].as_array().unwrap().len();
+        assert!((1..20).contains(&runs), "{name}: {runs}");
+        assert!(file.with_extension("html").is_file());
+    }
+}
+
+#[test]
+fn a_run_that_is_interrupted_says_so() {
+    let line = "run --protocol tcp-echo --rate 100 --connections 4 --window 50s";
+    let ended = bench_met(line, |child| {
+        said_until(child.stdout.as_mut().unwrap(), "ended/s");
+        kill_process(Pid::from_child(child), Signal::TERM).unwrap();
+    });
+    assert_eq!(ended.status.code(), Some(130), "{}", text(&ended.stderr));
+    let said = text(&ended.stderr).lines().last().unwrap();
+    assert!(said.starts_with("run: interrupted: a run that did not end"), "{said}");
+}
+
+#[test]
+fn a_proxy_that_ends_under_its_load_is_told_and_leaves_no_figures() {
+    let (ringmain, output) = (ringmain().display(), directory("gone").join("echo"));
+    let line = format!(
+        "run --protocol tcp-echo --via ringmain --ringmain {ringmain} --rate 100 --connections 4 \
+         --window 3s --patience 100ms --output {}",
+        output.display()
+    );
+    let ended = bench_met(&line, |child| {
+        said_until(child.stdout.as_mut().unwrap(), "ended/s");
+        let proxy = child_of(child.id()).unwrap();
+        kill_process(proxy, Signal::KILL).unwrap();
+    });
+    let said = text(&ended.stderr);
+    assert_eq!(ended.status.code(), Some(1), "{said}");
+    assert!(said.contains("run: proxy_gone: the proxy has ended under its load"), "{said}");
+    assert!(!output.with_extension("json").exists());
+}
+
+/// A process that this one has started.
+fn child_of(parent: u32) -> Option<Pid> {
+    let numbers = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+        entry.unwrap().file_name().to_str().and_then(|name| name.parse::<i32>().ok())
+    });
+    // Behind the name come the state and the parent (proc_pid_stat(5)).
+    let parent_of = |number: i32| -> Option<u32> {
+        let stat = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
+        stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(1)?.parse().ok()
+    };
+    let mut children = numbers.filter(|&number| parent_of(number) == Some(parent));
+    children.next().and_then(Pid::from_raw)
 }
 
 #[test]

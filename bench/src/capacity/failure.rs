@@ -90,7 +90,8 @@ mod tests {
     fn who_interrupts_gets_what_shells_expect_and_hears_where_the_results_are() {
         let kept = Failure::Interrupted(Some("/d/capacity.html".into()));
         assert_eq!((kept.exit_code(), Failure::Interrupted(None).exit_code()), (130, 130));
-        assert_eq!(Failure::NoRuns(String::new()).exit_code(), 1);
+        let early = Failure::Compare(compare::Failure::Interrupted);
+        assert_eq!((early.exit_code(), Failure::NoRuns(String::new()).exit_code()), (130, 1));
         assert_eq!(
             kept.to_string(),
             "interrupted: what was measured until then is in /d/capacity.html and beside it"
