@@ -506,4 +506,29 @@ mod tests {
         };
         assert_eq!((many(&[]), many(&[at])), (500_000_100, 1_000_000_100));
     }
+
+    #[test]
+    fn backends_show_certificates_for_the_name_that_agents_ask_for() {
+        let target = SocketAddr::from(([127, 0, 0, 1], 443));
+        let bench = |terminus| Bench {
+            clock: Clock::start(),
+            cpus: Cpus { proxy: 1, load: 0 },
+            network: Network::Loopback,
+            route: Route::Target { target, backends: vec![target], terminus },
+            behaviour: Behaviour::default(),
+            sources: Vec::new(),
+            signals: Signals::default(),
+        };
+        let of = |protocol| order(protocol, 1, open(1.0, Arrivals::Constant), 1);
+        let name = ServerName::try_from("logs.example").unwrap();
+        let passing = bench(Terminus::Backends(Some(name.clone())));
+        let material = passing.material(&of(Protocol::TlsEcho)).unwrap().unwrap();
+        let root = vec![material.authority.root().clone()];
+        assert_eq!(material.trust(), Trust::new(root, name.clone()));
+        // Nobody would show them.
+        assert!(passing.material(&of(Protocol::TcpEcho)).unwrap().is_none());
+        let ended = bench(Terminus::Target(Trust::blind(name)));
+        assert!(ended.material(&of(Protocol::TlsEcho)).unwrap().is_none());
+        assert!(passing.backends_end_tls() && !ended.backends_end_tls());
+    }
 }

@@ -162,8 +162,10 @@ mod tests {
         assert_eq!(violation(false, &other), Some(Violation::OtherSuite));
         let other = Agreed { group: Some(NamedGroup::secp256r1), ..agreed(false) };
         assert_eq!(violation(false, &other), Some(Violation::OtherGroup));
+        // Who offers all that is known may have to be asked again for the group.
         let mut lenient = Audit::new(Terms::default());
         lenient.inspect(&other);
+        lenient.inspect(&retried);
         assert_eq!(lenient.verdict(), None);
     }
 

@@ -132,6 +132,8 @@ fn offered(terms: Terms) -> CryptoProvider {
 
 #[cfg(test)]
 mod tests {
+    use rustls::{CipherSuite, NamedGroup};
+
     use super::super::super::directory::Directory;
     use super::super::Material;
     use super::*;
@@ -168,5 +170,22 @@ mod tests {
         material.authority.write(directory.path()).unwrap();
         let pem = directory.path().join("ecdsa.pem");
         assert!(!Trust::of_file(&pem, name()).unwrap().is_blind());
+    }
+
+    #[test]
+    fn what_is_agreed_on_is_all_that_is_offered() {
+        for (suite, name) in [
+            (Suite::Aes128, CipherSuite::TLS13_AES_128_GCM_SHA256),
+            (Suite::Aes256, CipherSuite::TLS13_AES_256_GCM_SHA384),
+        ] {
+            let provider = offered(Terms { suite: Some(suite), ..Terms::default() });
+            let suites: Vec<CipherSuite> =
+                provider.cipher_suites.iter().map(|suite| suite.suite()).collect();
+            let groups: Vec<NamedGroup> =
+                provider.kx_groups.iter().map(|group| group.name()).collect();
+            assert_eq!((suites, groups), (vec![name], vec![NamedGroup::X25519]));
+        }
+        let usual = offered(Terms::default());
+        assert!(usual.cipher_suites.len() > 1 && usual.kx_groups.len() > 1);
     }
 }

@@ -76,6 +76,18 @@ fn a_stall_shows_up_in_full() {
 }
 
 #[test]
+fn what_is_being_worked_on_when_a_backend_stands_still_is_answered_afterwards() {
+    let stall = Outage { at: Duration::from_secs(2), length: Duration::from_secs(1) };
+    let service = Service::Constant(Duration::from_millis(200));
+    let behaviour = Behaviour { stall: Some(stall), service, ..Behaviour::default() };
+    let order = order(Protocol::OtlpGrpc, 20, open(1_000.0, Arrivals::Constant), 5);
+    let latency = play(&order, behaviour).tally.latency;
+    // Those of the last 200 ms before it have to wait, and those of its first 200 ms as long.
+    let waited = latency.share_above(990_000_000) * 5_000.0;
+    assert!((waited - 400.0).abs() < 30.0, "{waited}");
+}
+
+#[test]
 fn what_a_backend_does_wrong_is_counted_exactly_and_by_kind() {
     let mischief =
         Mischief { reset: 0.02, drop: 0.01, corrupt: 0.04, refuse: 0.05, ..Mischief::default() };
