@@ -28,9 +28,9 @@ pub use diff::{DiffOptions, diff};
 pub use failure::Failure;
 pub use output::{check_files, check_output, files_of};
 pub use progress::{Live, Progress};
-#[cfg(test)]
-pub use results::capacity_sample;
 pub use results::{Capacity, Loaded, Results};
+#[cfg(test)]
+pub use results::{capacity_sample, everything};
 pub use shares::shares_table;
 pub use store::{load, save, save_log};
 pub use survey::survey;

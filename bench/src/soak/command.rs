@@ -6,8 +6,10 @@ use std::time::Duration;
 use clap::Args;
 
 use super::course::{Course, Ended, soaked};
+use super::drift::Soak;
 use super::victim::Soaked;
 use crate::capacity::{Failure, LoadOptions, Site, described, mix};
+use crate::figures::Document;
 use crate::generate::Protocol;
 use crate::judge::Load;
 use crate::report::{self, Progress, Results, save, units};
@@ -58,6 +60,29 @@ impl Options {
         Course { seed: self.seed, length, gap, load }
     }
 
+    /// Shows and keeps what there is, unless it is nothing.
+    fn conclude(
+        &self,
+        soak: Soak,
+        document: Document,
+        is_interrupted: bool,
+    ) -> Result<(), Failure> {
+        if document.runs.is_empty() {
+            let ended = soak.ended.unwrap_or_default();
+            let is_wanted = is_interrupted.then_some(Failure::Interrupted(None));
+            return Err(is_wanted.unwrap_or(Failure::NoRuns(ended)));
+        }
+        print!("{}", soak.table());
+        let mut results = Results::new(document);
+        results.soak = Some(soak);
+        let html = save(&results, &self.output, "soak")?;
+        if is_interrupted {
+            return Err(Failure::Interrupted(Some(html)));
+        }
+        eprintln!("saved {}", html.display());
+        Ok(())
+    }
+
     /// Each window is kept, so there is an end to how many there are.
     fn check_windows(&self) -> Result<(), Failure> {
         let seconds = self.minutes * 60;
@@ -94,27 +119,12 @@ pub fn soak(options: &Options) -> Result<(), Failure> {
     let mut progress = Progress::new(step * course.windows());
     rig.show_on(progress.live());
     let mut victim = Soaked { rig };
-    let (mut soak, runs) =
-        soaked(&mut victim, &course, &mut |ended| tell(&mut progress, &ended, step));
+    let (soak, runs) = soaked(&mut victim, &course, &mut |ended| tell(&mut progress, &ended, step));
     drop(progress);
-    soak.left_out = left_out;
-    if runs.is_empty() && site.is_interrupted() {
-        return Err(Failure::Interrupted(None));
-    }
-    if runs.is_empty() {
-        return Err(Failure::NoRuns(soak.ended.unwrap_or_default()));
-    }
-    print!("{}", soak.table());
     let mut host = site.host();
     described(&mut host, "soak", &victim.rig);
-    let mut results = Results::new(site.document(host, runs));
-    results.soak = Some(soak);
-    let html = save(&results, &options.output, "soak")?;
-    if site.is_interrupted() {
-        return Err(Failure::Interrupted(Some(html)));
-    }
-    eprintln!("saved {}", html.display());
-    Ok(())
+    let soak = Soak { left_out, ..soak };
+    options.conclude(soak, site.document(host, runs), site.is_interrupted())
 }
 
 fn tell(progress: &mut Progress, ended: &Ended, step: Duration) {
@@ -133,6 +143,8 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::generate::Directory;
+    use crate::report::{Loaded, everything};
 
     #[derive(Parser)]
     struct Line {
@@ -170,5 +182,36 @@ mod tests {
         let other = course("--faults 0 --seed 5 --window 7 --minutes 1 --connections 9");
         assert_eq!((other.gap, other.seed, other.windows()), (None, 5, 9));
         assert_eq!((other.load.window, other.load.connections), (seconds(7), 9));
+    }
+
+    #[test]
+    fn windows_are_kept_however_a_soak_ends() {
+        let directory = Directory::create().unwrap();
+        let at = directory.path().join("results");
+        let line = ["soak", "--rate", "10", "--output", at.to_str().unwrap()];
+        let Line { options } = Line::try_parse_from(line).unwrap_or_else(|error| panic!("{error}"));
+        let everything = everything();
+        let soak = || Soak {
+            ended: Some("the proxy has ended".to_owned()),
+            ..everything.soak.clone().unwrap()
+        };
+        let nothing = || Document { runs: Vec::new(), ..everything.document.clone() };
+        let failure = options.conclude(soak(), nothing(), true).unwrap_err();
+        assert_eq!((failure.exit_code(), at.exists()), (130, false));
+        let failure = options.conclude(soak(), nothing(), false).unwrap_err();
+        assert_eq!((&*failure.to_string(), at.exists()), ("no_runs: the proxy has ended", false));
+        let kept = || {
+            let text = std::fs::read_to_string(at.join("soak.json")).unwrap();
+            std::fs::remove_dir_all(&at).unwrap();
+            let Ok(Loaded::Results(results)) = Loaded::from_json(&text) else { panic!("{text}") };
+            (results.document.runs.len(), results.soak)
+        };
+        let all = (everything.document.runs.len(), Some(soak()));
+        let failure = options.conclude(soak(), everything.document.clone(), true).unwrap_err();
+        assert_eq!(failure.exit_code(), 130);
+        assert!(failure.to_string().contains("soak.html"), "{failure}");
+        assert_eq!(kept(), all);
+        options.conclude(soak(), everything.document.clone(), false).unwrap();
+        assert_eq!(kept(), all);
     }
 }
