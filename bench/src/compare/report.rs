@@ -244,4 +244,12 @@ mod tests {
             assert!(there.iter().any(|key| key == word), "there is no {word}");
         }
     }
+
+    #[test]
+    fn a_host_is_described_with_the_cpus_that_were_chosen() {
+        let cpus = Cpus { proxy: 3, load: 5 };
+        let host = Host::describe(figures::Host::default(), cpus).unwrap();
+        assert_eq!((host.proxy_cpu, host.load_cpu), (3, 5));
+        assert!(!host.congestion.is_empty());
+    }
 }

@@ -390,6 +390,8 @@ mod tests {
             assert!(text.contains(line), "{line}\n{text}");
         }
         assert!(!text.contains("of the lost") && !text.contains("note:"), "{text}");
+        outcome.run.groups = crate::report::everything().document.runs[0].groups.clone();
+        assert!(result(&order, &outcome).contains("\nechoes "));
         let plain = self::order(Protocol::TcpEcho, Pace::Closed { depth: 1 });
         (outcome.run.offered, outcome.run.cost) = (None, None);
         outcome.run.counts.errors.clear();
