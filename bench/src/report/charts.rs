@@ -190,9 +190,10 @@ pub fn cpu_breakdown(groups: &[Group]) -> Option<Chart> {
 }
 
 /// Seconds in the kernel beside softirqs. A process is charged for those that come while it runs,
-/// so they are in its own time already.
+/// so they are in its own time already; what its CPUs did beyond both was for somebody else.
 fn system(cost: &Cost) -> f64 {
-    let all = cost.busy.unwrap_or(cost.user + cost.system);
+    let own = cost.user + cost.system;
+    let all = cost.busy.map_or(own, |busy| busy.min(own + cost.softirq));
     (all - cost.user - cost.softirq).max(0.0)
 }
 
@@ -359,6 +360,9 @@ mod tests {
             ..Cost::default()
         };
         assert!((system(&cost) - 16e-6).abs() < 1e-12);
+        // What somebody else did there is not among them.
+        let crowded = Cost { busy: Some(0.9), ..cost.clone() };
+        assert!((system(&crowded) - 25e-6).abs() < 1e-12);
         let older = Cost { busy: None, ..cost };
         assert!((system(&older) - 14e-6).abs() < 1e-12);
     }
@@ -435,13 +439,13 @@ mod tests {
     fn cpu_is_broken_down_by_unit_in_the_order_of_rates() {
         let mut runs = [2000.0, 1000.0].map(|rate| sample("ringmain", rate));
         for run in &mut runs {
-            run.cost.as_mut().unwrap().busy = Some(run.units() * 15e-6);
+            run.cost.as_mut().unwrap().busy = Some(run.units() * 10.5e-6);
         }
         let chart = cpu_breakdown(&Group::all(&runs)).unwrap();
         assert_eq!(chart.option["yAxis"]["data"], json!(["1000/s", "2000/s"]));
-        // Of 15 us that a CPU was busy for a unit.
+        // Of 10.5 us that a CPU was busy for a unit.
         for (number, (name, micros)) in
-            [("user", 2.0), ("system", 12.0), ("softirq", 1.0)].into_iter().enumerate()
+            [("user", 2.0), ("system", 7.5), ("softirq", 1.0)].into_iter().enumerate()
         {
             let series = &chart.option["series"][number];
             assert_eq!(series["name"], name);
