@@ -10,6 +10,8 @@ mod figures;
 mod fleet;
 mod generate;
 mod judge;
+#[cfg(test)]
+mod line;
 mod peer;
 mod plan;
 mod probes;

@@ -43,31 +43,16 @@ mod tests {
     use std::future::poll_fn;
     use std::pin::pin;
     use std::rc::Rc;
-    use std::sync::Arc;
-    use std::time::Duration;
 
+    use super::super::tests::plain_engine;
     use super::*;
-    use crate::engine::driver::simulated::{Faults, World};
-    use crate::engine::{BufferSizes, EngineSettings, PipeSizes, Remote};
-
-    fn engine() -> Engine {
-        let world = World::new(1, Faults::none());
-        let remote = Arc::new(Remote::without_signal());
-        let settings = EngineSettings {
-            buffers: BufferSizes { size: 64, count: 1, offered: 1 },
-            pipes: PipeSizes { count: 0, size: 4096 },
-            stall_after: Duration::from_secs(1),
-            stalled_share: 1,
-        };
-        Engine::new(world.driver(Arc::clone(&remote)), remote, &settings).unwrap()
-    }
 
     /// Of those that wait, few are polled in a turn, however many they are.
     #[test]
     fn few_steps_are_taken_in_a_turn_and_in_their_order() {
         const WAITING: u64 = 1_000;
         const OF_A_TURN: u32 = 4;
-        let engine = engine();
+        let engine = plain_engine();
         let ration = Rc::new(Ration::new(OF_A_TURN));
         let polls = Rc::new(Cell::new(0));
         let taken = Rc::new(RefCell::new(Vec::new()));

@@ -288,22 +288,14 @@ mod tests {
     use std::cell::RefCell;
     use std::fs;
 
-    use clap::Parser;
-
     use super::*;
     use crate::figures::sample;
     use crate::generate::Directory;
+    use crate::line;
     use crate::report::Loaded;
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        options: Options,
-    }
-
     fn options(line: &str) -> Options {
-        let words = ["calibrate"].into_iter().chain(line.split_ascii_whitespace());
-        Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}")).options
+        line::options(line)
     }
 
     /// Says who was asked for which rate, and what it took of CPUs.

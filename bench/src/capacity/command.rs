@@ -332,23 +332,15 @@ const ASIDES: u32 = 3;
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
     use crate::figures::sample;
     use crate::generate::Directory;
     use crate::judge::{Stage, Trial};
+    use crate::line;
     use crate::report::{Loaded, capacity_sample};
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        options: Options,
-    }
-
     fn options(line: &str) -> Options {
-        let words = std::iter::once("capacity").chain(line.split_ascii_whitespace());
-        Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}")).options
+        line::options(line)
     }
 
     fn refused(options: &Options) -> String {

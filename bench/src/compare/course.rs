@@ -260,12 +260,11 @@ pub const HOLDING: Duration = Duration::from_secs(6);
 mod tests {
     use std::cell::RefCell;
 
-    use clap::Parser;
-
     use super::super::usage::Usage;
     use super::*;
     use crate::figures::sample;
     use crate::generate::{Pace, Protocol};
+    use crate::line::options;
 
     /// What was asked of whom, in its order.
     #[derive(Default)]
@@ -357,17 +356,9 @@ mod tests {
         }
     }
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        options: Options,
-    }
-
     /// A whole course of these.
     fn course(line: &str, entrants: &[Nobody]) -> (Findings, Result<(), Failure>) {
-        let words = ["compare"].into_iter().chain(line.split_ascii_whitespace());
-        let Line { options } =
-            Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
+        let options: Options = options(line);
         let subjects = options.subjects();
         let planned = options.planned(&subjects, entrants.len() as u32);
         let mut course = Course { options: &options, progress: Progress::new(planned) };

@@ -390,20 +390,12 @@ const LONGEST: Duration = Duration::from_secs(24 * 3600);
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::super::directory::Directory;
     use super::*;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        options: Options,
-    }
+    use crate::line::parsed;
 
     fn parse(line: &str) -> Result<Options, String> {
-        let words = std::iter::once("run").chain(line.split_ascii_whitespace());
-        Line::try_parse_from(words).map(|line| line.options).map_err(|error| error.to_string())
+        parsed(line).map_err(|error| error.to_string())
     }
 
     #[test]

@@ -389,22 +389,12 @@ const CHECKED: [f64; 2] = [0.55, 0.85];
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::super::demand::sample_demand;
     use super::*;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        options: Options,
-    }
+    use crate::line::options;
 
     fn failure(line: &str) -> String {
-        let words = std::iter::once("plan").chain(line.split_ascii_whitespace());
-        let options = Line::try_parse_from(words).map(|line| line.options);
-        let options = options.unwrap_or_else(|error| panic!("{error}"));
-        plan(&options).unwrap_err().to_string()
+        plan(&options(line)).unwrap_err().to_string()
     }
 
     /// A file of this content, that goes at the end of the test.
@@ -495,8 +485,7 @@ mod tests {
     #[test]
     fn a_fault_keeps_the_runs_made_before_it() {
         let directory = std::env::temp_dir().join(format!("ringmain-left-{}", std::process::id()));
-        let words = ["plan", "--profile", "x", "--output", directory.to_str().unwrap()];
-        let options = Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}")).options;
+        let options: Options = options(&format!("--profile x --output {}", directory.display()));
         let site = Site::bare();
         let failure = options.left(Failure::Run(Fault::Interrupted), &site, Vec::new());
         assert_eq!(failure.exit_code(), 130);
@@ -573,8 +562,7 @@ mod tests {
         );
         let fleet = Kept::new("here.toml", &three);
         let profile = Profile::read(&fleet.0).unwrap();
-        let words = ["plan", "--profile", "x"];
-        let options = Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}")).options;
+        let options: Options = options("--profile x");
         let demand = profile.demand(&options).unwrap();
         let keys = profile.keys(&demand);
         let known = [Some("tcp-echo (echo)"), Some("syslog-tcp (logs)"), None];

@@ -140,24 +140,16 @@ const MOST_WINDOWS: u32 = 5000;
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
     use crate::generate::Directory;
+    use crate::line::options;
     use crate::report::{Loaded, everything};
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        options: Options,
-    }
 
     #[test]
     fn a_soak_has_no_more_windows_than_are_kept() {
         let checked = |line: &str| {
-            let words = ["soak", "--rate", "10"].into_iter().chain(line.split_ascii_whitespace());
-            let line = Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
-            line.options.check_windows().map_err(|failure| failure.to_string())
+            let options: Options = options(&format!("--rate 10 {line}"));
+            options.check_windows().map_err(|failure| failure.to_string())
         };
         assert_eq!(checked("--minutes 60"), Ok(()));
         let said = checked("--minutes 10080 --window 10").unwrap_err();
@@ -168,9 +160,8 @@ mod tests {
     #[test]
     fn a_course_is_as_the_line_says() {
         let course = |line: &str| {
-            let words = ["soak", "--rate", "10"].into_iter().chain(line.split_ascii_whitespace());
-            let line = Line::try_parse_from(words).unwrap_or_else(|error| panic!("{error}"));
-            line.options.course()
+            let options: Options = options(&format!("--rate 10 {line}"));
+            options.course()
         };
         let seconds = Duration::from_secs;
         let usual = course("");
@@ -188,8 +179,7 @@ mod tests {
     fn windows_are_kept_however_a_soak_ends() {
         let directory = Directory::create().unwrap();
         let at = directory.path().join("results");
-        let line = ["soak", "--rate", "10", "--output", at.to_str().unwrap()];
-        let Line { options } = Line::try_parse_from(line).unwrap_or_else(|error| panic!("{error}"));
+        let options: Options = options(&format!("--rate 10 --output {}", at.display()));
         let everything = everything();
         let soak = || Soak {
             ended: Some("the proxy has ended".to_owned()),
