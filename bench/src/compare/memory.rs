@@ -6,10 +6,11 @@ use std::{fs, io};
 use serde::Serialize;
 
 use super::candidate::Candidate;
-use super::table::{aligned, cell, faults};
+use super::table::faults;
 use super::usage;
 use super::work::Work;
 use crate::judge::Estimate;
+use crate::report::table::{aligned, cell};
 
 /// Bytes in memory at one moment, of user space alone.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -143,7 +144,7 @@ impl MemoryReport {
         lines.extend(self.rows.iter().map(|row| row.cells(best)));
         let (work, connections) = (self.work.as_str(), self.connections);
         let mut text = format!("{work}, {connections} quiet connections\n");
-        text += &aligned(&lines);
+        text += &aligned(1, &lines);
         for row in &self.rows {
             text += &faults(row.candidate.as_str(), &row.faults, row.runs.len());
         }

@@ -1,23 +1,4 @@
-//! Owns how tables are laid out as text; what is in them is not its own.
-
-pub fn cell(text: Option<String>) -> String {
-    text.unwrap_or_else(|| "-".to_owned())
-}
-
-/// Columns as wide as their widest cell; the first is a name, the others are figures.
-pub fn aligned<const COLUMNS: usize>(lines: &[[String; COLUMNS]]) -> String {
-    let width = |column: usize| lines.iter().map(|line| line[column].len()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..COLUMNS).map(width).collect();
-    let mut text = String::new();
-    for line in lines {
-        text += &format!("{:<1$}", line[0], widths[0]);
-        for (cell, width) in line.iter().zip(&widths).skip(1) {
-            text += &format!("  {cell:>width$}");
-        }
-        text.push('\n');
-    }
-    text
-}
+//! Owns what is said below a table of the runs that failed.
 
 /// One line on the runs that failed, if any did.
 pub fn faults(name: &str, faults: &[String], succeeded: usize) -> String {
@@ -31,13 +12,6 @@ pub fn faults(name: &str, faults: &[String], succeeded: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_stand_to_the_left_and_figures_to_the_right() {
-        let line = |cells: [&str; 3]| cells.map(str::to_owned);
-        let text = aligned(&[line(["name", "a", "b"]), line(["x", "12345", "-"])]);
-        assert_eq!(text, "name      a  b\nx     12345  -\n");
-    }
 
     #[test]
     fn failed_runs_are_counted_among_all_and_each_is_told() {

@@ -5,11 +5,12 @@ use serde::Serialize;
 
 use super::candidate::Candidate;
 use super::subject::Subject;
-use super::table::{aligned, cell, faults};
+use super::table::faults;
 use super::work::{Shape, Unit};
 use crate::figures::Run;
 use crate::generate::Carried;
 use crate::judge::{Difference, Estimate, Verdict, discoveries};
+use crate::report::table::{aligned, cell};
 
 #[derive(Serialize)]
 pub struct WorkReport {
@@ -78,7 +79,7 @@ impl WorkReport {
             }
             None => format!("{}\n", self.work.as_str()),
         };
-        text += &aligned(&lines);
+        text += &aligned(1, &lines);
         for row in &self.rows {
             let succeeded = row.full.len() + row.paced.len();
             text += &faults(row.candidate.as_str(), &row.faults, succeeded);

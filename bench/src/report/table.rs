@@ -1,15 +1,16 @@
 //! Owns how tables are laid out as text; what is in them is not its own.
 
 /// Columns as wide as their widest cell; the first `names` are names, the others are figures.
-pub fn aligned(names: usize, lines: &[Vec<String>]) -> String {
-    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+pub fn aligned<L: AsRef<[String]>>(names: usize, lines: &[L]) -> String {
+    let lines = || lines.iter().map(AsRef::as_ref);
+    let columns = lines().map(<[String]>::len).max().unwrap_or(0);
     let width = |column: usize| {
-        let cells = lines.iter().filter_map(|line| line.get(column));
+        let cells = lines().filter_map(|line| line.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
-    for line in lines {
+    for line in lines() {
         let cells = line.iter().zip(&widths).enumerate().map(|(column, (cell, width))| {
             if column < names { format!("{cell:<width$}") } else { format!("{cell:>width$}") }
         });
